@@ -1,0 +1,54 @@
+"""Errors a user can cause and mend.
+
+``UserError``
+├── ``ConfigError``        a setting that does not exist or contradicts another
+├── ``CheckpointError``    weights that are missing, extra, of the wrong shape or made for another model
+├── ``MissingExtraError``  an optional library that is not installed
+├── ``media.MediaError``   a file that cannot be turned into a tensor
+└── ``cache.CacheError``   a visual cache that cannot be used here
+
+Every message is one line: what was found, what was expected, what to do. The command line prints it and
+exits with code 2.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+
+class UserError(Exception):
+    """Bad input. The message is one line that says what was found, what was expected and what to do."""
+
+
+class ConfigError(UserError):
+    """A setting that does not exist, has the wrong type or contradicts another setting."""
+
+
+class CheckpointError(UserError):
+    """Weights that cannot be loaded strictly, or that belong to another model."""
+
+
+class MissingExtraError(UserError):
+    """An optional library is not installed."""
+
+
+def require(module: str, extra: str, feature: str) -> ModuleType:
+    """Import ``module``, or say which extra brings it.
+
+    Args:
+        module: dotted module name, for example ``"matplotlib.pyplot"``.
+        extra: the extra of this package that installs it, for example ``"train"``.
+        feature: what the user wanted, for the message.
+
+    Raises:
+        MissingExtraError: the module is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        missing = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != missing:
+            raise  # the module is there, but one of its own imports is broken: show that cause
+        raise MissingExtraError(
+            f"{feature} needs the package {missing!r}, which is not installed; "
+            f"run: pip install 'imagebind-llm[{extra}]'"
+        ) from error

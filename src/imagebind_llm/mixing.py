@@ -1,0 +1,30 @@
+"""Embedding arithmetic: several media become one condition."""
+
+import torch
+from torch import Tensor
+
+_EPSILON = 1e-6
+"""Added to the sum of weights, as the reference does (it keeps a sum of zero finite)."""
+
+
+def mix(embeddings: Tensor, weights: Tensor, index: Tensor, count: int) -> Tensor:
+    """Weighted sums of unit embeddings: ``out[n] = Σ wᵢ eᵢ / (Σ |wᵢ| + 1e-6)`` over all ``i`` with ``index[i] == n``.
+
+    The sum is not renormalised (paper, section 3.3, and the reference's behaviour); the visual cache, when used,
+    renormalises. Negative weights subtract ("king - man + woman").
+
+    Args:
+        embeddings: ``[M, D]`` unit rows.
+        weights: ``[M]``, any sign.
+        index: ``[M]`` int64 in ``0 … count-1``, the condition each row belongs to.
+        count: number of conditions ``N``.
+
+    Returns:
+        ``[N, D]`` in the dtype of ``embeddings``.
+    """
+    weights = weights.to(embeddings)
+    total = torch.zeros(count, dtype=embeddings.dtype, device=embeddings.device)
+    total = total.index_add(0, index, weights.abs())
+    share = weights / (total[index] + _EPSILON)
+    mixed = torch.zeros(count, embeddings.shape[1], dtype=embeddings.dtype, device=embeddings.device)
+    return mixed.index_add(0, index, embeddings * share[:, None])
