@@ -1,0 +1,45 @@
+# make demo   set up and answer questions about every kind of media, offline, with the bundled nano model
+# make test   install the test tools and run the whole suite
+# make nano   retrain nano from data: make nano DATA=path/to/data
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin
+PIP := $(RUN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint types check nano clean
+
+demo: $(VENV)/.installed
+	$(RUN)/python examples/demo.py
+
+test: $(VENV)/.installed-test
+	$(RUN)/python -m pytest -n auto --dist loadfile -q
+
+lint: $(VENV)/.installed-test
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+types: $(VENV)/.installed-test
+	$(RUN)/mypy
+
+check: lint types test
+
+nano: $(VENV)/.installed-train
+	@test -n "$(DATA)" || { echo "error: say where the data is: make nano DATA=path/to/data" >&2; exit 2; }
+	$(RUN)/python -m imagebind_llm.nano.build --data "$(DATA)"
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-train: $(VENV)/.installed
+	$(PIP) install -q -c constraints.txt -e ".[train]"
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) install -q -c constraints.txt -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
