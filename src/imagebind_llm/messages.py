@@ -1,0 +1,204 @@
+"""Chat messages with typed content parts, read into turns: what is said, and the media that come with it.
+
+A message is a mapping ``{"role": …, "content": …}``; ``content`` is a string or a list of parts:
+
+* ``{"type": "text", "text": "What is this?"}`` - words for the language model;
+* ``{"type": "image" | "video" | "audio" | "point" | "depth" | "thermal" | "imu", KEY: source, "weight": 1.0}`` -
+  a medium. ``KEY`` is the type itself (any source: path, bytes, array, tensor, PIL image), ``"path"``, ``"base64"``
+  or ``"url"`` (a path, a ``file:`` or a ``data:`` URL; remote addresses are refused);
+* ``{"type": "text", "text": "a dog", "as_media": True, "weight": 0.5}`` - text *as a medium*: it is embedded by the
+  text encoder like a picture would be, and the language model does not read it;
+* the OpenAI forms ``{"type": "image_url", "image_url": {"url": …}}`` and
+  ``{"type": "input_audio", "input_audio": {"data": …}}`` (likewise ``video_url``, ``audio_url``).
+
+Media in one message are one mixture. ``weight`` may be negative (embedding arithmetic).
+"""
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.request import url2pathname
+
+from imagebind_llm.errors import UserError
+from imagebind_llm.modality import Modality
+
+Message = Mapping[str, Any]
+"""``{"role": "system" | "user" | "assistant" | "tool", "content": str | list of parts, …}``."""
+
+_REMOTE = re.compile(r"^(?!file:|data:)[a-zA-Z][a-zA-Z0-9+.-]+://")
+_OPENAI_PARTS = {
+    "image_url": Modality.IMAGE,
+    "video_url": Modality.VIDEO,
+    "audio_url": Modality.AUDIO,
+    "input_audio": Modality.AUDIO,
+    "input_image": Modality.IMAGE,
+}
+
+
+class MediaItem(NamedTuple):
+    """A medium that a message names but nobody has opened yet."""
+
+    modality: Modality
+    source: Any
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message, read: its words, its media, and whatever else the chat template may want (``name``, …)."""
+
+    role: str
+    text: str
+    media: tuple[MediaItem, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_messages(messages: Sequence[Message]) -> list[Turn]:
+    """Check and read a dialog.
+
+    Raises:
+        UserError: a message or part is malformed; the message says which one, counting from 0.
+    """
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
+        raise UserError(
+            f"a dialog is {type(messages).__name__}; expected a list of messages {{'role': …, 'content': …}}"
+        )
+    if not messages:
+        raise UserError("a dialog has no messages; give at least one from the user")
+    return [_read_message(message, f"message {number}") for number, message in enumerate(messages)]
+
+
+def _read_message(message: Any, where: str) -> Turn:
+    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        raise UserError(f"{where} is {_short(message)}; expected a mapping with 'role' and 'content'")
+    content = message.get("content")
+    extra = {key: value for key, value in message.items() if key not in ("role", "content")}
+    if content is None and extra.get("tool_calls"):
+        content = ""
+    if isinstance(content, str):
+        return Turn(message["role"], content, (), extra)
+    if not isinstance(content, Sequence) or isinstance(content, bytes):
+        raise UserError(f"{where}: 'content' is {_short(content)}; expected a string or a list of parts")
+    words: list[str] = []
+    media: list[MediaItem] = []
+    for number, part in enumerate(content):
+        read = _read_part(part, f"{where}, part {number}")
+        if isinstance(read, str):
+            words.append(read)
+        else:
+            media.append(read)
+    if media and message["role"] == "assistant":
+        raise UserError(
+            f"{where} is the assistant's and holds {media[0].modality}; only other roles bring media"
+        )
+    return Turn(message["role"], "\n".join(words), tuple(media), extra)
+
+
+def _read_part(part: Any, where: str) -> str | MediaItem:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, Mapping) or "type" not in part:
+        raise UserError(f"{where} is {_short(part)}; expected a mapping with a 'type'")
+    kind = part["type"]
+    if kind in ("text", "input_text") and not part.get("as_media"):
+        if not isinstance(part.get("text"), str):
+            raise UserError(f"{where}: 'text' is {_short(part.get('text'))}; expected a string")
+        return str(part["text"])
+    weight = read_weight(part.get("weight", 1.0), where)
+    if kind in _OPENAI_PARTS:
+        return MediaItem(_OPENAI_PARTS[kind], _openai_source(part, kind, where), weight)
+    try:
+        modality = Modality.parse(kind)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return MediaItem(modality, _source(part, modality, where), weight)
+
+
+def read_weight(value: Any, where: str) -> float:
+    """``value`` as a finite number, or a :class:`UserError` that begins with ``where``."""
+    try:
+        weight = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not math.isfinite(weight):
+        raise UserError(f"{where}: the weight is {_short(value)}; expected a finite number")
+    return weight
+
+
+def _source(part: Mapping[str, Any], modality: Modality, where: str) -> Any:
+    """The one source that ``part`` names."""
+    given = [key for key in (modality.value, "path", "url", "base64") if part.get(key) is not None]
+    if len(given) != 1:
+        found = ", ".join(given) or "none"
+        raise UserError(
+            f"{where}: a part of type {modality.value!r} needs exactly one of '{modality.value}', 'path', 'url', "
+            f"'base64'; found {found}"
+        )
+    value = part[given[0]]
+    if modality is Modality.TEXT:
+        if given[0] != "text" or not isinstance(value, str):
+            raise UserError(f"{where}: text as a medium is a string under 'text'; found {_short(value)}")
+        return value
+    if given[0] == "base64":
+        return _from_base64(value, where)
+    if given[0] == "url":
+        return _from_url(value, where)
+    return local_source(value, where)
+
+
+def local_source(value: Any, where: str) -> Any:
+    """``value``, unless it is the address of something remote.
+
+    Raises:
+        UserError: ``value`` is a remote address. Nothing is ever fetched from the network.
+    """
+    if isinstance(value, str | PathLike) and _REMOTE.match(str(value)):
+        raise UserError(
+            f"{where}: {str(value)!r} is remote; media are only read from here, so download it first"
+        )
+    return value
+
+
+def _openai_source(part: Mapping[str, Any], kind: str, where: str) -> Any:
+    value = part.get(kind) if kind != "input_image" else part.get("image_url")
+    if kind == "input_audio":
+        if not isinstance(value, Mapping):
+            raise UserError(
+                f"{where}: 'input_audio' is {_short(value)}; expected {{'data': base64, 'format': …}}"
+            )
+        return _from_base64(value.get("data"), where)
+    return _from_url(value.get("url") if isinstance(value, Mapping) else value, where)
+
+
+def _from_url(value: Any, where: str) -> Any:
+    if not isinstance(value, str):
+        raise UserError(f"{where}: the URL is {_short(value)}; expected a string")
+    if value.startswith("data:"):
+        head, comma, body = value.partition(",")
+        if not comma:
+            raise UserError(f"{where}: the data URL {_short(value)} has no ','")
+        return _from_base64(body, where) if head.endswith(";base64") else unquote_to_bytes(body)
+    if value.startswith("file:"):
+        return url2pathname(urlsplit(value).path)
+    return local_source(value, where)
+
+
+def _from_base64(value: Any, where: str) -> bytes:
+    if not isinstance(value, str | bytes):
+        raise UserError(f"{where}: base64 data is {_short(value)}; expected a string")
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UserError(f"{where}: {_short(value)} is not base64 ({error})") from None
+
+
+def _short(value: Any) -> str:
+    """``value`` as it fits in one line of an error."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
