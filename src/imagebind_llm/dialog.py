@@ -1,10 +1,12 @@
 """From messages to tokens, and for every token the condition it sees.
 
-**The dialog rule.** A turn's tokens see the media of that turn or, if it brings none, those of the latest turn that
-did; before the first media they see nothing (-1). The assistant's tokens belong to the turn they answer.
+**The dialog rule.** A turn's tokens see the media of that turn or, if it brings none, those of the latest
+turn that did; before the first media they see nothing (-1). The assistant's tokens belong to the turn they
+answer.
 
-Training and inference both use :func:`build_dialog`, so a model is always asked in the form it was taught. The text
-of a turn is the difference of two successive renders of the chat template; nothing is ever found by counting tokens.
+Training and inference both use :func:`build_dialog`, so a model is always asked in the form it was taught.
+The text of a turn is the difference of two successive renders of the chat template; nothing is ever found
+by counting tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,16 +31,19 @@ ALPACA_TEMPLATE = (
     "{%- endif %}"
     "{%- for message in messages %}"
     "{%- if message.role == 'assistant' %}{{ message.content + (eos_token or '') }}"
-    "{%- elif message.role != 'system' %}{{ '\n\n### Instruction:\n' + message.content + '\n\n### Response:' }}"
+    "{%- elif message.role != 'system' %}"
+    "{{ '\n\n### Instruction:\n' + message.content + '\n\n### Response:' }}"
     "{%- endif %}{%- endfor %}"
 )
-"""The template of the published model (Alpaca, without input), for language models that bring none of their own.
+"""The template of the published model (Alpaca, without input), for language models that bring none of their
+own.
 
 ``### Response:`` closes the user's turn whether or not a generation prompt is asked for, as in the original.
 """
 
 _SPLIT = "\ue0ff"
-"""Put inside control tokens that a user typed, so that they are read as ordinary text. A private-use character."""
+"""Put inside control tokens that a user typed, so that they are read as ordinary text. A private-use
+character."""
 
 _CACHE_SIZE = 8192
 
@@ -56,9 +61,10 @@ class Segment:
 class Dialog:
     """A dialog ready for the model.
 
-    ``input_ids``, ``condition_ids`` and ``labels_mask`` are equally long: the tokens, the index into ``conditions``
-    that each sees (-1: none), and whether it is the assistant's (its end token included), hence trained on.
-    ``conditions`` holds the media of each condition; they are opened later, by the processor.
+    ``input_ids``, ``condition_ids`` and ``labels_mask`` are equally long: the tokens, the index into
+    ``conditions`` that each sees (-1: none), and whether it is the assistant's (its end token included),
+    hence trained on. ``conditions`` holds the media of each condition; they are opened later, by the
+    processor.
     """
 
     input_ids: list[int]
@@ -80,7 +86,8 @@ def build_dialog(
 
     Args:
         messages: see :mod:`imagebind_llm.messages`.
-        tokenizer: of the language model; its chat template is used, or :data:`ALPACA_TEMPLATE` if it has none.
+        tokenizer: of the language model; its chat template is used, or :data:`ALPACA_TEMPLATE` if it has
+            none.
         add_generation_prompt: end with the opening of an assistant's turn.
         template_arguments: passed on to the chat template (``tools``, ``enable_thinking``, …).
 
@@ -125,8 +132,8 @@ def _segments(
         nonlocal done
         if not rendered.startswith(done):
             raise UserError(
-                f"the chat template of {tokenizer.name_or_path or 'the tokenizer'!r} rewrites earlier turns when "
-                f"message {number} is added, so tokens cannot be assigned to turns; use a template that only appends"
+                f"the chat template of {_name(tokenizer)} rewrites earlier turns when message {number} is added, "
+                "so tokens cannot be assigned to turns; use a template that only appends"
             )
         text, condition = rendered[len(done) :], seen[number]
         done = rendered
@@ -184,10 +191,13 @@ class _Renderer:
                 if not strict:
                     return None
                 raise UserError(
-                    f"the chat template of {self._tokenizer.name_or_path or 'the tokenizer'!r} refuses this dialog "
-                    f"at message {count - 1} ({self._messages[count - 1]['role']}): {error}"
+                    f"the chat template of {_name(self._tokenizer)} refuses this dialog at message {count - 1} ({self._messages[count - 1]['role']}): {error}"
                 ) from error
         return self._known[key]
+
+
+def _name(tokenizer: "PreTrainedTokenizerBase") -> str:
+    return repr(tokenizer.name_or_path) if tokenizer.name_or_path else "this tokenizer"
 
 
 def _disarm(text: str, control: tuple[str, ...]) -> str:
@@ -210,8 +220,8 @@ _ENCODERS: "WeakKeyDictionary[Any, tuple[int, Any]]" = WeakKeyDictionary()
 def _encoder(tokenizer: "PreTrainedTokenizerBase") -> Any:
     """A cached ``text -> (ids, length up to and including the last special token)`` for ``tokenizer``.
 
-    System prompts, headers and stock questions repeat endlessly in training, so they are tokenised once. The cache
-    is dropped when the vocabulary grows.
+    System prompts, headers and stock questions repeat endlessly in training, so they are tokenised once.
+    The cache is dropped when the vocabulary grows.
     """
     size, encode = _ENCODERS.get(tokenizer, (-1, None))
     if encode is None or size != len(tokenizer):

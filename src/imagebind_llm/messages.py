@@ -3,11 +3,12 @@
 A message is a mapping ``{"role": …, "content": …}``; ``content`` is a string or a list of parts:
 
 * ``{"type": "text", "text": "What is this?"}`` - words for the language model;
-* ``{"type": "image" | "video" | "audio" | "point" | "depth" | "thermal" | "imu", KEY: source, "weight": 1.0}`` -
-  a medium. ``KEY`` is the type itself (any source: path, bytes, array, tensor, PIL image), ``"path"``, ``"base64"``
-  or ``"url"`` (a path, a ``file:`` or a ``data:`` URL; remote addresses are refused);
-* ``{"type": "text", "text": "a dog", "as_media": True, "weight": 0.5}`` - text *as a medium*: it is embedded by the
-  text encoder like a picture would be, and the language model does not read it;
+* ``{"type": "image" | "video" | "audio" | "point" | "depth" | "thermal" | "imu", KEY: source, "weight":
+  1.0}`` - a medium. ``KEY`` is the type itself (any source: path, bytes, array, tensor, PIL image),
+  ``"path"``, ``"base64"`` or ``"url"`` (a path, a ``file:`` or a ``data:`` URL; remote addresses are
+  refused);
+* ``{"type": "text", "text": "a dog", "as_media": True, "weight": 0.5}`` - text *as a medium*: it is
+  embedded by the text encoder like a picture would be, and the language model does not read it;
 * the OpenAI forms ``{"type": "image_url", "image_url": {"url": …}}`` and
   ``{"type": "input_audio", "input_audio": {"data": …}}`` (likewise ``video_url``, ``audio_url``).
 
@@ -137,8 +138,8 @@ def _source(part: Mapping[str, Any], modality: Modality, where: str) -> Any:
     if len(given) != 1:
         found = ", ".join(given) or "none"
         raise UserError(
-            f"{where}: a part of type {modality.value!r} needs exactly one of '{modality.value}', 'path', 'url', "
-            f"'base64'; found {found}"
+            f"{where}: a part of type {modality.value!r} needs exactly one of "
+            f"'{modality.value}', 'path', 'url', 'base64'; found {found}"
         )
     value = part[given[0]]
     if modality is Modality.TEXT:

@@ -16,8 +16,10 @@ CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-FOLDED = (  # the Llama 2 / Mistral way: the system message is part of the first user turn, and cannot stand alone
-    "{% if messages[0].role == 'system' %}{% if messages|length == 1 %}{{ raise_exception('no user') }}{% endif %}"
+# The Llama 2 / Mistral way: the system message is part of the first user turn, and cannot stand alone.
+FOLDED = (
+    "{% if messages[0].role == 'system' %}"
+    "{% if messages|length == 1 %}{{ raise_exception('no user') }}{% endif %}"
     "{% set system = messages[0].content + '\n' %}{% set messages = messages[1:] %}{% else %}"
     "{% set system = '' %}{% endif %}<s>"
     "{% for m in messages %}{% if m.role == 'user' %}[INST]{% if loop.first %}{{ system }}{% endif %}"
