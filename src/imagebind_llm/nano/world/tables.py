@@ -20,7 +20,9 @@ from imagebind_llm.nano.world.concepts import concept_named
 Split = Literal["train", "test"]
 
 
-def read_columns(root: str | Path, dataset: str, split: Split, columns: Sequence[str]) -> dict[str, list[Any]]:
+def read_columns(
+    root: str | Path, dataset: str, split: Split, columns: Sequence[str]
+) -> dict[str, list[Any]]:
     """Read ``columns`` of one split of one dataset as Python lists (a struct column gives its ``bytes``).
 
     Raises:
@@ -30,7 +32,9 @@ def read_columns(root: str | Path, dataset: str, split: Split, columns: Sequence
 
     path = Path(root) / dataset / f"{split}.parquet"
     if not path.is_file():
-        raise UserError(f"no nano training data at {path}; give the folder that holds {dataset}/{split}.parquet")
+        raise UserError(
+            f"no nano training data at {path}; give the folder that holds {dataset}/{split}.parquet"
+        )
     known = set(parquet.read_schema(path).names)
     missing = [column for column in columns if column not in known]
     if missing:
