@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from imagebind_llm.media.settings import CLIP_MEAN, CLIP_STD
 from imagebind_llm.nano.world.concepts import DIGITS
 from imagebind_llm.nano.world.images import CANVAS
-from imagebind_llm.nano.world.settings import IMAGE_MEAN, IMAGE_STD
 from imagebind_llm.nano.world.strokes import InkWarp, draw_affine, resample_ink, vary_thickness
 
 _CROP_PADDING = 4
@@ -54,7 +54,7 @@ def augment_images(
 def normalise(pictures: torch.Tensor) -> torch.Tensor:
     """Scale pictures ``[B, 3, ...]`` in 0..1 with the encoder's mean and standard deviation, in place."""
     shape = (1, 3) + (1,) * (pictures.ndim - 2)
-    return pictures.sub_(torch.tensor(IMAGE_MEAN).view(shape)).div_(torch.tensor(IMAGE_STD).view(shape))
+    return pictures.sub_(torch.tensor(CLIP_MEAN).view(shape)).div_(torch.tensor(CLIP_STD).view(shape))
 
 
 def plain_images(pixels: np.ndarray) -> torch.Tensor:
@@ -72,7 +72,7 @@ def _augment_digits(
     """Digits uint8 ``[B, 32, 32]`` to RGB ``[B, 3, frames, 32, 32]`` in 0..1."""
     count = len(ink_u8)
     ink = vary_thickness(torch.from_numpy(ink_u8).float().div_(255.0), rng)
-    _, theta = draw_affine(rng, count, InkWarp())
+    theta = draw_affine(rng, count, InkWarp())
     views = [resample_ink(ink, theta, CANVAS)]
     if frames == 2:
         # Up to about four pixels and 10 % of zoom between the frames of a moving clip.

@@ -36,12 +36,12 @@ def warp_ink(ink: torch.Tensor, rng: np.random.Generator, warp: InkWarp, size: i
     The shift is drawn so that the digit stays in the picture however large it has become.
     """
     count = len(ink)
-    scale, theta = draw_affine(rng, count, warp)
+    theta = draw_affine(rng, count, warp)
     return resample_ink(ink, theta, size) if count else ink.new_zeros((0, size, size))
 
 
-def draw_affine(rng: np.random.Generator, count: int, warp: InkWarp) -> tuple[np.ndarray, torch.Tensor]:
-    """Random zooms ``[count]`` and the affine matrices ``[count, 2, 3]`` (output to input, -1..1 units)."""
+def draw_affine(rng: np.random.Generator, count: int, warp: InkWarp) -> torch.Tensor:
+    """Random affine matrices ``[count, 2, 3]`` from output to input coordinates (-1..1 units)."""
     angle = np.radians(rng.uniform(-warp.rotation, warp.rotation, count))
     scale = np.exp(rng.uniform(math.log(warp.scale[0]), math.log(warp.scale[1]), count))
     shear = rng.uniform(-warp.shear, warp.shear, count)
@@ -52,7 +52,7 @@ def draw_affine(rng: np.random.Generator, count: int, warp: InkWarp) -> tuple[np
     matrix[:, 0, 0], matrix[:, 0, 1] = cos, sin + shear * cos
     matrix[:, 1, 0], matrix[:, 1, 1] = -sin, cos - shear * sin
     matrix[:, :, 2] = -(matrix[:, :, :2] @ shift[:, :, None].astype(np.float32))[:, :, 0]
-    return scale, torch.from_numpy(matrix)
+    return torch.from_numpy(matrix)
 
 
 def resample_ink(ink: torch.Tensor, theta: torch.Tensor, size: int) -> torch.Tensor:

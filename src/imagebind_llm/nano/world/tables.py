@@ -32,9 +32,7 @@ def read_columns(
 
     path = Path(root) / dataset / f"{split}.parquet"
     if not path.is_file():
-        raise UserError(
-            f"no nano training data at {path}; give the folder that holds {dataset}/{split}.parquet"
-        )
+        raise UserError(f"no nano training data at {path}; give the root folder of {dataset}/{split}.parquet")
     known = set(parquet.read_schema(path).names)
     missing = [column for column in columns if column not in known]
     if missing:

@@ -57,12 +57,9 @@ def scribble_masks(rng: np.random.Generator, count: int, size: int = CANVAS) -> 
     pixel = ((curves + 1.0) / 2.0 * size).astype(np.int64).clip(0, size - 1)
     ink = np.zeros((count, size * size), np.float32)
     row = np.arange(count)[:, None, None]
-    keep = (np.arange(strokes)[None, :] < used[:, None])[:, :, None]
     flat = pixel[..., 1] * size + pixel[..., 0]
-    ink[
-        np.broadcast_to(row, flat.shape)[np.broadcast_to(keep, flat.shape)],
-        flat[np.broadcast_to(keep, flat.shape)],
-    ] = 1.0
+    keep = np.broadcast_to((np.arange(strokes)[None, :] < used[:, None])[:, :, None], flat.shape)
+    ink[np.broadcast_to(row, flat.shape)[keep], flat[keep]] = 1.0
     soft = F.avg_pool2d(torch.from_numpy(ink).view(count, 1, size, size), 3, 1, 1) * 3.5
     return soft.clamp_(0.0, 1.0)[:, 0].numpy()
 
