@@ -132,8 +132,8 @@ def _segments(
         nonlocal done
         if not rendered.startswith(done):
             raise UserError(
-                f"the chat template of {_name(tokenizer)} rewrites earlier turns when message {number} is added, "
-                "so tokens cannot be assigned to turns; use a template that only appends"
+                f"the chat template of {_name(tokenizer)} rewrites earlier turns when message {number} is "
+                "added, so tokens cannot be assigned to turns; use a template that only appends"
             )
         text, condition = rendered[len(done) :], seen[number]
         done = rendered
@@ -180,7 +180,7 @@ class _Renderer:
         key = (count, generation_prompt)
         if key not in self._known:
             try:
-                self._known[key] = self._tokenizer.apply_chat_template(
+                text = self._tokenizer.apply_chat_template(
                     self._messages[:count],
                     chat_template=self._template,
                     add_generation_prompt=generation_prompt,
@@ -191,8 +191,10 @@ class _Renderer:
                 if not strict:
                     return None
                 raise UserError(
-                    f"the chat template of {_name(self._tokenizer)} refuses this dialog at message {count - 1} ({self._messages[count - 1]['role']}): {error}"
+                    f"the chat template of {_name(self._tokenizer)} refuses this dialog at message "
+                    f"{count - 1} ({self._messages[count - 1]['role']}): {error}"
                 ) from error
+            self._known[key] = str(text)
         return self._known[key]
 
 
@@ -244,7 +246,7 @@ def _new_encoder(tokenizer: "PreTrainedTokenizerBase") -> Any:
                 ids += alive.encode(piece, add_special_tokens=False)
         # An answer ends with its end token; the line break that templates write after it is not learnt.
         last = next((i for i in reversed(range(len(ids))) if ids[i] in special), len(ids) - 1)
-        if alive.decode(ids[last + 1 :]).strip():
+        if str(alive.decode(ids[last + 1 :])).strip():
             last = len(ids) - 1
         return tuple(ids), last + 1
 
