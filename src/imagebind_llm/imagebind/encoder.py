@@ -1,0 +1,31 @@
+"""What the rest of the package asks of an encoder."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from imagebind_llm.modality import Modality
+
+
+@runtime_checkable
+class JointEncoder(Protocol):
+    """Anything that puts several modalities into one space."""
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """What ``encode`` accepts."""
+        ...
+
+    @property
+    def embedding_dim(self) -> int:
+        """``D``, the size of an embedding."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same input could give another embedding."""
+        ...
+
+    def encode(self, modality: Modality, batch: Tensor) -> Tensor:
+        """``[B, …]`` media of one modality → ``[B, D]`` float32 unit rows."""
+        ...

@@ -1,0 +1,62 @@
+"""A short name for "this encoder with these weights"."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from imagebind_llm.imagebind.config import ImageBindConfig
+
+
+def fingerprint(config: ImageBindConfig, weights: Mapping[str, Tensor]) -> str:
+    """First 16 hex digits of SHA-256 over the configuration and every floating-point tensor of ``weights``.
+
+    Tensors enter by name order, cast to float16: a model saved in float16 keeps its fingerprint, whatever order or
+    float dtype a file holds it in. Whole-number buffers (BatchNorm's batch counter) do not count, as no
+    embedding depends on them. bfloat16 is coarser than float16, so weights rounded to it are other weights;
+    ``load_imagebind`` therefore takes the fingerprint before it rounds.
+    """
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    for name in sorted(weights):
+        tensor = weights[name]
+        if tensor.is_floating_point():
+            digest.update(f"{name}{tuple(tensor.shape)}".encode())
+            values = tensor.detach().to("cpu", torch.float16).contiguous()
+            digest.update(values.view(-1).numpy())
+    return digest.hexdigest()[:16]
+
+
+class FingerprintCache:
+    """Remembers a model's fingerprint until one of its tensors is written to or replaced."""
+
+    def __init__(self) -> None:
+        self._value: str | None = None
+        self._state: tuple[tuple[int, int], ...] = ()
+
+    def get(self, config: ImageBindConfig, model: nn.Module) -> str:
+        """The fingerprint of ``model`` as it is now."""
+        state = _state(model)
+        if self._value is None or state != self._state:
+            self._value, self._state = fingerprint(config, model.state_dict()), state
+        return self._value
+
+    def put(self, value: str, model: nn.Module) -> None:
+        """Take ``value`` as the fingerprint of ``model`` until its weights change."""
+        self._value, self._state = value, _state(model)
+
+    @contextmanager
+    def kept(self, model: nn.Module) -> Iterator[None]:
+        """What happens to the tensors inside (a move, a cast) leaves a known fingerprint valid."""
+        valid = self._value is not None and _state(model) == self._state
+        yield
+        if valid:
+            self._state = _state(model)
+
+
+def _state(model: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Where each float tensor lies and how often it was written to (torch counts in-place changes)."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors if t.is_floating_point())

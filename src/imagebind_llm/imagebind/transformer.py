@@ -1,0 +1,187 @@
+"""The one transformer trunk that every modality uses.
+
+The point encoder was published with other parameter names than the rest (``norm1`` for ``norm_1``, ``qkv`` for
+``in_proj``), so a block and its attention exist under two sets of names. What they compute is written once.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from imagebind_llm.imagebind.config import TrunkConfig
+
+
+class DropPath(nn.Module):
+    """In training, drops a residual branch for whole samples with chance ``rate`` and scales up the kept ones."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        mask = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(keep)
+        return x * mask.div_(keep)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.3f}"
+
+
+class Mlp(nn.Module):
+    """Linear → GELU (exact, by the error function) → Linear."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.fc2(F.gelu(self.fc1(x))))
+
+
+def attend(qkv: Tensor, heads: int, bias_k: Tensor | None, bias_v: Tensor | None, causal: bool) -> Tensor:
+    """Multi-head attention of packed projections ``[B, T, 3·W]``, giving ``[B, T, W]``.
+
+    ``bias_k`` and ``bias_v`` (``[1, 1, W]``) join the keys and values as one more position, as they are.
+    """
+    batch, length, packed = qkv.shape
+    width = packed // 3
+    query, key, value = qkv.view(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind(0)
+    if bias_k is not None and bias_v is not None:
+        one = (1, heads, 1, width // heads)
+        key = torch.cat([key, bias_k.view(one).expand(batch, -1, -1, -1).to(key.dtype)], dim=2)
+        value = torch.cat([value, bias_v.view(one).expand(batch, -1, -1, -1).to(value.dtype)], dim=2)
+    out = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    return out.transpose(1, 2).reshape(batch, length, width)
+
+
+class Attention(nn.Module):
+    """Self-attention under the parameter names of ``torch.nn.MultiheadAttention``."""
+
+    def __init__(self, config: TrunkConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width)) if config.qkv_bias else None
+        self.bias_k = nn.Parameter(torch.empty(1, 1, width)) if config.bias_kv else None
+        self.bias_v = nn.Parameter(torch.empty(1, 1, width)) if config.bias_kv else None
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        for extra in (self.bias_k, self.bias_v):
+            if extra is not None:
+                nn.init.xavier_normal_(extra)
+
+    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        return cast(Tensor, self.out_proj(attend(qkv, self.heads, self.bias_k, self.bias_v, causal)))
+
+
+class PointAttention(nn.Module):
+    """Self-attention under the parameter names of the point encoder."""
+
+    def __init__(self, config: TrunkConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.qkv_bias)
+        self.proj = nn.Linear(config.width, config.width)
+
+    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+        return cast(Tensor, self.proj(attend(self.qkv(x), self.heads, None, None, causal)))
+
+
+class BlockParts(NamedTuple):
+    """What a block is made of, whatever the names of its parameters."""
+
+    norm_1: nn.LayerNorm
+    attention: Callable[[Tensor, bool], Tensor]
+    norm_2: nn.LayerNorm
+    mlp: Mlp
+    output: nn.Linear
+    """The attention's output projection (for the initial scale)."""
+
+
+class Block(nn.Module):
+    """``x + attention(norm x)``, then ``x + mlp(norm x)``."""
+
+    def __init__(self, config: TrunkConfig, drop_path: float) -> None:
+        super().__init__()
+        self.drop_path = DropPath(drop_path)
+        self._build(config)
+
+    def _build(self, config: TrunkConfig) -> None:
+        self.attn: nn.Module = Attention(config)
+        self.norm_1 = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.mlp = Mlp(config.width, config.mlp_ratio * config.width)
+        self.norm_2 = nn.LayerNorm(config.width, eps=config.norm_eps)
+
+    def parts(self) -> BlockParts:
+        attention = cast(Attention, self.attn)
+        return BlockParts(self.norm_1, attention, self.norm_2, self.mlp, attention.out_proj)
+
+    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+        parts = self.parts()
+        x = x + self.drop_path(parts.attention(parts.norm_1(x), causal))
+        return cast(Tensor, x + self.drop_path(parts.mlp(parts.norm_2(x))))
+
+
+class PointBlock(Block):
+    """A block under the parameter names of the point encoder."""
+
+    def _build(self, config: TrunkConfig) -> None:
+        self.norm1 = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.norm2 = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.mlp = Mlp(config.width, config.mlp_ratio * config.width)
+        self.attn = PointAttention(config)
+
+    def parts(self) -> BlockParts:
+        attention = cast(PointAttention, self.attn)
+        return BlockParts(self.norm1, attention, self.norm2, self.mlp, attention.proj)
+
+
+class Trunk(nn.Module):
+    """Transformer blocks over ``[B, T, W]``. There is no norm after the last: the head brings its own."""
+
+    def __init__(self, config: TrunkConfig, block: type[Block] = Block) -> None:
+        super().__init__()
+        if config.pre_norm:
+            # A sequence of one, because the published key is pre_transformer_layer.0.
+            self.pre_transformer_layer = nn.Sequential(nn.LayerNorm(config.width, eps=config.norm_eps))
+        rates = torch.linspace(0.0, config.drop_path, config.blocks, device="cpu").tolist()
+        self.blocks = nn.ModuleList(block(config, rate) for rate in rates)
+        self.pre_norm = config.pre_norm
+        self._reset()
+
+    def _reset(self) -> None:
+        """Xavier weights, zero biases; branch outputs shrink with depth so the sum keeps its size."""
+        for module in self.blocks.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            for module in self.blocks:
+                parts = cast(Block, module).parts()
+                for output in (parts.output, parts.mlp.fc2):
+                    output.weight.mul_((2 * len(self.blocks)) ** -0.5)
+
+    def forward(self, x: Tensor, position: Tensor | None = None, causal: bool = False) -> Tensor:
+        """Run the blocks.
+
+        Args:
+            x: ``[B, T, W]`` tokens.
+            position: ``[B, T, W]`` added to the stream before *every* block and left in it (point encoder only).
+            causal: a token sees only itself and earlier ones (text only).
+        """
+        if self.pre_norm:
+            x = self.pre_transformer_layer(x)
+        for block in self.blocks:
+            if position is not None:
+                x = x + position
+            x = block(x, causal)
+        return x

@@ -1,0 +1,157 @@
+"""Saving and strictly loading an ImageBind."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from imagebind_llm.errors import CheckpointError
+from imagebind_llm.files import atomic_directory
+from imagebind_llm.imagebind.config import ImageBindConfig
+from imagebind_llm.imagebind.fingerprint import fingerprint
+from imagebind_llm.imagebind.model import ImageBindModel
+from imagebind_llm.imagebind.tokens import causal_mask
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+_SHOWN = 3
+_MASK = "modality_preprocessors.text.mask"
+
+
+def imagebind_from_state_dict(
+    config: ImageBindConfig,
+    state_dict: Mapping[str, Tensor],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> ImageBindModel:
+    """A model in eval mode with a copy of ``state_dict`` (any float dtype) in ``dtype``.
+
+    Raises:
+        CheckpointError: names or shapes differ from what ``config`` makes, or the text mask is not causal.
+    """
+    return _load(config, state_dict, torch.device(device), dtype, copy=True)
+
+
+def save_imagebind(
+    model: ImageBindModel, folder: str | os.PathLike[str], dtype: torch.dtype | None = None
+) -> None:
+    """Write ``config.json`` and ``model.safetensors``; ``dtype`` (such as float16) rounds the float weights."""
+    tensors = {name: _cast(tensor, torch.device("cpu"), dtype) for name, tensor in model.state_dict().items()}
+    with atomic_directory(folder) as target:
+        (target / CONFIG_FILE).write_text(json.dumps(model.config.to_dict(), indent=2) + "\n", encoding="utf-8")
+        save_file(
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
+            target / WEIGHTS_FILE,
+            metadata={"format": "pt"},
+        )
+
+
+def load_imagebind(
+    folder: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> ImageBindModel:
+    """The model that ``save_imagebind`` wrote, in eval mode.
+
+    Raises:
+        CheckpointError: a file is missing, unreadable or does not fit the other.
+        ConfigError: ``config.json`` contradicts itself.
+    """
+    folder = Path(folder)
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder} has no {name}; expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}"
+            )
+    try:
+        config = ImageBindConfig.from_dict(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise CheckpointError(f"{folder / CONFIG_FILE} is not JSON ({error}); get the file again") from error
+    try:
+        tensors = load_file(folder / WEIGHTS_FILE)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{folder / WEIGHTS_FILE} is not a whole safetensors file ({error}); get the file again"
+        ) from error
+    return _load(config, tensors, torch.device(device), dtype, copy=False)
+
+
+def _load(
+    config: ImageBindConfig, tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype, copy: bool
+) -> ImageBindModel:
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        model = ImageBindModel(config)
+    check_state_dict(model.state_dict(), tensors)
+    model.load_state_dict(
+        {name: _cast(tensor, device, dtype, copy) for name, tensor in tensors.items()}, strict=True, assign=True
+    )
+    if _loses(dtype, tensors):
+        model.remember_fingerprint(fingerprint(config, tensors))
+    return model.eval()
+
+
+def check_state_dict(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Compare names, shapes and kinds; values only where they must be constant (the causal mask).
+
+    Raises:
+        CheckpointError: one line with counts and the first few names of each difference.
+    """
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    common = [name for name in expected if name in found]
+    shapes = [name for name in common if found[name].shape != expected[name].shape]
+    kinds = [name for name in common if found[name].is_floating_point() != expected[name].is_floating_point()]
+
+    def shape(name: str) -> str:
+        return f"{name} {list(found[name].shape)} instead of {list(expected[name].shape)}"
+
+    problems = [
+        _some("missing", missing),
+        _some("unexpected", unexpected),
+        _some("of another shape", shapes, shape),
+        _some("not of the right number type", kinds, lambda name: f"{name} {found[name].dtype}"),
+    ]
+    problems = [problem for problem in problems if problem]
+    if problems:
+        raise CheckpointError(
+            f"weights do not fit the configuration: {'; '.join(problems)}; " + _remedy(missing, unexpected, shapes)
+        )
+    if _MASK in found and not torch.equal(
+        found[_MASK].float().cpu(), causal_mask(found[_MASK].shape[0]).to("cpu")
+    ):
+        raise CheckpointError(
+            f"{_MASK} is not 0 up to the diagonal and -inf above; these weights read text in another way, "
+            "use weights of an ImageBind"
+        )
+
+
+def _some(what: str, names: Sequence[str], show: Callable[[str], str] = str) -> str:
+    """"3 missing (a, b, c)", the first few only; nothing if there are none."""
+    if not names:
+        return ""
+    more = ", …" if len(names) > _SHOWN else ""
+    return f"{len(names)} {what} ({', '.join(show(name) for name in names[:_SHOWN])}{more})"
+
+
+def _remedy(missing: Sequence[str], unexpected: Sequence[str], shapes: Sequence[str]) -> str:
+    """What to do, with the commonest mix-up (with or without Point-Bind) named."""
+    if not shapes and all("point" in name for name in [*missing, *unexpected]):
+        change = "leave the point encoder out of the configuration" if missing else "add the point encoder to it"
+        return f"{change} (ImageBindConfig.huge(point={not missing}) for published weights)"
+    return "use the configuration these weights were saved with"
+
+
+def _cast(tensor: Tensor, device: torch.device, dtype: torch.dtype | None, copy: bool = False) -> Tensor:
+    """Whole numbers keep their type."""
+    return tensor.detach().to(device, dtype if tensor.is_floating_point() else None, copy=copy)
+
+
+def _loses(dtype: torch.dtype, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether casting to ``dtype`` rounds more coarsely than a fingerprint's float16."""
+    stored = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    return dtype not in (torch.float16, torch.float32, torch.float64) and stored != {dtype}
