@@ -11,10 +11,11 @@ _HEX_CHARACTERS = 16
 
 
 def fingerprint_state_dict(state: Mapping[str, Tensor], header: str = "") -> str:
-    """Hash of names, shapes and values of ``state``: 16 hex characters, independent of the order of the keys.
+    """Hash names, shapes and values of ``state`` into 16 hex characters, whatever the order of the keys.
 
-    Floating-point tensors are hashed as float16, so a model stored in half precision and loaded in float32 keeps
-    its fingerprint. Each tensor is hashed on its own, several at a time (hashing releases the interpreter lock).
+    Floating-point tensors are hashed as float16, so a model stored in half precision and loaded in float32
+    keeps its fingerprint. Each tensor is hashed on its own, several at a time (hashing releases the
+    interpreter lock).
 
     Args:
         state: tensors on any device; meta tensors have no values and are refused.

@@ -1,0 +1,111 @@
+"""The configuration of a whole model, as transformers saves it."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from imagebind_llm.errors import ConfigError
+from imagebind_llm.modality import Modality
+
+STAGES = ("base", "pretrain", "finetune")
+"""How far a model has been trained: not at all, image-text alignment, instruction tuning."""
+
+_BIND = {"depth": 3, "norm": "rms", "hidden": None}
+_INJECTION = {"style": "residual", "layers": None, "query": None}
+_LORA = {"rank": 16, "scale": 1.0, "dropout": 0.0, "targets": None}
+_CACHE = {
+    "modalities": [modality.value for modality in Modality if modality is not Modality.IMAGE],
+    "k": 10,
+    "temperature": 20.0,
+    "weight": 0.5,
+}
+
+
+class ImageBindLLMConfig(PreTrainedConfig):
+    """Configuration of :class:`imagebind_llm.modeling.ImageBindLLMForConditionalGeneration`.
+
+    Args:
+        text_config: configuration of the language model, an object or its dict with ``model_type``.
+        encoder_config: ``{"type": "imagebind", …}``, or ``None`` for a model that is only given embeddings.
+        embedding_dim: ``D``, width of the joint space.
+        bind: ``depth`` (blocks), ``norm`` (``"rms"`` or ``"layer"``), ``hidden`` (``None``: 4 × width).
+        injection: ``style`` (``"residual"`` or ``"value"``), ``layers`` (``None``: all; a number: that many
+            last; a list of indices), ``query`` (learned vector per layer; ``None``: only in style
+            ``"value"``).
+        lora: ``rank``, ``scale`` (factor of the update), ``dropout``, ``targets`` (module paths inside a
+            decoder layer; ``None``: all the family's linear maps), or ``None`` for no low-rank updates.
+        bias_targets: linear maps (paths inside a decoder layer) whose bias is trained, added where there is
+            none; ``None``: none.
+        norm_tuned: whether finetuning trains the language model's norms.
+        stage: ``"base"``, ``"pretrain"`` or ``"finetune"``: how far the weights were trained.
+        fingerprints: ``{"encoder": …, "language_model": …}`` of the parts this model was trained with.
+        base_models: where those parts are: ``{"language_model": {"id": …, "revision": …}, "encoder": {…}}``.
+        cache: ``modalities`` that use the visual cache by default, ``k``, ``temperature``, ``weight``.
+        media: media settings as a dict (``None``: ImageBind's).
+
+    Raises:
+        ConfigError: an unknown key in one of the groups, or an unknown stage.
+    """
+
+    model_type = "imagebind_llm"
+    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 - the attribute transformers reads
+    keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        text_config: Mapping[str, Any] | PreTrainedConfig | None = None,
+        encoder_config: Mapping[str, Any] | None = None,
+        embedding_dim: int = 1024,
+        bind: Mapping[str, Any] | None = None,
+        injection: Mapping[str, Any] | None = None,
+        lora: Mapping[str, Any] | None = None,
+        bias_targets: Sequence[str] | None = None,
+        norm_tuned: bool = False,
+        stage: str = "base",
+        fingerprints: Mapping[str, str | None] | None = None,
+        base_models: Mapping[str, Any] | None = None,
+        cache: Mapping[str, Any] | None = None,
+        media: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if stage not in STAGES:
+            raise ConfigError(f"stage is {stage!r}; expected one of {', '.join(STAGES)}")
+        self.text_config = _text_config(text_config)
+        self.encoder_config = None if encoder_config is None else dict(encoder_config)
+        self.embedding_dim = embedding_dim
+        self.bind = _merged("bind", _BIND, bind)
+        self.injection = _merged("injection", _INJECTION, injection)
+        if isinstance(self.injection["layers"], tuple):
+            self.injection["layers"] = list(self.injection["layers"])
+        self.lora = None if lora is None else _merged("lora", _LORA, lora)
+        self.bias_targets = None if bias_targets is None else list(bias_targets)
+        self.norm_tuned = norm_tuned
+        self.stage = stage
+        self.fingerprints = {"encoder": None, "language_model": None, **(fingerprints or {})}
+        self.base_models = {"encoder": None, "language_model": None, **(base_models or {})}
+        self.cache = _merged("cache", _CACHE, cache)
+        self.media = None if media is None else dict(media)
+        kwargs.setdefault("tie_word_embeddings", getattr(self.text_config, "tie_word_embeddings", False))
+        super().__init__(**kwargs)
+
+
+def _text_config(given: Mapping[str, Any] | PreTrainedConfig | None) -> PreTrainedConfig:
+    if isinstance(given, PreTrainedConfig):
+        return copy.deepcopy(given)  # transformers writes attention settings into it: not into the caller's
+    if given is None:  # transformers builds every config without arguments to find its defaults
+        return AutoConfig.for_model("llama")
+    values = dict(given)
+    if "model_type" not in values:
+        raise ConfigError(
+            "text_config has no 'model_type'; it must be the full configuration of a language model"
+        )
+    return AutoConfig.for_model(**values)
+
+
+def _merged(group: str, defaults: dict[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
+    for key in given or {}:
+        if key not in defaults:
+            raise ConfigError(f"unknown setting {group}.{key}; expected one of {', '.join(defaults)}")
+    return {**defaults, **(given or {})}

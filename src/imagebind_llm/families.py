@@ -1,0 +1,191 @@
+"""Where the parts of a decoder are: the one table that knows how language-model families name their modules.
+
+To add a family, add one entry to ``FAMILIES``: its decoder layers must pass their ``**kwargs`` on to the
+attention module (all of transformers' current decoders do), and ``tests/core/families.py`` must list it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from imagebind_llm.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Family:
+    """Module paths of one family; all but ``layers`` and ``final_norm`` are relative to a decoder layer."""
+
+    layers: str = "model.layers"
+    final_norm: str = "model.norm"
+    attention: str = "self_attn"
+    value: str = "self_attn.v_proj"
+    """The linear map whose rows hold the value projection."""
+    value_rows: Literal["all", "last", "per_head"] = "all"
+    """Which rows: all; the last ``kv_heads * head_dim`` (q, k, v stacked); the last third of each head's."""
+    output: str = "self_attn.o_proj"
+    linears: tuple[str, ...] = (
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.o_proj",
+        "mlp.gate_proj",
+        "mlp.up_proj",
+        "mlp.down_proj",
+    )
+    """Maps that finetuning gives a low-rank update."""
+    biased: tuple[str, ...] = (
+        "self_attn.q_proj",
+        "self_attn.o_proj",
+        "mlp.gate_proj",
+        "mlp.up_proj",
+        "mlp.down_proj",
+    )
+    """Maps whose bias finetuning trains, adding one where there is none (keys and values get none)."""
+    norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")
+
+
+_LLAMA = Family()
+_GEMMA2 = replace(
+    _LLAMA,
+    norms=(
+        "input_layernorm",
+        "post_attention_layernorm",
+        "pre_feedforward_layernorm",
+        "post_feedforward_layernorm",
+    ),
+)
+_QK_NORMS = ("self_attn.q_norm", "self_attn.k_norm")
+
+FAMILIES: dict[str, Family] = {
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": replace(_LLAMA, norms=(*_LLAMA.norms, *_QK_NORMS)),
+    "gemma": _LLAMA,
+    "gemma2": _GEMMA2,
+    "gemma3_text": replace(_GEMMA2, norms=(*_GEMMA2.norms, *_QK_NORMS)),
+    "phi": Family(
+        final_norm="model.final_layernorm",
+        output="self_attn.dense",
+        linears=(
+            "self_attn.q_proj",
+            "self_attn.k_proj",
+            "self_attn.v_proj",
+            "self_attn.dense",
+            "mlp.fc1",
+            "mlp.fc2",
+        ),
+        biased=("self_attn.q_proj", "self_attn.dense", "mlp.fc1", "mlp.fc2"),
+        norms=("input_layernorm",),
+    ),
+    "phi3": Family(
+        value="self_attn.qkv_proj",
+        value_rows="last",
+        linears=("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"),
+        biased=("self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"),
+    ),
+    "gpt_neox": Family(
+        layers="gpt_neox.layers",
+        final_norm="gpt_neox.final_layer_norm",
+        attention="attention",
+        value="attention.query_key_value",
+        value_rows="per_head",
+        output="attention.dense",
+        linears=("attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
+        biased=("attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
+    ),
+}
+
+
+def family_of(model_type: str) -> Family:
+    """The family of a language model's ``config.model_type``.
+
+    Raises:
+        ConfigError: the table has none of that name.
+    """
+    try:
+        return FAMILIES[model_type]
+    except KeyError:
+        raise ConfigError(
+            f"language models of type {model_type!r} are not known; known are {', '.join(sorted(FAMILIES))}; "
+            "add an entry to imagebind_llm.families.FAMILIES that says where its layers and projections are"
+        ) from None
+
+
+@dataclass(frozen=True)
+class DecoderShape:
+    """The sizes of a decoder that injection depends on."""
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+
+    @classmethod
+    def of(cls, text_config: Any) -> "DecoderShape":
+        """Read from the configuration of a language model."""
+        heads = text_config.num_attention_heads
+        return cls(
+            layers=text_config.num_hidden_layers,
+            width=text_config.hidden_size,
+            heads=heads,
+            kv_heads=getattr(text_config, "num_key_value_heads", None) or heads,
+            head_dim=getattr(text_config, "head_dim", None) or text_config.hidden_size // heads,
+        )
+
+
+def decoder_layers(language_model: nn.Module) -> list[nn.Module]:
+    """The decoder layers of a causal language model, first to last."""
+    family = family_of(language_model.config.model_type)  # type: ignore[union-attr]
+    layers = language_model.get_submodule(family.layers)
+    assert isinstance(layers, nn.ModuleList)
+    return list(layers)
+
+
+def base_linear(module: nn.Module) -> nn.Module:
+    """The map itself, when ``module`` is one that a low-rank adapter wraps."""
+    inner = getattr(module, "base_layer", None)
+    return inner if isinstance(inner, nn.Module) else module
+
+
+def value_weight(layer: nn.Module, family: Family, shape: DecoderShape) -> Tensor:
+    """The value projection of a decoder layer, without adapter or bias: ``[kv_heads * head_dim, C]``.
+
+    Raises:
+        ConfigError: the weight is packed (quantised), so that no matrix can be read from it.
+    """
+    weight = base_linear(layer.get_submodule(family.value)).weight
+    assert isinstance(weight, Tensor)
+    if not weight.is_floating_point() or weight.ndim != 2:
+        raise ConfigError(
+            f"the value projection is stored as {weight.dtype} {list(weight.shape)}, from which no "
+            "matrix can be read; injection style 'value' needs an unquantised one (exclude it from quantisation)"
+        )
+    rows = shape.kv_heads * shape.head_dim
+    if family.value_rows == "last":
+        return weight[-rows:]
+    if family.value_rows == "per_head":
+        by_head = weight.unflatten(0, (shape.heads, 3, shape.head_dim))
+        return by_head[:, 2].flatten(0, 1)
+    return weight
+
+
+def apply_without_bias(module: nn.Module, states: Tensor) -> Tensor:
+    """A linear map with its low-rank adapters, but without its bias: ``[…, in]`` → ``[…, out]``."""
+    base = base_linear(module)
+    bias = getattr(base, "bias", None)
+    if bias is None:
+        out: Tensor = module(states)
+        return out
+    if not base.weight.is_floating_point():  # type: ignore[union-attr,operator]
+        # a packed matrix can only be applied whole: the map of zero is the bias
+        return module(states) - module(torch.zeros_like(states))  # type: ignore[no-any-return]
+    out = nn.functional.linear(states, base.weight)  # type: ignore[arg-type]
+    if base is not module and not module.disable_adapters and not module.merged:  # type: ignore[union-attr]
+        for name in module.active_adapters:  # type: ignore[union-attr]
+            down, up = module.lora_A[name], module.lora_B[name]  # type: ignore[index,union-attr]
+            out = out + up(down(states.to(down.weight.dtype))) * module.scaling[name]  # type: ignore[index,union-attr]
+    return out

@@ -1,0 +1,373 @@
+"""The whole model: frozen encoder, bind network, injection and any decoder-only language model."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from imagebind_llm.bind import BindNetwork
+from imagebind_llm.configuration import ImageBindLLMConfig
+from imagebind_llm.errors import ConfigError, UserError
+from imagebind_llm.families import DecoderShape
+from imagebind_llm.injection import ARGUMENT, ConditionDeltas, Injection
+from imagebind_llm.mixing import mix
+
+if TYPE_CHECKING:
+    from imagebind_llm.media.batch import MediaBatch
+
+IGNORED_LABEL = -100
+_ENCODER_BATCH = 64
+"""Media encoded at once; bounds memory whatever the number of conditions."""
+
+
+class Enhancer(Protocol):
+    """What a visual cache does to embeddings (see :class:`imagebind_llm.cache.VisualCache`)."""
+
+    def enhance(
+        self, embeddings: Tensor, k: int = ..., temperature: float = ..., weight: float = ...
+    ) -> Tensor:
+        """``[B, D]`` → ``[B, D]``."""
+        ...
+
+
+class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """Answers about conditions: one vector per (mixture of) media, added to every token that sees it.
+
+    Attributes:
+        language_model: any causal language model of a known family (see :mod:`imagebind_llm.families`).
+        encoder: the frozen joint encoder, or ``None`` for a model that is only given embeddings.
+        bind: the bind network.
+        injection: gates and hooks, attached to the language model.
+
+    Args:
+        config: the configuration; its ``text_config`` and ``encoder_config`` say what to build.
+        language_model: a ready language model to use instead of building one.
+        encoder: a ready encoder to use instead of building one.
+    """
+
+    config_class = ImageBindLLMConfig
+    base_model_prefix = ""
+    main_input_name = "input_ids"
+    input_modalities = ("text", "image", "video", "audio")
+    supports_gradient_checkpointing = True
+    _skip_keys_device_placement = ["past_key_values", ARGUMENT, "deltas"]  # noqa: RUF012
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def __init__(
+        self,
+        config: ImageBindLLMConfig,
+        language_model: PreTrainedModel | None = None,
+        encoder: nn.Module | None = None,
+    ) -> None:
+        super().__init__(config)
+        shape = DecoderShape.of(config.text_config)
+        self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
+        self.encoder = encoder if encoder is not None else _build_encoder(config.encoder_config)
+        self.bind = BindNetwork(config.embedding_dim, shape.width, **config.bind)
+        self.injection = Injection(shape, **config.injection)
+        if self.encoder is not None:
+            self.encoder.requires_grad_(False)
+        if language_model is not None:
+            config.text_config = language_model.config
+            config._attn_implementation = language_model.config._attn_implementation
+            self.generation_config = copy.deepcopy(language_model.generation_config)
+        self.post_init()
+        self.injection.attach(self.language_model)
+        self.train(self.training)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        # Parts that transformers knows initialise themselves; the encoder brings its own initialisation.
+        if isinstance(module, Injection):
+            module.reset_parameters()
+
+    def train(self, mode: bool = True) -> "ImageBindLLMForConditionalGeneration":
+        """Set training mode on all but the encoder, which always stays in evaluation mode."""
+        super().train(mode)
+        if self.encoder is not None:
+            self.encoder.eval()
+        return self
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The token embedding of the language model."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the token embedding of the language model."""
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The output map of the language model."""
+        return self.language_model.get_output_embeddings()
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        """Replace the output map of the language model."""
+        self.language_model.set_output_embeddings(value)
+
+    @torch.no_grad()
+    def embed_media(self, media: "MediaBatch") -> Tensor:
+        """Encode all media, a modality at a time, and mix them: ``[N, D]``, one row per condition.
+
+        Raises:
+            UserError: the model has no encoder.
+        """
+        encoder = self.encoder
+        if encoder is None:
+            raise UserError("this model has no encoder; give conditions (embeddings) instead of media")
+        weight = next(encoder.parameters())
+        parts, weights, index = [], [], []
+        for modality, group in media.groups.items():
+            for chunk in group.tensor.split(_ENCODER_BATCH):
+                moved = chunk.to(weight.device)
+                parts.append(
+                    encoder.encode(modality, moved.to(weight.dtype) if moved.is_floating_point() else moved)
+                )
+            weights.append(group.weights)
+            index.append(group.index)
+        device = weight.device
+        return mix(torch.cat(parts), torch.cat(weights).to(device), torch.cat(index).to(device), media.count)
+
+    def condition_deltas(
+        self, conditions: Tensor | None = None, media: "MediaBatch | None" = None
+    ) -> ConditionDeltas | None:
+        """What conditions (or media) add to each layer; ``None`` without either.
+
+        Differentiable in the bind network and the injection. Use it once and pass the result as ``deltas`` to
+        every call about the same conditions.
+        """
+        if media is not None:
+            if conditions is not None:
+                raise UserError("both conditions and media were given; expected one of them")
+            conditions = self.embed_media(media)
+        if conditions is None:
+            return None
+        return self.injection.deltas(self.bind(conditions.to(self.bind.project.weight.device)))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        conditions: Tensor | None = None,
+        condition_ids: Tensor | None = None,
+        media: "MediaBatch | None" = None,
+        deltas: ConditionDeltas | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits, and the loss if there are labels.
+
+        Args:
+            input_ids: ``[B, T]``.
+            attention_mask: as the language model takes it; ``[B, 1, T, T]`` for packed rows.
+            position_ids: ``[B, T]``; restart them in each part of a packed row.
+            past_key_values: key-value cache.
+            inputs_embeds: ``[B, T, C]`` instead of ``input_ids``.
+            labels: ``[B, T]``, ``-100`` where nothing is learned; shifted here.
+            conditions: ``[N, D]`` embeddings (mixtures, not renormalised).
+            condition_ids: ``[B, T]`` int64, the condition each token sees, ``-1`` for none. Left out, row
+                ``b`` sees condition ``b`` (or the only one).
+            media: decoded media instead of ``conditions``.
+            deltas: the result of :meth:`condition_deltas` instead of either.
+            num_items_in_batch: number of labels to divide the summed loss by (``None``: those of this call).
+            kwargs: passed on to the language model.
+        """
+        if deltas is None:
+            deltas = self.condition_deltas(conditions, media)
+        elif conditions is not None or media is not None:
+            raise UserError("deltas were given together with conditions or media; expected only one of them")
+        given = input_ids if input_ids is not None else inputs_embeds
+        if given is None:
+            raise UserError("neither input_ids nor inputs_embeds was given")
+        rows, length = given.shape[:2]
+        if deltas is None:
+            if condition_ids is not None and bool((condition_ids >= 0).any()):
+                raise UserError(
+                    "condition_ids point to conditions, but neither conditions nor media were given"
+                )
+        else:
+            condition_ids = _checked_ids(condition_ids, deltas.count, rows, length, given.device)
+            kwargs[ARGUMENT] = deltas.select(condition_ids)
+        kwargs.pop("return_dict", None)
+        outputs = self.language_model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        loss = None if labels is None else causal_loss(outputs.logits, labels, num_items_in_batch)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=outputs.logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    @torch.no_grad()
+    def generate(  # type: ignore[override]
+        self,
+        inputs: Tensor | None = None,
+        *args: Any,
+        conditions: Tensor | None = None,
+        condition_ids: Tensor | None = None,
+        media: "MediaBatch | None" = None,
+        deltas: ConditionDeltas | None = None,
+        cache: Enhancer | None = None,
+        cache_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Generate as transformers does, about conditions or media, which are looked at once.
+
+        Args:
+            inputs: ``[B, T]`` token ids (or ``input_ids=``), left-padded.
+            args: further positional arguments of ``GenerationMixin.generate``.
+            conditions: ``[N, D]`` embeddings.
+            condition_ids: ``[B, T]``; each generated token sees what the last token of its prompt sees.
+            media: decoded media instead of ``conditions``.
+            deltas: the result of :meth:`condition_deltas` instead of either.
+            cache: visual cache that moves conditions towards images.
+            cache_options: ``enabled`` (bool, or one per condition; by default only conditions with a
+                modality listed in ``config.cache["modalities"]``), ``k``, ``temperature``, ``weight``.
+            kwargs: all of transformers' (``attention_mask``, ``max_new_tokens``, ``num_beams``,
+                ``streamer`` …).
+        """
+        if deltas is None:
+            if media is not None:
+                if conditions is not None:
+                    raise UserError("both conditions and media were given; expected one of them")
+                conditions = self.embed_media(media)
+            if conditions is not None and cache is not None:
+                conditions = self._enhance(conditions, media, cache, cache_options or {})
+            deltas = self.condition_deltas(conditions)
+        given = inputs if inputs is not None else kwargs.get("input_ids", kwargs.get("inputs_embeds"))
+        if deltas is not None:
+            if given is not None:
+                condition_ids = _checked_ids(condition_ids, deltas.count, *given.shape[:2], given.device)
+            kwargs["deltas"] = deltas
+        if condition_ids is not None:
+            kwargs["condition_ids"] = condition_ids
+        return super().generate(inputs, *args, **kwargs)
+
+    def _enhance(
+        self, conditions: Tensor, media: "MediaBatch | None", cache: Enhancer, options: Mapping[str, Any]
+    ) -> Tensor:
+        settings = {
+            "enabled": None,
+            **{key: self.config.cache[key] for key in ("k", "temperature", "weight")},
+        }
+        for key in options:
+            if key not in settings:
+                raise ConfigError(f"unknown cache option {key!r}; expected one of {', '.join(settings)}")
+        settings.update({key: value for key, value in options.items() if value is not None})
+        enabled = settings.pop("enabled")
+        count = len(conditions)
+        if enabled is None:
+            by_default = set(self.config.cache["modalities"])
+            chosen = (
+                [True] * count if media is None else [bool(by_default & found) for found in media.modalities]
+            )
+        elif isinstance(enabled, Sequence):
+            chosen = [bool(value) for value in enabled]
+        else:
+            chosen = [bool(enabled)] * count
+        if len(chosen) != count:
+            raise ConfigError(f"cache option 'enabled' has {len(chosen)} values for {count} conditions")
+        if not any(chosen):
+            return conditions
+        rows = torch.tensor(chosen, device=conditions.device)
+        enhanced = cache.enhance(conditions[rows].float(), **settings).to(conditions)
+        result = conditions.clone()
+        result[rows] = enhanced
+        return result
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
+        """As transformers does, with the condition ids of just the tokens that go in."""
+        prepared: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, **kwargs)
+        condition_ids = prepared.get("condition_ids")
+        if condition_ids is not None:
+            given = prepared.get("input_ids")
+            given = prepared["inputs_embeds"] if given is None else given
+            prepared["condition_ids"] = condition_ids[:, -given.shape[1] :]
+        return prepared
+
+    def _update_model_kwargs_for_generation(
+        self, outputs: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        updated: dict[str, Any] = super()._update_model_kwargs_for_generation(
+            outputs, model_kwargs, *args, **kwargs
+        )
+        condition_ids = updated.get("condition_ids")
+        if condition_ids is not None:
+            new = kwargs.get("num_new_tokens", 1)
+            last = condition_ids[:, -1:].expand(-1, new)
+            updated["condition_ids"] = torch.cat((condition_ids, last), dim=1)
+        return updated
+
+
+def causal_loss(logits: Tensor, labels: Tensor, count: Tensor | int | None = None) -> Tensor:
+    """Next-token cross entropy in float32, averaged over the kept labels (0 if there are none).
+
+    Args:
+        logits: ``[B, T, V]``.
+        labels: ``[B, T]``, ``-100`` where nothing is learned.
+        count: divide the sum by this instead (labels of a whole global batch).
+    """
+    targets = labels[:, 1:].to(logits.device)
+    total = functional.cross_entropy(
+        logits[:, :-1].float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
+    )
+    if count is None:
+        count = (targets != IGNORED_LABEL).sum().clamp(min=1)
+    return total / count
+
+
+def _checked_ids(ids: Tensor | None, count: int, rows: int, length: int, device: torch.device) -> Tensor:
+    """Condition ids ``[rows, length]``. Left out, row ``b`` sees condition ``b``, or all see the only one."""
+    if ids is None:
+        if count not in (1, rows):
+            raise UserError(f"{count} conditions for {rows} rows; give condition_ids [{rows}, {length}]")
+        seen = (
+            torch.arange(count, device=device).expand(rows)
+            if count == 1
+            else torch.arange(rows, device=device)
+        )
+        return seen[:, None].expand(rows, length)
+    if ids.shape != (rows, length):
+        raise UserError(
+            f"condition_ids have shape {list(ids.shape)}; expected [{rows}, {length}] as the tokens"
+        )
+    if ids.device.type == "cpu" and length > 1 and not torch.compiler.is_compiling():
+        # on an accelerator this would wait for the device at every step
+        low, high = int(ids.min()), int(ids.max())
+        if low < -1 or high >= count:
+            raise UserError(
+                f"condition_ids span {low} … {high}; expected -1 … {count - 1} for {count} conditions"
+            )
+    return ids
+
+
+def _build_encoder(settings: Mapping[str, Any] | None) -> nn.Module | None:
+    if settings is None:
+        return None
+    values = dict(settings)
+    kind = values.pop("type", "imagebind")
+    if kind != "imagebind":
+        raise ConfigError(
+            f"encoder type is {kind!r}; this version builds 'imagebind', others are passed as encoder="
+        )
+    from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel
+
+    return ImageBindModel(ImageBindConfig.from_dict(values))
