@@ -72,17 +72,13 @@ def nano() -> ImageBindConfig:
             size=(32, 32),
             frames=2,
             stem=StemConfig(
-                32,
-                kernel=(2, 3, 3),
-                stride=(2, 1, 1),
+                48,
+                kernel=(2, 4, 4),
+                stride=(2, 2, 2),
                 padding=(0, 1, 1),
-                convs=(
-                    ConvLayer(64, pool=2, residual=True),
-                    ConvLayer(128, pool=2, residual=True),
-                    ConvLayer(192, pool=2, residual=True),
-                ),
+                convs=(ConvLayer(96, pool=2, residual=True), ConvLayer(192, pool=2, residual=True)),
             ),
-            trunk=TrunkConfig(192, blocks=3, heads=6, pre_norm=True, drop_path=0.05),
+            trunk=TrunkConfig(192, blocks=2, heads=6, pre_norm=True),
         ),
         text=TextConfig(
             trunk=TrunkConfig(64, blocks=2, heads=4),
