@@ -1,1 +1,78 @@
+"""Media: bytes → CPU tensors, one file per modality.
 
+:func:`load_media` is the way in; the modules of the single modalities also offer the array-level transforms
+that training uses. Decoders are imported when first needed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from imagebind_llm.media.errors import MediaError
+from imagebind_llm.media.limits import Limits
+from imagebind_llm.media.settings import (
+    AudioSettings,
+    DepthSettings,
+    ImageSettings,
+    ImuSettings,
+    MediaSettings,
+    PointSettings,
+    TextSettings,
+    ThermalSettings,
+    VideoSettings,
+)
+from imagebind_llm.media.source import MediaSource
+from imagebind_llm.modality import Modality
+
+if TYPE_CHECKING:
+    import os
+
+    import torch
+
+__all__ = [
+    "AudioSettings",
+    "DepthSettings",
+    "ImageSettings",
+    "ImuSettings",
+    "Limits",
+    "MediaError",
+    "MediaSettings",
+    "MediaSource",
+    "PointSettings",
+    "TextSettings",
+    "ThermalSettings",
+    "VideoSettings",
+    "guess_modality",
+    "load_media",
+]
+
+
+def load_media(
+    modality: Modality, source: MediaSource, settings: MediaSettings, limits: Limits | None = None
+) -> "torch.Tensor":
+    """One piece of media as its encoder reads it, without a batch axis.
+
+    Returns:
+        float32 (text: int64) of shape image ``[3, H, W]``, video ``[S, 3, T, H, W]``, audio ``[S, 1, mel,
+        frames]``, text ``[77]``, point ``[N, 3]``, depth and thermal ``[1, H, W]``, imu ``[6, 2000]``. For
+        text, ``source`` is the text itself.
+
+    Raises:
+        MediaError: the source is missing, damaged, of another kind, or over a limit.
+    """
+    name = Modality.parse(modality).value
+    module = import_module(f"imagebind_llm.media.{name}")
+    tensor: torch.Tensor = getattr(module, f"load_{name}")(
+        source, getattr(settings, name), limits or Limits()
+    )
+    return tensor
+
+
+def guess_modality(path: "str | os.PathLike[str]") -> Modality:
+    """What a file is, by its content first and its suffix second.
+
+    Raises:
+        MediaError: it cannot be read, is of no known kind, or could be of several.
+    """
+    from imagebind_llm.media.detect import guess
+
+    return guess(path)

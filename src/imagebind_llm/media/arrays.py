@@ -1,0 +1,140 @@
+"""NumPy arrays from files and from callers, checked before they are used."""
+
+import zipfile
+from io import BytesIO
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagebind_llm.media.errors import MediaError
+from imagebind_llm.media.limits import Limits
+
+NPY_MAGIC = b"\x93NUMPY"
+ZIP_MAGIC = b"PK\x03\x04"
+
+
+def is_array_file(data: bytes) -> bool:
+    """Whether ``data`` begins like a ``.npy`` or ``.npz`` file."""
+    return data.startswith((NPY_MAGIC, ZIP_MAGIC))
+
+
+def read_array(data: bytes, name: str, limits: Limits, keys: tuple[str, ...] = ()) -> NDArray[Any]:
+    """The array of a ``.npy`` file, or of a ``.npz`` (the first of ``keys`` it has, or its only array).
+
+    Never unpickles. The size the header declares is checked before memory is taken for it.
+
+    Raises:
+        MediaError: damaged, too large, not numbers, or a ``.npz`` with several arrays and none of ``keys``.
+    """
+    if data.startswith(ZIP_MAGIC):
+        data = _unzip(data, name, limits, keys)
+    stream = BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        reader = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, fortran, dtype = reader(stream)
+    except Exception as error:  # the header is parsed as a Python literal, which fails in many ways
+        raise MediaError(
+            name, f"a damaged array header ({error})", "a .npy file", "save it with numpy.save"
+        ) from error
+    check_dtype(dtype, name)
+    count = prod(int(size) for size in shape)
+    available = len(data) - stream.tell()
+    if any(size < 0 for size in shape) or count * dtype.itemsize > available:
+        raise MediaError(
+            name,
+            f"a header of shape {shape} ({count * dtype.itemsize} bytes) over {available} bytes of data",
+            "as many bytes as the header says",
+            "copy or save the file anew",
+        )
+    values = np.frombuffer(data, dtype, count, stream.tell())
+    return values.reshape(shape, order="F" if fortran else "C")
+
+
+def _unzip(data: bytes, name: str, limits: Limits, keys: tuple[str, ...]) -> bytes:
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            members = {item.filename.removesuffix(".npy"): item for item in archive.infolist()}
+            chosen = next((key for key in keys if key in members), None)
+            if chosen is None and len(members) == 1:
+                chosen = next(iter(members))
+            if chosen is None:
+                raise MediaError(
+                    name,
+                    f"an archive of {len(members)} arrays ({', '.join(list(members)[:8])})",
+                    f"one array, or one called {' or '.join(keys) or 'data'}",
+                    "save only that one",
+                )
+            if members[chosen].file_size > limits.max_bytes:
+                raise MediaError(
+                    name,
+                    f"an array that unpacks to {members[chosen].file_size} bytes",
+                    f"at most {limits.max_bytes}",
+                    "make it smaller or raise Limits.max_bytes",
+                )
+            with archive.open(members[chosen]) as member:
+                return member.read(members[chosen].file_size)
+    except MediaError:
+        raise
+    except Exception as error:  # zipfile and zlib raise some ten types on damaged archives
+        raise MediaError(
+            name, f"a damaged archive ({error})", "a .npz file", "save it with numpy.savez"
+        ) from error
+
+
+def check_dtype(dtype: np.dtype[Any], name: str) -> None:
+    """Refuse everything but plain real numbers."""
+    if dtype.hasobject or dtype.kind not in "biuf" or dtype.names is not None:
+        raise MediaError(
+            name, f"an array of {dtype}", "real numbers", "convert it, for example with .astype(float)"
+        )
+
+
+def as_array(source: Any, name: str) -> NDArray[Any]:
+    """A NumPy view of an array, tensor or sequence of numbers given by a caller.
+
+    Raises:
+        MediaError: it does not hold real numbers.
+    """
+    try:
+        if hasattr(source, "detach"):
+            source = source.detach().cpu()
+            source = source.float().numpy() if source.dtype.is_floating_point else source.numpy()
+        values = np.asarray(source)
+    except Exception as error:  # ragged lists, exotic tensors
+        raise MediaError(
+            name, f"not an array ({error})", "an array of numbers", "convert it first"
+        ) from error
+    check_dtype(values.dtype, name)
+    return values
+
+
+def check_finite(values: NDArray[Any], name: str, what: str = "value") -> None:
+    """Refuse NaN and infinity."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        bad = int(values.size - np.isfinite(values).sum())
+        raise MediaError(
+            name, f"{bad} of {values.size} {what}s are NaN or infinite", "finite numbers", "clean the data"
+        )
+
+
+def check_map(values: NDArray[Any], name: str, limits: Limits | None = None) -> NDArray[Any]:
+    """A non-empty map ``[H, W]``; axes of length 1 before or after the two are dropped."""
+    if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
+        values = values[0] if values.shape[0] == 1 else values[:, :, 0]
+    if values.ndim != 2 or 0 in values.shape:
+        raise MediaError(
+            name, f"an array of shape {values.shape}", "a non-empty map [H, W]", "pass one channel"
+        )
+    if limits is not None and values.size > limits.max_pixels:
+        raise MediaError(
+            name,
+            f"{values.shape[1]} × {values.shape[0]} pixels",
+            f"at most {limits.max_pixels} in all",
+            "make it smaller or raise Limits.max_pixels",
+        )
+    return values

@@ -1,0 +1,161 @@
+"""Audio: any recording → log-mel spectrograms of a few clips.
+
+Reads WAV, FLAC, OGG and MP3 (libsndfile), and everything else that FFmpeg decodes, also the sound track of
+a video. Gives ``[clips, 1, mel_bins, frames]`` float32, standardised with the mean and deviation that
+ImageBind's authors published for AudioSet. Any rate and number of channels; only the parts that the clips
+cover are kept in memory, so an hour-long file costs no more than a short one.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from imagebind_llm.media.arrays import as_array, check_finite
+from imagebind_llm.media.clips import clip_spans
+from imagebind_llm.media.errors import MediaError
+from imagebind_llm.media.fbank import FRAME_SECONDS, log_mel
+from imagebind_llm.media.limits import Limits
+from imagebind_llm.media.resample import resample, resampled_length, source_span
+from imagebind_llm.media.settings import AudioSettings
+from imagebind_llm.media.source import MediaSource, is_encoded, name_of, open_source
+
+RATES = (1_000, 768_000)
+"""Sample rates that exist, Hz. Beyond them a header is damaged, and resampling tables would grow without
+bound."""
+
+Blocks = Callable[[], Iterator[NDArray[np.float32]]]
+"""Starts reading from the beginning: blocks ``[2, n]``, the channel to hear and the mean of all channels."""
+
+
+def load_audio(source: MediaSource, settings: AudioSettings, limits: Limits | None = None) -> torch.Tensor:
+    """``[clips, 1, mel_bins, frames]`` of a path, bytes, or a waveform ``[C, n]`` or ``[n]`` at the
+    encoder's rate.
+
+    Raises:
+        MediaError: not readable as audio, longer than ``limits.max_seconds``, shorter than one 25 ms frame.
+    """
+    limits = limits or Limits()
+    name = name_of(source)
+    if not is_encoded(source):
+        return waveform_to_tensor(as_array(source, name), settings.sample_rate, settings, name)
+    with open_source(source, limits) as stream:
+        from imagebind_llm.media.audio_files import open_blocks
+
+        blocks, rate, samples = open_blocks(stream, name, limits)
+        check_rate(rate, name)
+        return _assemble(blocks, rate, samples, settings, name)
+
+
+def waveform_to_tensor(
+    wave: NDArray[np.floating] | torch.Tensor, rate: int, settings: AudioSettings, name: str = "waveform"
+) -> torch.Tensor:
+    """``[clips, 1, mel_bins, frames]`` of a waveform.
+
+    Args:
+        wave: ``[C, n]`` or ``[n]``, floats in -1..1 (integers are scaled by their range).
+        rate: its sample rate, Hz.
+        settings: what the encoder expects.
+        name: how an error calls it.
+    """
+    values = as_array(wave, name)
+    check_rate(rate, name)
+    if values.ndim == 1:
+        values = values[None]
+    if values.ndim != 2 or values.shape[0] == 0 or values.shape[0] > 64:
+        raise MediaError(
+            name, f"an array of shape {values.shape}", "[channels, samples]", "transpose or split it"
+        )
+    if values.dtype.kind in "iu":
+        limit = np.iinfo(values.dtype)
+        centre = 0.0 if values.dtype.kind == "i" else (limit.max + 1) / 2
+        values = (values - centre) / (limit.max + 1 - centre)
+    pair = channel_pair(values.astype(np.float32))
+    return _assemble(lambda: iter((pair,)), rate, pair.shape[1], settings, name)
+
+
+def channel_pair(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``[C, n]`` as ``[2, n]``: the first channel, and the mean of all (ImageBind subtracts the latter's
+    mean)."""
+    mean = wave[0] if len(wave) == 1 else wave.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return np.stack([wave[0], mean])
+
+
+def check_rate(rate: int, name: str) -> None:
+    """Refuse sample rates that cannot be meant."""
+    if isinstance(rate, bool) or int(rate) != rate or not RATES[0] <= rate <= RATES[1]:
+        raise MediaError(
+            name, f"a sample rate of {rate} Hz", f"{RATES[0]} to {RATES[1]} Hz", "check the file"
+        )
+
+
+def _assemble(blocks: Blocks, rate: int, samples: int, settings: AudioSettings, name: str) -> torch.Tensor:
+    """Cut, resample and transform the clips of a recording of ``samples`` samples."""
+    while True:
+        if samples < rate * FRAME_SECONDS:
+            raise MediaError(
+                name,
+                f"{samples} samples at {rate} Hz ({samples / rate:.3f} s)",
+                f"{FRAME_SECONDS} s",
+                "record longer",
+            )
+        total = resampled_length(samples, rate, settings.sample_rate)
+        spans = [
+            (int(start * settings.sample_rate), min(int(end * settings.sample_rate), total))
+            for start, end in clip_spans(total / settings.sample_rate, settings.clip_seconds, settings.clips)
+        ]
+        needed = [source_span(first, last, rate, settings.sample_rate) for first, last in spans]
+        parts, seen = _collect(blocks(), needed, samples)
+        if seen >= samples:
+            break
+        samples = seen  # the header promised more than the file holds
+    clips = []
+    for (first, last), (begin, _), part in zip(spans, needed, parts, strict=True):
+        check_finite(part, name, "sample")
+        clips.append(
+            np.stack([resample(row, rate, settings.sample_rate, first, last, max(begin, 0)) for row in part])
+        )
+    _remove_means(clips, spans)
+    heard = 1 if settings.downmix else 0
+    return torch.from_numpy(np.stack([_spectrogram(clip[heard], settings) for clip in clips]))
+
+
+def _collect(
+    blocks: Iterator[NDArray[np.float32]], needed: list[tuple[int, int]], samples: int
+) -> tuple[list[NDArray[np.float32]], int]:
+    """The parts ``needed`` of the first ``samples`` samples of a stream, and how many samples there were."""
+    clipped = [(max(begin, 0), min(end, samples)) for begin, end in needed]
+    parts = [np.zeros((2, max(end - begin, 0)), np.float32) for begin, end in clipped]
+    position = 0
+    for block in blocks:
+        for (begin, end), part in zip(clipped, parts, strict=True):
+            low, high = max(begin, position), min(end, position + block.shape[1])
+            if low < high:
+                part[:, low - begin : high - begin] = block[:, low - position : high - position]
+        position += block.shape[1]
+        if position >= samples:
+            break
+    return parts, position
+
+
+def _remove_means(clips: list[NDArray[np.float32]], spans: list[tuple[int, int]]) -> None:
+    """Subtract each clip's mean (over all channels) in turn, also from later clips where they overlap it.
+
+    The reference does it in place on views of one waveform. The steps this leaves inside overlapping clips
+    show in the frames across them, so they are part of what the encoder was evaluated with.
+    """
+    for number, (clip, (first, last)) in enumerate(zip(clips, spans, strict=True)):
+        mean = clip[1].mean(dtype=np.float64).astype(np.float32)
+        for other, (start, end) in zip(clips[number:], spans[number:], strict=True):
+            low, high = max(first, start), min(last, end)
+            if low < high:
+                other[:, low - start : high - start] -= mean
+
+
+def _spectrogram(wave: NDArray[np.float32], settings: AudioSettings) -> NDArray[np.float32]:
+    """``[1, mel_bins, target_frames]`` of one clip at the encoder's rate."""
+    energies = log_mel(wave, settings.sample_rate, settings.mel_bins, settings.low_hz, settings.upper_hz)
+    padded = np.zeros((settings.target_frames, settings.mel_bins), np.float32)
+    padded[: len(energies)] = energies[: settings.target_frames]
+    return np.ascontiguousarray(((padded - settings.mean) / settings.std).T[None], dtype=np.float32)

@@ -1,0 +1,160 @@
+"""Still images: PNG, JPEG, WebP, GIF (first frame), BMP, TIFF, PPM → ``[3, size, size]`` float32.
+
+Pixels are resized with Pillow's bicubic filter (short side first), centre cropped, divided by 255 and
+standardised with CLIP's mean and deviation, as ImageBind does. Orientation tags are obeyed. Alpha is
+dropped unless the settings say otherwise.
+"""
+
+from contextlib import suppress
+from io import BytesIO
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from imagebind_llm.media.arrays import as_array, check_finite
+from imagebind_llm.media.errors import MediaError
+from imagebind_llm.media.limits import Limits
+from imagebind_llm.media.resize import central_aspect
+from imagebind_llm.media.settings import ImageSettings
+from imagebind_llm.media.source import MediaSource, is_encoded, name_of, read_source
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""Only formats whose decoders are bounded (Pillow would also start Ghostscript for EPS)."""
+
+_BACKGROUNDS = {"white": 255, "black": 0}
+
+
+def load_image(source: MediaSource, settings: ImageSettings, limits: Limits | None = None) -> torch.Tensor:
+    """``[3, size, size]`` of a path, bytes, PIL image, or array ``[H, W]``, ``[H, W, 1|3|4]`` or ``[3, H,
+    W]``.
+
+    Raises:
+        MediaError: not an image, damaged, or more than ``limits.max_pixels``.
+    """
+    limits = limits or Limits()
+    name = name_of(source)
+    if is_encoded(source):
+        image = open_image(read_source(source, limits), name, limits)
+    elif isinstance(source, Image.Image):
+        check_pixels(source.size, name, limits)
+        image = source
+    else:
+        image = _from_array(source, name, limits)
+    return image_to_tensor(image, settings, name)
+
+
+def image_to_tensor(image: Image.Image, settings: ImageSettings, name: str = "image") -> torch.Tensor:
+    """``[3, size, size]`` float32 of a PIL image of any mode."""
+    return normalise_pixels(resized_pixels(image, settings, name), settings.mean, settings.std)
+
+
+def normalise_pixels(
+    pixels: np.ndarray, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> torch.Tensor:
+    """RGB bytes ``[H, W, 3]`` as ``[3, H, W]``, divided by 255 and standardised per channel."""
+    values = torch.tensor(pixels).permute(2, 0, 1).contiguous().float().div_(255)
+    return values.sub_(torch.tensor(mean)[:, None, None]).div_(torch.tensor(std)[:, None, None])
+
+
+def resized_pixels(image: Image.Image, settings: ImageSettings, name: str = "image") -> np.ndarray:
+    """The centre square as bytes ``[size, size, 3]``, before normalisation."""
+    try:
+        image = to_rgb(image, settings.alpha)
+    except MediaError:
+        raise
+    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error, …
+        raise MediaError(name, f"damaged image data ({error})", "a complete image", "save it anew") from error
+    width, height = image.size
+    top, left, height, width = central_aspect(height, width)
+    if (width, height) != image.size:
+        image = image.crop((left, top, left + width, top + height))
+    size, short = settings.size, min(width, height)
+    target = (int(size * width / short), int(size * height / short))
+    if target != image.size:
+        image = image.resize(target, Image.Resampling.BICUBIC)
+    left, top = round((target[0] - size) / 2), round((target[1] - size) / 2)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def to_rgb(image: Image.Image, alpha: str = "drop") -> Image.Image:
+    """Any mode as 8-bit RGB: 16-bit and float greys are scaled, not clipped."""
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        check_finite(values, "image", "pixel")
+        top = 65535.0 if image.mode.startswith("I") else 1.0
+        if values.min() < 0 or values.max() > top:  # no agreed range: stretch what is there
+            values, top = values - values.min(), max(float(np.ptp(values)), 1e-12)
+        image = Image.fromarray((values * (255.0 / top) + 0.5).astype(np.uint8))
+    if alpha != "drop" and (image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info):
+        rgba = image.convert("RGBA")
+        ground = Image.new("RGBA", rgba.size, (_BACKGROUNDS[alpha],) * 3 + (255,))
+        image = Image.alpha_composite(ground, rgba)
+    return image.convert("RGB") if image.mode != "RGB" else image
+
+
+def open_image(data: bytes, name: str, limits: Limits) -> Image.Image:
+    """Decode the first frame, upright.
+
+    Raises:
+        MediaError: not an image of a known format, damaged, or too large (checked on the header).
+    """
+    try:
+        image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
+    except Exception as error:
+        raise MediaError(
+            name, f"not a readable image ({error})", " or ".join(FORMATS), "convert it"
+        ) from error
+    check_pixels(image.size, name, limits)
+    try:
+        image.load()
+    except Exception as error:
+        raise MediaError(
+            name, f"damaged {kind} data ({error})", "a complete image", "copy or save it anew"
+        ) from error
+    with suppress(Exception):  # a damaged orientation tag is no reason to refuse good pixels
+        image = ImageOps.exif_transpose(image)
+    return image
+
+
+def check_pixels(size: tuple[int, int], name: str, limits: Limits) -> None:
+    """Refuse images without pixels or with too many."""
+    if min(size) < 1 or size[0] * size[1] > limits.max_pixels:
+        raise MediaError(
+            name,
+            f"{size[0]} × {size[1]} pixels",
+            f"1 to {limits.max_pixels} in all",
+            "make it smaller or raise Limits.max_pixels",
+        )
+
+
+def _from_array(source: object, name: str, limits: Limits) -> Image.Image:
+    values = as_array(source, name)
+    if values.ndim == 3 and values.shape[0] in (1, 3, 4) and values.shape[2] not in (1, 3, 4):
+        values = values.transpose(1, 2, 0)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.ndim not in (2, 3) or 0 in values.shape or (values.ndim == 3 and values.shape[2] not in (3, 4)):
+        raise MediaError(
+            name, f"an array of shape {values.shape}", "[H, W], [H, W, 3] or [3, H, W]", "reshape it"
+        )
+    check_pixels((values.shape[1], values.shape[0]), name, limits)
+    if values.dtype.kind == "f":
+        check_finite(values, name, "pixel")
+        if values.min() < 0 or values.max() > 1:
+            raise MediaError(
+                name,
+                f"floats in {values.min():.4g}..{values.max():.4g}",
+                "floats in 0..1",
+                "divide by the largest",
+            )
+        values = (values * 255 + 0.5).astype(np.uint8)
+    elif values.dtype == np.bool_:
+        values = values.astype(np.uint8) * 255
+    elif values.dtype != np.uint8:
+        if values.min() < 0 or values.max() > 255:
+            raise MediaError(
+                name, f"integers in {values.min()}..{values.max()}", "0..255", "scale them to bytes"
+            )
+        values = values.astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(values))

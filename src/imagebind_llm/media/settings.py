@@ -1,0 +1,292 @@
+"""What every encoder expects of its input, as plain numbers.
+
+The defaults are those of ImageBind-Huge. Each dataclass is frozen and checks itself;
+``MediaSettings.to_dict`` and ``from_dict`` are what ``processor_config.json`` holds.
+"""
+
+import types
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from imagebind_llm.errors import ConfigError
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+"""Mean of RGB in 0..1 over CLIP's training images (CLIP's own preprocessing)."""
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Standard deviation belonging to ``CLIP_MEAN``."""
+
+
+class _Checked:
+    """Checks types and signs of all fields after construction."""
+
+    _may_be_zero_or_less: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for item in fields(self):  # type: ignore[arg-type]
+            value, where = getattr(self, item.name), f"{type(self).__name__}.{item.name}"
+            if not _fits(value, hints[item.name]):
+                raise ConfigError(f"{where} is {value!r}; expected {_spell(hints[item.name])}")
+            numbers = value if isinstance(value, tuple) else (value,)
+            for number in numbers:
+                if isinstance(number, bool | str) or number is None or is_dataclass(number):
+                    continue
+                if not abs(number) < float("inf"):
+                    raise ConfigError(f"{where} is {value!r}; expected a finite number")
+                if number <= 0 and item.name not in self._may_be_zero_or_less:
+                    raise ConfigError(f"{where} is {value!r}; expected a positive number")
+
+
+@dataclass(frozen=True)
+class ImageSettings(_Checked):
+    """Still images: RGB, short side resized (bicubic), centre cropped, standardised."""
+
+    size: int = 224
+    """Side of the square, pixels."""
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+    alpha: Literal["drop", "white", "black"] = "drop"
+    """Transparent pixels: keep their hidden colour (as ImageBind does) or lay them over white or black."""
+    _may_be_zero_or_less = ("mean",)
+
+
+@dataclass(frozen=True)
+class VideoSettings(_Checked):
+    """Video: clips spread over the whole file, a few frames of each, crops along the longer side."""
+
+    size: int = 224
+    clips: int = 5
+    clip_seconds: float = 2.0
+    frames_per_clip: int = 2
+    crops: int = 3
+    """1 (centre) or 3 (both ends and centre)."""
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+    array_fps: float = 25.0
+    """Frames a second assumed for a video given as an array of frames."""
+    _may_be_zero_or_less = ("mean",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crops not in (1, 3):
+            raise ConfigError(f"VideoSettings.crops is {self.crops}; expected 1 or 3")
+
+
+@dataclass(frozen=True)
+class AudioSettings(_Checked):
+    """Audio: resampled, cut in clips, log-mel filter bank (Kaldi's), standardised."""
+
+    sample_rate: int = 16_000
+    """Hz."""
+    clips: int = 3
+    clip_seconds: float = 2.0
+    mel_bins: int = 128
+    target_frames: int = 204
+    """10 ms frames; shorter clips are padded with zeros before standardising, longer ones cut."""
+    low_hz: float = 20.0
+    """Lower edge of the lowest mel filter."""
+    high_hz: float = 0.0
+    """Upper edge of the highest mel filter; 0 or less is counted down from the Nyquist frequency."""
+    mean: float = -4.268
+    """Mean log-mel value over AudioSet, as published with ImageBind."""
+    std: float = 9.138
+    downmix: bool = False
+    """False: only the first channel is heard (as ImageBind does). True: the mean of all channels."""
+    _may_be_zero_or_less = ("mean", "low_hz", "high_hz")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        nyquist = self.sample_rate / 2
+        if not 0 <= self.low_hz < self.upper_hz <= nyquist:
+            raise ConfigError(
+                f"AudioSettings low_hz {self.low_hz} and high_hz {self.high_hz} span "
+                f"{self.low_hz}..{self.upper_hz} Hz; expected a rising band within 0..{nyquist} Hz "
+                "(half of sample_rate)"
+            )
+
+    @property
+    def upper_hz(self) -> float:
+        """The upper edge in Hz, with ``high_hz`` ≤ 0 resolved."""
+        return self.high_hz if self.high_hz > 0 else self.sample_rate / 2 + self.high_hz
+
+
+@dataclass(frozen=True)
+class TextSettings(_Checked):
+    """Text: cleaned, CLIP's byte-pair encoding."""
+
+    context_length: int = 77
+    end_token_on_truncation: bool = True
+    """True: a text that is too long still ends with the end token. False: it does not, as in ImageBind before
+    November 2025 and in the original ImageBind-LLM; all such texts then share one embedding."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.context_length < 2:
+            raise ConfigError(
+                f"TextSettings.context_length is {self.context_length}; "
+                "expected at least 2 (start and end token)"
+            )
+
+
+@dataclass(frozen=True)
+class PointSettings(_Checked):
+    """Point clouds: a fixed number of points, centred and scaled."""
+
+    count: int = 8192
+    normalise: bool = True
+    """True: mean at the origin, farthest point at distance 1 (as the clouds Point-Bind was trained on).
+    False: coordinates as in the file (as the original loader does)."""
+    seed: int = 0
+    """Of the random choice of points and of surface sampling, so that a file always gives the same tensor."""
+    _may_be_zero_or_less = ("seed",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seed < 0:
+            raise ConfigError(f"PointSettings.seed is {self.seed}; expected 0 or more")
+
+
+@dataclass(frozen=True)
+class DepthSettings(_Checked):
+    """Depth maps: turned into disparity (nearer = larger), resized, centre cropped, standardised.
+
+    ImageBind's depth encoder reads disparity. Omnivore's published SUN RGB-D recipe, which ImageBind
+    follows, is: depth in metres clamped to 0.01..50, disparity = baseline · focal / depth in pixels,
+    clamped to 0..75, divided by 75, minus 0.0418, divided by 0.0295.
+    """
+
+    size: int = 224
+    unit: Literal["metres", "disparity"] = "metres"
+    """What the numbers given are. ``metres``: floats in metres, 16-bit images in ``image_units_per_metre``.
+    ``disparity``: floats in pixels, images as a share of ``max_disparity`` (full range of the dtype = 1)."""
+    image_units_per_metre: float = 1000.0
+    """16-bit depth images count millimetres."""
+    min_metres: float = 0.01
+    max_metres: float = 50.0
+    baseline_metres: float = 0.075
+    """Kinect v1, the sensor of NYU-D (from the same recipe)."""
+    focal_pixels: float = 518.857901
+    """NYU-D's depth camera; pass your own camera's for best results."""
+    max_disparity: float = 75.0
+    """Pixels."""
+    mean: float = 0.0418
+    std: float = 0.0295
+    _may_be_zero_or_less = ("mean",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_metres >= self.max_metres:
+            raise ConfigError(
+                f"DepthSettings min_metres {self.min_metres} is not below max_metres "
+                f"{self.max_metres}; swap them"
+            )
+
+
+@dataclass(frozen=True)
+class ThermalSettings(_Checked):
+    """Thermal images: scaled to 0..1 (warmer = larger), resized, centre cropped.
+
+    ImageBind published no loader. Users who reproduced its LLVIP numbers found plain 0..1 values better
+    than CLIP's mean and std, so the defaults standardise by nothing.
+    """
+
+    size: int = 224
+    low: float | None = None
+    """Raw value that becomes 0. None: 0 for 8-bit data and floats in 0..1, else the image's own minimum."""
+    high: float | None = None
+    """Raw value that becomes 1. None: 255, 1, or the image's own maximum, likewise."""
+    mean: float = 0.0
+    std: float = 1.0
+    _may_be_zero_or_less = ("mean", "low", "high")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.low is None) != (self.high is None):
+            raise ConfigError(f"ThermalSettings low {self.low} and high {self.high}: give both or neither")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ConfigError(f"ThermalSettings low {self.low} is not below high {self.high}; swap them")
+
+
+@dataclass(frozen=True)
+class ImuSettings(_Checked):
+    """Inertial recordings: accelerometer (m/s²) and gyroscope (rad/s), x y z each, at a fixed rate."""
+
+    samples: int = 2000
+    rate_hz: float = 400.0
+    """The encoder's rate: 2000 samples are 5 s."""
+    source_rate_hz: float | None = None
+    """Rate of recordings without a time column. None: already ``rate_hz``."""
+    mean: tuple[float, float, float, float, float, float] = (0.0,) * 6
+    std: tuple[float, float, float, float, float, float] = (1.0,) * 6
+    """ImageBind feeds physical units unscaled."""
+    _may_be_zero_or_less = ("mean",)
+
+
+@dataclass(frozen=True)
+class MediaSettings(_Checked):
+    """The settings of all eight modalities."""
+
+    image: ImageSettings = field(default_factory=ImageSettings)
+    video: VideoSettings = field(default_factory=VideoSettings)
+    audio: AudioSettings = field(default_factory=AudioSettings)
+    text: TextSettings = field(default_factory=TextSettings)
+    point: PointSettings = field(default_factory=PointSettings)
+    depth: DepthSettings = field(default_factory=DepthSettings)
+    thermal: ThermalSettings = field(default_factory=ThermalSettings)
+    imu: ImuSettings = field(default_factory=ImuSettings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            name: {key: list(value) if isinstance(value, tuple) else value for key, value in group.items()}
+            for name, group in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "MediaSettings":
+        """Settings from plain values; what is left out keeps its default.
+
+        Raises:
+            ConfigError: an unknown key, or a value of the wrong type or sign.
+        """
+        groups: dict[str, Any] = {item.name: item.default_factory for item in fields(cls)}  # type: ignore[misc]
+        _refuse_unknown(data, groups, "media")
+        return cls(**{name: _build(groups[name], values, f"media.{name}") for name, values in data.items()})
+
+
+def _build(cls: type, data: Any, where: str) -> Any:
+    known = {item.name for item in fields(cls)}
+    _refuse_unknown(data, known, where)
+    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+
+
+def _refuse_unknown(data: Any, known: Any, where: str) -> None:
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where} is {type(data).__name__}; expected a mapping of settings")
+    unknown = sorted(str(key) for key in data if key not in known)
+    if unknown:
+        raise ConfigError(f"{where} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, option) for option in arguments)
+    if origin is tuple:
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(arguments)
+            and all(_fits(part, option) for part, option in zip(value, arguments, strict=True))
+        )
+    if hint in (int, float):
+        allowed = int if hint is int else int | float
+        return isinstance(value, allowed) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _spell(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)

@@ -1,0 +1,88 @@
+"""Text → CLIP tokens ``[77]`` int64.
+
+Cleaning as in CLIP: mend broken encodings (ftfy), undo HTML escapes twice, collapse white space, lower
+case. Then byte-pair encoding between a start token (49406) and an end token (49407), padded with 0. The
+markers themselves, written out inside a text, become those tokens.
+"""
+
+import html
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from imagebind_llm.media.errors import MediaError
+from imagebind_llm.media.limits import Limits
+from imagebind_llm.media.settings import TextSettings
+
+START, END = 49406, 49407
+_MARKERS = {"<|startoftext|>": START, "<|endoftext|>": END}
+_SPLIT = re.compile("(" + "|".join(map(re.escape, _MARKERS)) + ")")
+
+
+def load_text(source: object, settings: TextSettings, limits: Limits | None = None) -> torch.Tensor:
+    """``[context_length]`` int64 of a string (or its UTF-8 bytes).
+
+    Raises:
+        MediaError: not a string, not UTF-8, or longer than ``limits.max_characters``.
+    """
+    limits = limits or Limits()
+    if isinstance(source, bytes):
+        try:
+            source = source.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MediaError(
+                "text", f"bytes that are not UTF-8 ({error})", "UTF-8", "decode them first"
+            ) from error
+    if not isinstance(source, str):
+        raise MediaError("text", f"a {type(source).__name__}", "a string", "pass the text itself")
+    if len(source) > limits.max_characters:
+        raise MediaError(
+            "text",
+            f"{len(source)} characters",
+            f"at most {limits.max_characters}",
+            "shorten it or raise Limits.max_characters",
+        )
+    return tokenize(source, settings)[0]
+
+
+def tokenize(texts: str | Sequence[str], settings: TextSettings) -> torch.Tensor:
+    """``[B, context_length]`` int64 of one or several strings."""
+    if isinstance(texts, str):
+        texts = [texts]
+    length = settings.context_length
+    rows = torch.zeros(len(texts), length, dtype=torch.int64)
+    for row, text in zip(rows, texts, strict=True):
+        tokens = [START, *_encode(_clean(text)), END]
+        if len(tokens) > length:
+            tokens = tokens[:length]
+            if settings.end_token_on_truncation:
+                tokens[-1] = END
+        row[: len(tokens)] = torch.tensor(tokens)
+    return rows
+
+
+def _clean(text: str) -> str:
+    import ftfy
+
+    # half of a surrogate pair cannot be written as UTF-8, which the tokenizer reads
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    text = text.encode("utf-8", "replace").decode("utf-8")  # an escape may have spelt such a half
+    return re.sub(r"\s+", " ", text).strip().lower()
+
+
+def _encode(text: str) -> list[int]:
+    tokens: list[int] = []
+    for piece in _SPLIT.split(text):
+        tokens.extend([_MARKERS[piece]] if piece in _MARKERS else _tokenizer().encode(piece))
+    return tokens
+
+
+@lru_cache(maxsize=1)
+def _tokenizer() -> Any:
+    from instant_clip_tokenizer import Tokenizer
+
+    return Tokenizer()
