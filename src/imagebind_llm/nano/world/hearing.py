@@ -57,13 +57,19 @@ class MelWorld:
         self._settings = settings
         self._unclear_share = unclear_share
         self._clip_frames = int((settings.clip_seconds * RATE - 0.025 * RATE) // (0.010 * RATE)) + 1
-        self._known = _Bank.of([change_rate(w, RATE * s, RATE) for w in sounds.waves for s in SPEEDS], settings)
+        self._known = _Bank.of(
+            [change_rate(w, RATE * s, RATE) for w in sounds.waves for s in SPEEDS], settings
+        )
         self._classes = np.unique(sounds.labels)
         self._rows = [np.flatnonzero(sounds.labels == label) for label in self._classes]
         self._chances = [_group_chances(sounds.group[rows]) for rows in self._rows]
         extra = [] if others is None else [w for w in others.waves for _ in range(2)]
-        self._unclear = _Bank.of(extra + [unclear_wave(rng) for _ in range(max(_UNCLEARS, len(extra)))], settings)
-        self._noise = _Bank.of([background_noise(rng, settings.clip_seconds) for _ in range(_NOISES)], settings)
+        self._unclear = _Bank.of(
+            extra + [unclear_wave(rng) for _ in range(max(_UNCLEARS, len(extra)))], settings
+        )
+        self._noise = _Bank.of(
+            [background_noise(rng, settings.clip_seconds) for _ in range(_NOISES)], settings
+        )
 
     def batch(self, rng: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """``count`` augmented 2 s clips, balanced by class.
@@ -108,7 +114,10 @@ class MelWorld:
         for row in np.flatnonzero(length > clip):
             options = rng.integers(0, length[row] - clip + 1, 3)
             start = bank.start[items[row]]
-            loud = [float(np.exp(bank.frames[start + o : start + o + clip : 8].astype(np.float32)).mean()) for o in options]
+            loud = [
+                float(np.exp(bank.frames[start + o : start + o + clip : 8].astype(np.float32)).mean())
+                for o in options
+            ]
             first[row] = options[int(np.argmax(loud))]
         shown = np.minimum(length, clip)
         offset = (rng.random(len(items)) * (clip - shown + 1)).astype(np.int64)
@@ -141,7 +150,9 @@ class MelWorld:
         count, clip, bins = power.shape
         log = np.log(np.maximum(power, LOG_FLOOR))
         mean = log.mean((1, 2))[:, None, None]
-        log = np.where(_bands(rng, count, clip, 20)[:, :, None] | _bands(rng, count, bins, 10)[:, None, :], mean, log)
+        log = np.where(
+            _bands(rng, count, clip, 20)[:, :, None] | _bands(rng, count, bins, 10)[:, None, :], mean, log
+        )
         # Padding of short files is zero before standardising, as in the media pipeline.
         log[np.arange(clip)[None, :] >= ends[:, None]] = 0.0
         out = np.zeros((count, settings.target_frames, bins), np.float32)

@@ -20,7 +20,9 @@ def background_noise(rng: np.random.Generator, seconds: float) -> np.ndarray:
             loud = rng.uniform(0.0, 1.0) / harmonic
             wave += loud * np.sin(2 * np.pi * mains * harmonic * time + rng.uniform(0, 6.3))
     if rng.random() < 0.4:
-        wave *= 1.0 + rng.uniform(0.2, 0.9) * np.sin(2 * np.pi * rng.uniform(0.3, 4.0) * time + rng.uniform(0, 6.3))
+        wave *= 1.0 + rng.uniform(0.2, 0.9) * np.sin(
+            2 * np.pi * rng.uniform(0.3, 4.0) * time + rng.uniform(0, 6.3)
+        )
     return (wave / (wave.std() + 1e-9)).astype(np.float32)
 
 
@@ -49,7 +51,11 @@ def _level(rng: np.random.Generator) -> float:
 
 
 def _noise(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
-    return _level(rng) * 0.5 * coloured_noise(rng, len(time), rng.choice([0.0, 1.0, 2.0, rng.uniform(-0.5, 2.5)]))
+    return (
+        _level(rng)
+        * 0.5
+        * coloured_noise(rng, len(time), rng.choice([0.0, 1.0, 2.0, rng.uniform(-0.5, 2.5)]))
+    )
 
 
 def _silence(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
