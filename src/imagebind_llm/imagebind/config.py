@@ -5,7 +5,7 @@ tests: only the values differ. ``ImageBindConfig.huge()`` and ``.nano()`` give t
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from imagebind_llm.errors import ConfigError
@@ -28,7 +28,8 @@ class TrunkConfig:
     bias_kv: bool = False
     """One extra, learned key and value that every token can attend to."""
     drop_path: float = 0.0
-    """Chance of skipping a residual branch of the last block in training; grows linearly from 0 at the first."""
+    """Chance of skipping a residual branch of the last block in training; grows linearly from 0 at the first
+    block."""
 
     def check(self, path: str) -> None:
         _positive(path, width=self.width, blocks=self.blocks, heads=self.heads, mlp_ratio=self.mlp_ratio)
@@ -57,12 +58,17 @@ class HeadConfig:
         if self.logit_scale is not None and self.logit_scale <= 0:
             raise ConfigError(f"{path}.logit_scale is {self.logit_scale}; expected a number above 0 or null")
         if self.learn_scale and self.logit_scale is None:
-            raise ConfigError(f"{path}.learn_scale is true but {path}.logit_scale is null; set a scale to learn")
+            raise ConfigError(
+                f"{path}.learn_scale is true but {path}.logit_scale is null; set a scale to learn from"
+            )
 
 
 @dataclass(frozen=True)
 class ConvLayer:
-    """Conv2d (no bias, padding kernel // 2) → max-pool → BatchNorm → GELU, then optionally ``x + GELU(BN(conv x))``."""
+    """Conv2d (no bias, padding kernel // 2) → max-pool → BatchNorm → GELU.
+
+    With ``residual`` the result ``y`` then becomes ``y + GELU(BatchNorm(conv y))``, in the same shape.
+    """
 
     channels: int
     kernel: int = 3
@@ -84,8 +90,8 @@ class ConvLayer:
 class StemConfig:
     """From a grid of pixels (or mel bins) to a grid of tokens.
 
-    ``kernel``, ``stride`` and ``padding`` are (height, width), or (time, height, width) where there are frames.
-    With ``convs`` the first convolution is followed by BatchNorm and GELU and by these layers.
+    ``kernel``, ``stride`` and ``padding`` are (height, width), or (time, height, width) where there are
+    frames. With ``convs`` the first convolution is followed by BatchNorm and GELU and by these layers.
     """
 
     channels: int
@@ -143,11 +149,12 @@ class GridConfig:
             value = getattr(self.stem, name)
             if len(value) != axes:
                 raise ConfigError(
-                    f"{path}.stem.{name} has {len(value)} numbers but {path}.frames = {self.frames} needs {axes}"
+                    f"{path}.stem.{name} has {len(value)} numbers, but with {path}.frames = {self.frames} "
+                    f"it needs {axes}"
                 )
         if self.frames and self.stem.padding[0]:
             raise ConfigError(
-                f"{path}.stem.padding is {self.stem.padding}; the time axis (first number) cannot be padded, use 0"
+                f"{path}.stem.padding is {self.stem.padding}; time (the first number) cannot be padded, use 0"
             )
         if min(self.grid) < 1:
             raise ConfigError(
@@ -157,8 +164,8 @@ class GridConfig:
         if self.stem.out_channels != self.trunk.width:
             last = f"convs[{len(self.stem.convs) - 1}].channels" if self.stem.convs else "channels"
             raise ConfigError(
-                f"{path}.stem.{last} is {self.stem.out_channels} but {path}.trunk.width is {self.trunk.width}; "
-                "make them equal"
+                f"{path}.stem.{last} is {self.stem.out_channels} but {path}.trunk.width is "
+                f"{self.trunk.width}; make them equal"
             )
         self.trunk.check(f"{path}.trunk")
         self.head.check(f"{path}.head")
@@ -176,7 +183,7 @@ class TextConfig:
     def check(self, path: str) -> None:
         _positive(path, vocabulary=self.vocabulary, context=self.context)
         if self.trunk.bias_kv:
-            raise ConfigError(f"{path}.trunk.bias_kv is true; the causal text trunk has no such key, use false")
+            raise ConfigError(f"{path}.trunk.bias_kv is true; a causal trunk has no such key, use false")
         if self.head.dropout:
             raise ConfigError(f"{path}.head.dropout is {self.head.dropout}; the text head has none, use 0")
         self.trunk.check(f"{path}.trunk")
@@ -197,8 +204,8 @@ class ImuConfig:
         _positive(path, channels=self.channels, length=self.length, kernel_size=self.kernel_size)
         if self.length % self.kernel_size:
             raise ConfigError(
-                f"{path}.length is {self.length}, which {path}.kernel_size = {self.kernel_size} does not divide; "
-                "choose a divisor"
+                f"{path}.length is {self.length}, which {path}.kernel_size = {self.kernel_size} does not "
+                "divide; choose a divisor"
             )
         self.trunk.check(f"{path}.trunk")
         self.head.check(f"{path}.head")
@@ -232,8 +239,8 @@ class PointConfig:
         )
         if self.trunk.bias_kv or self.trunk.qkv_bias or self.trunk.pre_norm:
             raise ConfigError(
-                f"{path}.trunk has bias_kv, qkv_bias or pre_norm set; the point trunk's weights have no place for "
-                "them, set all three to false"
+                f"{path}.trunk has bias_kv, qkv_bias or pre_norm set; the point trunk's weights have no "
+                "place for them, set all three to false"
             )
         self.trunk.check(f"{path}.trunk")
         self.head.check(f"{path}.head")
@@ -254,13 +261,13 @@ class ImageBindConfig:
     depth: GridConfig | None = None
     thermal: GridConfig | None = None
     imu: ImuConfig | None = None
-    point: PointConfig | None = field(default=None)
+    point: PointConfig | None = None
 
     def __post_init__(self) -> None:
         _positive("imagebind", embedding_dim=self.embedding_dim)
         parts = list(self.parts())
         if not parts:
-            raise ConfigError("the ImageBind configuration has no modality; give at least one, such as vision")
+            raise ConfigError("the ImageBind configuration has no modality; give it at least vision")
         for name, part in parts:
             part.check(name)
         for name in ("audio", "depth", "thermal"):

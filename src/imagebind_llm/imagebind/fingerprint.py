@@ -1,32 +1,25 @@
 """A short name for "this encoder with these weights"."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 
+from imagebind_llm.fingerprint import fingerprint_state_dict
 from imagebind_llm.imagebind.config import ImageBindConfig
 
 
 def fingerprint(config: ImageBindConfig, weights: Mapping[str, Tensor]) -> str:
-    """First 16 hex digits of SHA-256 over the configuration and every floating-point tensor of ``weights``.
+    """16 hex digits of SHA-256 over the configuration and every floating-point tensor of ``weights``.
 
-    Tensors enter by name order, cast to float16: a model saved in float16 keeps its fingerprint, whatever order or
-    float dtype a file holds it in. Whole-number buffers (BatchNorm's batch counter) do not count, as no
-    embedding depends on them. bfloat16 is coarser than float16, so weights rounded to it are other weights;
-    ``load_imagebind`` therefore takes the fingerprint before it rounds.
+    Tensors count as float16, in any order: a model saved in float16 keeps its fingerprint. Whole-number
+    buffers (BatchNorm's batch counter) do not count, as no embedding depends on them. bfloat16 is coarser than
+    float16, so weights rounded to it are other weights; ``load_imagebind`` takes the fingerprint before it
+    rounds.
     """
-    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
-    for name in sorted(weights):
-        tensor = weights[name]
-        if tensor.is_floating_point():
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            values = tensor.detach().to("cpu", torch.float16).contiguous()
-            digest.update(values.view(-1).numpy())
-    return digest.hexdigest()[:16]
+    floats = {name: tensor for name, tensor in weights.items() if tensor.is_floating_point()}
+    return fingerprint_state_dict(floats, header=json.dumps(config.to_dict(), sort_keys=True))
 
 
 class FingerprintCache:
@@ -58,5 +51,5 @@ class FingerprintCache:
 
 def _state(model: nn.Module) -> tuple[tuple[int, int], ...]:
     """Where each float tensor lies and how often it was written to (torch counts in-place changes)."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors if t.is_floating_point())
+    floats = (t for t in [*model.parameters(), *model.buffers()] if t.is_floating_point())
+    return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in floats)

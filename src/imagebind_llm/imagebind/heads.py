@@ -2,7 +2,6 @@
 
 import math
 from collections import OrderedDict
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +10,16 @@ from torch import Tensor, nn
 from imagebind_llm.imagebind.config import HeadConfig
 
 
+def unit_rows(x: Tensor) -> Tensor:
+    """``x`` in float32 with rows of length 1 (half precision would round the lengths)."""
+    return F.normalize(x.float(), dim=-1)
+
+
 class UnitNorm(nn.Module):
-    """Rows of length 1, measured in float32."""
+    """``unit_rows`` as a step of a sequence."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(x.float(), dim=-1)
+        return unit_rows(x)
 
 
 class LogitScale(nn.Module):
@@ -60,8 +64,3 @@ def make_postprocessor(config: HeadConfig) -> nn.Sequential:
     if config.logit_scale is not None:
         steps.append(LogitScale(config.logit_scale, config.learn_scale, config.max_scale))
     return nn.Sequential(*steps)
-
-
-def unit_rows(x: Tensor) -> Tensor:
-    """``x`` in float32 with rows of length 1."""
-    return cast(Tensor, F.normalize(x.float(), dim=-1))

@@ -6,8 +6,10 @@ from imagebind_llm.errors import UserError
 from imagebind_llm.imagebind.config import GridConfig, ImuConfig, PointConfig, TextConfig
 from imagebind_llm.modality import Modality
 
+Part = GridConfig | TextConfig | ImuConfig | PointConfig
 
-def item_shape(modality: Modality, part: GridConfig | TextConfig | ImuConfig | PointConfig) -> tuple[int | None, ...]:
+
+def item_shape(modality: Modality, part: Part) -> tuple[int | None, ...]:
     """The shape of one item (one clip) of ``modality``; ``None`` = any length."""
     if isinstance(part, GridConfig):
         time = (part.frames,) if modality is Modality.VIDEO else ()
@@ -19,9 +21,7 @@ def item_shape(modality: Modality, part: GridConfig | TextConfig | ImuConfig | P
     return (None, 3)
 
 
-def fold_clips(
-    modality: Modality, part: GridConfig | TextConfig | ImuConfig | PointConfig, batch: Tensor
-) -> tuple[Tensor, int | None]:
+def fold_clips(modality: Modality, part: Part, batch: Tensor) -> tuple[Tensor, int | None]:
     """``[B, …]`` as it is, or ``[B, clips, …]`` as ``[B · clips, …]`` with the number of clips (grids only).
 
     Raises:
@@ -44,8 +44,8 @@ def fold_clips(
         )
     if isinstance(part, TextConfig) and batch.is_floating_point():
         raise UserError(f"text batch has dtype {batch.dtype}; expected token ids as int64")
-    if isinstance(part, PointConfig) and item[0] < max(part.groups, part.group_size):
-        raise UserError(
-            f"point cloud has {item[0]} points; this encoder needs at least {max(part.groups, part.group_size)}"
-        )
+    if isinstance(part, PointConfig):
+        least = max(part.groups, part.group_size)
+        if item[0] < least:
+            raise UserError(f"point cloud has {item[0]} points; this encoder needs at least {least}")
     return (batch if clips is None else batch.flatten(0, 1)), clips

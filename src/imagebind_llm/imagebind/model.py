@@ -24,17 +24,17 @@ class EncoderOutput(NamedTuple):
     """What ``ImageBindModel.features`` gives, both ``[B, D]``."""
 
     embedding: Tensor
-    """Unit vector times the modality's logit scale, averaged over clips (so clips that disagree make it shorter).
-    float32."""
+    """Unit vector times the modality's logit scale, averaged over clips (so clips that disagree make it
+    shorter). float32."""
     prenorm: Tensor
     """The head's raw output, averaged over clips."""
 
 
 class ImageBindModel(nn.Module):
-    """ImageBind's encoders, and Point-Bind's, as ``config`` says. The state dict has the original's key layout.
+    """ImageBind's encoders, and Point-Bind's, as ``config`` says. The state dict has the original key layout.
 
-    The model is built in training mode, as any module; call ``eval()`` (or load it with ``load_imagebind``) for
-    use, or dropped paths and batch statistics make embeddings random.
+    The model is built in training mode, as any module; call ``eval()`` (or load it with ``load_imagebind``)
+    for use, or dropped paths and batch statistics make embeddings random.
     """
 
     def __init__(self, config: ImageBindConfig) -> None:
@@ -85,10 +85,10 @@ class ImageBindModel(nn.Module):
         """Unit embeddings ``[B, D]``, float32, of media of one modality.
 
         Shapes (``S`` = clips or crops, averaged): image ``[B, 3, H, W]``; video ``[B, 3, T, H, W]`` or
-        ``[B, S, 3, T, H, W]``; audio ``[B, 1, mel, frames]`` or ``[B, S, 1, mel, frames]``; text ``[B, context]``
-        int64; point ``[B, N, 3]``; depth and thermal ``[B, 1, H, W]``; imu ``[B, 6, samples]``. The batch is moved
-        to the model's device and precision. Everything runs at once: the caller chooses the batch size, and
-        whether gradients are recorded.
+        ``[B, S, 3, T, H, W]``; audio ``[B, 1, mel, frames]`` or ``[B, S, 1, mel, frames]``; text
+        ``[B, context]`` int64; point ``[B, N, 3]``; depth and thermal ``[B, 1, H, W]``; imu
+        ``[B, 6, samples]``. The batch is moved to the model's device and precision. Everything runs at once:
+        the caller chooses the batch size, and whether gradients are recorded.
 
         Raises:
             UserError: the model lacks the modality, or the shape does not fit the configuration.
@@ -96,7 +96,7 @@ class ImageBindModel(nn.Module):
         return unit_rows(self.features(modality, batch).embedding)
 
     def features(self, modality: Modality, batch: Tensor) -> EncoderOutput:
-        """As ``encode``, but as the reference returns it: scaled, not renormalised after averaging the clips."""
+        """As ``encode``, but as the reference returns it: scaled, not renormalised after averaging clips."""
         modality = Modality.parse(modality)
         name = trunk_name(modality)
         part = dict(self.config.parts()).get(name)

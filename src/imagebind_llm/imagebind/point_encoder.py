@@ -3,15 +3,17 @@
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imagebind_llm.imagebind.config import PointConfig
 from imagebind_llm.imagebind.points import farthest_points, nearest_points, take_points
+from imagebind_llm.imagebind.tokens import with_first
 from imagebind_llm.imagebind.transformer import PointBlock, Trunk
 
 
 class GroupFeatures(nn.Module):
-    """A small PointNet: relative coordinates of each group ``[B, G, K, 3]`` → one feature ``[B, G, width]``."""
+    """A small PointNet: each group's relative coordinates ``[B, G, K, 3]`` → its feature ``[B, G, width]``."""
 
     def __init__(self, hidden: int, width: int) -> None:
         super().__init__()
@@ -27,17 +29,31 @@ class GroupFeatures(nn.Module):
 
     def forward(self, groups: Tensor) -> Tensor:
         batch, count, size, _ = groups.shape
-        local = self.first_conv(groups.flatten(0, 1).transpose(1, 2))  # [B·G, 2h, K]
-        whole = local.amax(dim=2, keepdim=True).expand(-1, -1, size)
-        features = self.second_conv(torch.cat([whole, local], dim=1))
-        return cast(Tensor, features.amax(dim=2).view(batch, count, -1))
+        # A convolution of kernel 1 is a linear map of each point; on rows of channels it needs no transposes.
+        enter, first_norm, _, lift = self.first_conv
+        mix, second_norm, _, leave = self.second_conv
+        local = _linear(F.relu(first_norm(_linear(groups.reshape(-1, 3), enter))), lift)  # [B·G·K, 2h]
+        whole = local.view(batch * count, size, -1).amax(dim=1)
+        # The published layer reads (group maximum, point) side by side. Its left half gives one result for all
+        # points of a group, so it is applied once to the group.
+        left, right = mix.weight[:, :, 0].chunk(2, dim=1)
+        shared = F.linear(whole, left, mix.bias)
+        mixed = F.linear(local, right).view(batch * count, size, -1) + shared[:, None]
+        features = _linear(F.relu(second_norm(mixed.flatten(0, 1))), leave)
+        return features.view(batch, count, size, -1).amax(dim=2)
+
+
+def _linear(rows: Tensor, conv: nn.Module) -> Tensor:
+    """``conv``, of kernel 1, on ``[M, in]`` rows."""
+    assert isinstance(conv, nn.Conv1d)
+    return F.linear(rows, conv.weight[:, :, 0], conv.bias)
 
 
 class PointTransformer(nn.Module):
-    """``[B, N, 3]`` → class token beside the maximum over the groups, ``[B, 2 · trunk width]``.
+    """``[B, N, 3]`` → class token beside the groups' maximum, ``[B, 2 · trunk width]``.
 
-    ``start``: a generator that draws the first centre of each cloud (an augmentation in training); ``None``, the
-    default, starts at point 0, so equal clouds give equal embeddings.
+    ``start``: a generator that draws the first centre of each cloud (an augmentation in training); ``None``,
+    the default, starts at point 0, so equal clouds give equal embeddings.
     """
 
     def __init__(self, config: PointConfig) -> None:
@@ -64,9 +80,8 @@ class PointTransformer(nn.Module):
         dtype = self.cls_token.dtype
         features = self.reduce_dim(self.encoder((neighbours - centres[:, :, None]).to(dtype)))
         position = self.pos_embed(centres.to(dtype))
-        tokens = torch.cat([self.cls_token.expand(points.shape[0], -1, -1).to(features.dtype), features], dim=1)
-        position = torch.cat([self.cls_pos.expand(points.shape[0], -1, -1).to(position.dtype), position], dim=1)
-        stream = self.norm(self.blocks(tokens, position=position))
+        tokens = with_first(self.cls_token, features)
+        stream = self.norm(self.blocks(tokens, position=with_first(self.cls_pos, position)))
         return torch.cat([stream[:, 0], stream[:, 1:].amax(dim=1)], dim=-1)
 
 

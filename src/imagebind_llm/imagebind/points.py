@@ -18,7 +18,7 @@ def farthest_points(points: Tensor, count: int, start: torch.Generator | None = 
         ``[B, count]`` int64, in the order chosen. Ties go to the lower index.
     """
     batch, total, _ = points.shape
-    planes = points.detach().float().transpose(1, 2).contiguous()  # [B, 3, N]: the sum over axes stays contiguous
+    planes = points.detach().float().transpose(1, 2).contiguous()  # [B, 3, N]: sums over axes read in order
     if start is None:
         current = torch.zeros(batch, dtype=torch.int64, device=points.device)
     else:
@@ -39,10 +39,10 @@ def farthest_points(points: Tensor, count: int, start: torch.Generator | None = 
 
 @torch.no_grad()
 def nearest_points(points: Tensor, centres: Tensor, count: int) -> Tensor:
-    """Indices ``[B, G, count]`` of the ``count`` points of ``[B, N, 3]`` nearest to each of ``centres [B, G, 3]``.
+    """Which ``count`` points of ``[B, N, 3]`` lie nearest to each of ``centres [B, G, 3]``: ``[B, G, count]``.
 
-    A centre that is a point is its own neighbour. The order within a group is not defined. Squared distances come
-    from the expanded form ``|a|² - 2ab + |b|²``, as in the reference.
+    A centre that is a point is its own neighbour. The order within a group is not defined. Squared distances
+    come from the expanded form ``|a|² - 2ab + |b|²``, as in the reference.
     """
     cloud, targets = points.detach().float(), centres.detach().float()
     square = targets.square().sum(-1)[:, :, None] + cloud.square().sum(-1)[:, None, :]

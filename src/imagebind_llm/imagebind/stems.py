@@ -28,8 +28,8 @@ class TubeletConv(PatchConv):
     """The first convolution, over (time, height, width), done as 2-D convolutions, which are faster on a CPU.
 
     A clip ``[B, C, T, H, W]`` is cut into ``T'`` windows of time whose frames become channels:
-    → ``[B, T', out, h, w]``. A still image ``[B, C, H, W]`` stands for ``frames`` equal frames; it needs only one
-    convolution, with the kernel summed over time.
+    → ``[B, T', out, h, w]``. A still image ``[B, C, H, W]`` stands for ``frames`` equal frames; it needs only
+    one convolution, with the kernel summed over time.
     """
 
     def __init__(self, config: GridConfig) -> None:
@@ -53,7 +53,7 @@ class TubeletConv(PatchConv):
 
 
 class Refine(nn.Module):
-    """One ``ConvLayer``: conv → pool → BatchNorm → GELU, and perhaps a residual convolution of the same shape."""
+    """One ``ConvLayer``: conv → pool → BatchNorm → GELU, and perhaps a residual convolution."""
 
     def __init__(self, channels: int, layer: ConvLayer) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class GridStem(nn.Module):
         stem = config.stem
         self.proj: nn.Module
         if config.frames:
-            # Published under index 1 of a sequence whose index 0 repeats an image; here the convolution does that.
+            # Published as index 1 of a sequence whose index 0 repeats an image; here the convolution does that.
             self.proj = nn.Sequential(OrderedDict([("1", TubeletConv(config))]))
         else:
             self.proj = PatchConv(config)

@@ -49,7 +49,7 @@ class GridTokens(nn.Module):
 
     def forward(self, x: Tensor) -> Tokens:
         tokens = cast(Tensor, getattr(self, self.stem_name)(x))
-        return Tokens(_with_class(self.cls_token, tokens) + self.pos_embedding_helper.pos_embed, None)
+        return Tokens(with_first(self.cls_token, tokens) + self.pos_embedding_helper.pos_embed, None)
 
 
 class ImuTokens(nn.Module):
@@ -65,16 +65,16 @@ class ImuTokens(nn.Module):
         nn.init.trunc_normal_(self.cls_token, std=_POSITION_STD)
 
     def forward(self, x: Tensor) -> Tokens:
-        return Tokens(_with_class(self.cls_token, self.imu_stem(x)) + self.pos_embed, None)
+        return Tokens(with_first(self.cls_token, self.imu_stem(x)) + self.pos_embed, None)
 
 
 class TextTokens(nn.Module):
     """Token ids ``[B, context]``.
 
-    The text is read out at its largest id, which is the end of text (49407). Nothing after it can be seen there,
-    so the batch is cut after its last readout: same result, less work. A text that was truncated without its end
-    id is read out at the start id, where every such text looks the same; the tokenizer of this package keeps the
-    end id.
+    The text is read out at its largest id, which is the end of text (49407). Nothing after it can be seen
+    there, so the batch is cut after its last readout: same result, less work. A text that was truncated
+    without its end id is read out at the start id, where every such text looks the same; the tokenizer of this
+    package keeps the end id.
     """
 
     mask: Tensor
@@ -84,8 +84,8 @@ class TextTokens(nn.Module):
         width = config.trunk.width
         self.token_embedding = nn.Embedding(config.vocabulary, width)
         self.pos_embed = nn.Parameter(torch.empty(1, config.context, width))
-        # The published weights carry the causal mask. Attention here knows "causal" by itself; the loader checks
-        # that the stored mask says the same.
+        # The published weights carry the causal mask. Attention here knows "causal" by itself; the loader
+        # checks that the stored mask says the same.
         self.register_buffer("mask", causal_mask(config.context))
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.pos_embed, std=0.01)
@@ -101,5 +101,6 @@ def causal_mask(context: int) -> Tensor:
     return torch.full((context, context), float("-inf")).triu(1)
 
 
-def _with_class(cls_token: Tensor, tokens: Tensor) -> Tensor:
-    return torch.cat([cls_token.expand(tokens.shape[0], -1, -1).to(tokens.dtype), tokens], dim=1)
+def with_first(first: Tensor, tokens: Tensor) -> Tensor:
+    """``first`` (``[1, 1, W]``) in front of each row of ``tokens`` (``[B, T, W]``)."""
+    return torch.cat([first.expand(tokens.shape[0], -1, -1).to(tokens.dtype), tokens], dim=1)

@@ -1,7 +1,7 @@
 """The one transformer trunk that every modality uses.
 
-The point encoder was published with other parameter names than the rest (``norm1`` for ``norm_1``, ``qkv`` for
-``in_proj``), so a block and its attention exist under two sets of names. What they compute is written once.
+The point encoder was published with other parameter names than the rest (``norm1`` for ``norm_1``, ``qkv``
+for ``in_proj``), so a block and its attention exist under two sets of names. What they compute is written once.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from imagebind_llm.imagebind.config import TrunkConfig
 
 
 class DropPath(nn.Module):
-    """In training, drops a residual branch for whole samples with chance ``rate`` and scales up the kept ones."""
+    """In training, drops a residual branch for whole samples with chance ``rate`` and scales up the others."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class Trunk(nn.Module):
 
         Args:
             x: ``[B, T, W]`` tokens.
-            position: ``[B, T, W]`` added to the stream before *every* block and left in it (point encoder only).
+            position: ``[B, T, W]`` added to the stream before *every* block and left in it (point only).
             causal: a token sees only itself and earlier ones (text only).
         """
         if self.pre_norm:

@@ -40,10 +40,11 @@ def imagebind_from_state_dict(
 def save_imagebind(
     model: ImageBindModel, folder: str | os.PathLike[str], dtype: torch.dtype | None = None
 ) -> None:
-    """Write ``config.json`` and ``model.safetensors``; ``dtype`` (such as float16) rounds the float weights."""
+    """Write ``config.json`` and ``model.safetensors``, the float weights rounded to ``dtype`` if given."""
     tensors = {name: _cast(tensor, torch.device("cpu"), dtype) for name, tensor in model.state_dict().items()}
+    config = json.dumps(model.config.to_dict(), indent=2) + "\n"
     with atomic_directory(folder) as target:
-        (target / CONFIG_FILE).write_text(json.dumps(model.config.to_dict(), indent=2) + "\n", encoding="utf-8")
+        (target / CONFIG_FILE).write_text(config, encoding="utf-8")
         save_file(
             {name: tensor.contiguous() for name, tensor in tensors.items()},
             target / WEIGHTS_FILE,
@@ -82,14 +83,17 @@ def load_imagebind(
 
 
 def _load(
-    config: ImageBindConfig, tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype, copy: bool
+    config: ImageBindConfig,
+    tensors: Mapping[str, Tensor],
+    device: torch.device,
+    dtype: torch.dtype,
+    copy: bool,
 ) -> ImageBindModel:
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
         model = ImageBindModel(config)
     check_state_dict(model.state_dict(), tensors)
-    model.load_state_dict(
-        {name: _cast(tensor, device, dtype, copy) for name, tensor in tensors.items()}, strict=True, assign=True
-    )
+    placed = {name: _cast(tensor, device, dtype, copy) for name, tensor in tensors.items()}
+    model.load_state_dict(placed, strict=True, assign=True)
     if _loses(dtype, tensors):
         model.remember_fingerprint(fingerprint(config, tensors))
     return model.eval()
@@ -119,11 +123,10 @@ def check_state_dict(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]
     problems = [problem for problem in problems if problem]
     if problems:
         raise CheckpointError(
-            f"weights do not fit the configuration: {'; '.join(problems)}; " + _remedy(missing, unexpected, shapes)
+            f"weights do not fit the configuration: {'; '.join(problems)}; "
+            f"{_remedy(missing, unexpected, shapes)}"
         )
-    if _MASK in found and not torch.equal(
-        found[_MASK].float().cpu(), causal_mask(found[_MASK].shape[0]).to("cpu")
-    ):
+    if _MASK in found and not torch.equal(found[_MASK].float().cpu(), causal_mask(found[_MASK].shape[0])):
         raise CheckpointError(
             f"{_MASK} is not 0 up to the diagonal and -inf above; these weights read text in another way, "
             "use weights of an ImageBind"
@@ -131,7 +134,7 @@ def check_state_dict(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]
 
 
 def _some(what: str, names: Sequence[str], show: Callable[[str], str] = str) -> str:
-    """"3 missing (a, b, c)", the first few only; nothing if there are none."""
+    """Such as ``3 missing (a, b, c)``, the first few only; nothing if there are none."""
     if not names:
         return ""
     more = ", …" if len(names) > _SHOWN else ""
@@ -141,8 +144,8 @@ def _some(what: str, names: Sequence[str], show: Callable[[str], str] = str) -> 
 def _remedy(missing: Sequence[str], unexpected: Sequence[str], shapes: Sequence[str]) -> str:
     """What to do, with the commonest mix-up (with or without Point-Bind) named."""
     if not shapes and all("point" in name for name in [*missing, *unexpected]):
-        change = "leave the point encoder out of the configuration" if missing else "add the point encoder to it"
-        return f"{change} (ImageBindConfig.huge(point={not missing}) for published weights)"
+        change = "leave the point encoder out of" if missing else "add the point encoder to"
+        return f"{change} the configuration (ImageBindConfig.huge(point={not missing}) for published weights)"
     return "use the configuration these weights were saved with"
 
 
