@@ -137,15 +137,12 @@ class DecoderShape:
         )
 
 
-def decoder_layers(language_model: nn.Module) -> list[nn.Module]:
+def decoder_layers(language_model: Any) -> list[nn.Module]:
     """The decoder layers of a causal language model, first to last."""
-    family = family_of(language_model.config.model_type)  # type: ignore[union-attr]
-    layers = language_model.get_submodule(family.layers)
-    assert isinstance(layers, nn.ModuleList)
-    return list(layers)
+    return list(language_model.get_submodule(family_of(language_model.config.model_type).layers))
 
 
-def base_linear(module: nn.Module) -> nn.Module:
+def base_linear(module: nn.Module) -> Any:
     """The map itself, when ``module`` is one that a low-rank adapter wraps."""
     inner = getattr(module, "base_layer", None)
     return inner if isinstance(inner, nn.Module) else module
@@ -155,14 +152,21 @@ def value_weight(layer: nn.Module, family: Family, shape: DecoderShape) -> Tenso
     """The value projection of a decoder layer, without adapter or bias: ``[kv_heads * head_dim, C]``.
 
     Raises:
-        ConfigError: the weight is packed (quantised), so that no matrix can be read from it.
+        ConfigError: no such matrix can be read, because the weight is packed (quantised) or because a
+            low-rank update was folded into it.
     """
-    weight = base_linear(layer.get_submodule(family.value)).weight
-    assert isinstance(weight, Tensor)
+    module: Any = layer.get_submodule(family.value)
+    weight: Tensor = base_linear(module).weight
     if not weight.is_floating_point() or weight.ndim != 2:
         raise ConfigError(
-            f"the value projection is stored as {weight.dtype} {list(weight.shape)}, from which no "
-            "matrix can be read; injection style 'value' needs an unquantised one (exclude it from quantisation)"
+            f"the value projection is stored as {weight.dtype} {list(weight.shape)}; injection style 'value' "
+            "needs it as a matrix of floats: exclude it from quantisation"
+        )
+    if getattr(module, "merged", False):
+        raise ConfigError(
+            "the low-rank update of the value projection is folded into it, but injection style 'value' "
+            "needs "
+            "the projection without; fold with imagebind_llm.adaptation.merge_lora, which leaves it apart"
         )
     rows = shape.kv_heads * shape.head_dim
     if family.value_rows == "last":
@@ -173,19 +177,20 @@ def value_weight(layer: nn.Module, family: Family, shape: DecoderShape) -> Tenso
     return weight
 
 
-def apply_without_bias(module: nn.Module, states: Tensor) -> Tensor:
-    """A linear map with its low-rank adapters, but without its bias: ``[…, in]`` → ``[…, out]``."""
+def apply_without_bias(module: Any, states: Tensor) -> Tensor:
+    """A linear map with its low-rank updates, but without its bias: ``[…, in]`` → ``[…, out]``."""
     base = base_linear(module)
-    bias = getattr(base, "bias", None)
-    if bias is None:
-        out: Tensor = module(states)
-        return out
-    if not base.weight.is_floating_point():  # type: ignore[union-attr,operator]
-        # a packed matrix can only be applied whole: the map of zero is the bias
-        return module(states) - module(torch.zeros_like(states))  # type: ignore[no-any-return]
-    out = nn.functional.linear(states, base.weight)  # type: ignore[arg-type]
-    if base is not module and not module.disable_adapters and not module.merged:  # type: ignore[union-attr]
-        for name in module.active_adapters:  # type: ignore[union-attr]
-            down, up = module.lora_A[name], module.lora_B[name]  # type: ignore[index,union-attr]
-            out = out + up(down(states.to(down.weight.dtype))) * module.scaling[name]  # type: ignore[index,union-attr]
+    if base.bias is None:
+        whole: Tensor = module(states)
+        return whole
+    if not base.weight.is_floating_point():
+        # a packed matrix can only be applied whole: its map of zero is the bias
+        difference: Tensor = module(states) - module(torch.zeros_like(states))
+        return difference
+    out = nn.functional.linear(states, base.weight)
+    if base is not module and not module.disable_adapters and not module.merged:
+        for name in module.active_adapters:
+            down, up = module.lora_A[name], module.lora_B[name]
+            dropped = module.lora_dropout[name](states.to(down.weight.dtype))
+            out = out + up(down(dropped)) * module.scaling[name]
     return out

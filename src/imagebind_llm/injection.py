@@ -150,7 +150,7 @@ class Injection(nn.Module):
         return ConditionDeltas(torch.stack(rows))
 
     def _value_delta(self, layer: nn.Module, position: int, bound: Tensor) -> Tensor:
-        family = family_of(self._language_model.config.model_type)  # type: ignore[union-attr]
+        family = family_of(self._language_model.config.model_type)
         shape = self.shape
         weight = value_weight(layer, family, shape)
         states = bound if self.query is None else bound + self.query[position].to(bound)
@@ -161,10 +161,10 @@ class Injection(nn.Module):
         return apply_without_bias(layer.get_submodule(family.output), gated.flatten(1)).to(bound.dtype)
 
     @property
-    def _language_model(self) -> nn.Module | None:
+    def _language_model(self) -> Any:
         return self.__dict__.get("_attached_to")
 
-    def attach(self, language_model: nn.Module) -> None:
+    def attach(self, language_model: Any) -> None:
         """Install the hooks that consume deltas. Without deltas in a call they change nothing.
 
         Raises:
@@ -174,7 +174,7 @@ class Injection(nn.Module):
         if self._handles:
             raise ConfigError("this injection is already attached; call detach first")
         config = language_model.config
-        family = family_of(config.model_type)  # type: ignore[union-attr,arg-type]
+        family = family_of(config.model_type)
         if (found := DecoderShape.of(config)) != self.shape:
             raise ConfigError(f"the language model is {found}; this injection was made for {self.shape}")
         layers = decoder_layers(language_model)

@@ -10,6 +10,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from imagebind_llm.adaptation import install_biases, install_lora
 from imagebind_llm.bind import BindNetwork
 from imagebind_llm.configuration import ImageBindLLMConfig
 from imagebind_llm.errors import ConfigError, UserError
@@ -53,7 +54,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
     config_class = ImageBindLLMConfig
     base_model_prefix = ""
     main_input_name = "input_ids"
-    input_modalities = ("text", "image", "video", "audio")
+    input_modalities = ["text", "image", "video", "audio"]  # noqa: RUF012
     supports_gradient_checkpointing = True
     _skip_keys_device_placement = ["past_key_values", ARGUMENT, "deltas"]  # noqa: RUF012
     _supports_flash_attn = True
@@ -79,6 +80,10 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             config.text_config = language_model.config
             config._attn_implementation = language_model.config._attn_implementation
             self.generation_config = copy.deepcopy(language_model.generation_config)
+        if config.bias_targets:
+            install_biases(self.language_model, config.bias_targets)
+        if config.lora is not None:
+            install_lora(self.language_model, config.lora)
         self.post_init()
         self.injection.attach(self.language_model)
         self.train(self.training)
@@ -118,7 +123,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             UserError: the model has no encoder.
         """
-        encoder = self.encoder
+        encoder: Any = self.encoder
         if encoder is None:
             raise UserError("this model has no encoder; give conditions (embeddings) instead of media")
         weight = next(encoder.parameters())
@@ -217,7 +222,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         )
 
     @torch.no_grad()
-    def generate(  # type: ignore[override]
+    def generate(
         self,
         inputs: Tensor | None = None,
         *args: Any,
@@ -255,11 +260,12 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         given = inputs if inputs is not None else kwargs.get("input_ids", kwargs.get("inputs_embeds"))
         if deltas is not None:
             if given is not None:
-                condition_ids = _checked_ids(condition_ids, deltas.count, *given.shape[:2], given.device)
+                rows, length = given.shape[:2]
+                condition_ids = _checked_ids(condition_ids, deltas.count, rows, length, given.device)
             kwargs["deltas"] = deltas
         if condition_ids is not None:
             kwargs["condition_ids"] = condition_ids
-        return super().generate(inputs, *args, **kwargs)
+        return super().generate(inputs, *args, **kwargs)  # type: ignore[misc]
 
     def _enhance(
         self, conditions: Tensor, media: "MediaBatch | None", cache: Enhancer, options: Mapping[str, Any]
@@ -293,9 +299,14 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         result[rows] = enhanced
         return result
 
-    def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
+    def prepare_inputs_for_generation(  # type: ignore[override]
+        self, input_ids: Tensor, **kwargs: Any
+    ) -> dict[str, Any]:
         """As transformers does, with the condition ids of just the tokens that go in."""
-        prepared: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, **kwargs)
+        prepared: dict[str, Any] = super().prepare_inputs_for_generation(  # type: ignore[misc]
+            input_ids,  # type: ignore[arg-type]
+            **kwargs,
+        )
         condition_ids = prepared.get("condition_ids")
         if condition_ids is not None:
             given = prepared.get("input_ids")

@@ -1,0 +1,223 @@
+"""What finetuning may change in a language model, and which parameters each stage trains.
+
+Finetuning trains low-rank updates of the linear maps, biases (added where a map has none) and norms;
+everything else of the language model stays as published. The lists are declared by the language model's
+family (:mod:`imagebind_llm.families`), never found by a substring of a name.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from imagebind_llm.errors import ConfigError
+from imagebind_llm.families import base_linear, decoder_layers, family_of
+
+if TYPE_CHECKING:
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+
+TRAINING_STAGES = ("pretrain", "finetune", "language")
+_ADAPTER = "default"
+"""The name under which peft keeps our low-rank update; it is part of parameter names."""
+
+
+def add_lora(
+    model: "ImageBindLLMForConditionalGeneration",
+    rank: int = 16,
+    scale: float = 1.0,
+    dropout: float = 0.0,
+    targets: Sequence[str] | None = None,
+) -> None:
+    """Give linear maps of every decoder layer a low-rank update ``scale · B(A(x))``; ``B`` starts at 0.
+
+    Args:
+        model: the whole model; its configuration records the setting.
+        rank: inner width of the update.
+        scale: factor of the update (1 as published).
+        dropout: on the input of the update, in training.
+        targets: paths inside a decoder layer; ``None``: all linear maps of the family.
+
+    Raises:
+        ConfigError: the model already has low-rank updates, or a path does not name a linear map.
+    """
+    if model.config.lora is not None:
+        raise ConfigError("the language model already has low-rank updates; merge them first")
+    settings = {"rank": rank, "scale": scale, "dropout": dropout, "targets": _listed(targets)}
+    install_lora(model.language_model, settings)
+    model.config.lora = settings
+
+
+def add_biases(model: "ImageBindLLMForConditionalGeneration", targets: Sequence[str] | None = None) -> None:
+    """Make the biases of linear maps trainable, adding one of zeros where there is none.
+
+    Args:
+        model: the whole model; its configuration records the setting.
+        targets: paths inside a decoder layer; ``None``: those of the family (all but keys and values).
+    """
+    family = family_of(model.config.text_config.model_type)
+    chosen = list(family.biased if targets is None else targets)
+    install_biases(model.language_model, chosen)
+    model.config.bias_targets = chosen
+
+
+def tune_norms(model: "ImageBindLLMForConditionalGeneration") -> None:
+    """Declare that finetuning trains the language model's norms."""
+    model.config.norm_tuned = True
+
+
+def install_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
+    """Wrap the linear maps as ``settings`` (the ``lora`` group of the configuration) says."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    family = family_of(_model_type(language_model))
+    targets = settings["targets"] or family.linears
+    names = [name for name, _ in _named_maps(language_model, targets)]
+    config = LoraConfig(
+        r=settings["rank"],
+        lora_alpha=settings["rank"] * settings["scale"],  # peft divides by the rank
+        lora_dropout=settings["dropout"],
+        target_modules=names,
+    )
+    inject_adapter_in_model(config, language_model, adapter_name=_ADAPTER)
+    for _, module in _named_maps(language_model, targets):
+        for part in module.modules():
+            # peft has initialised it (B to zeros); transformers would draw it again
+            part._is_hf_initialized = True
+
+
+def install_biases(language_model: nn.Module, targets: Sequence[str]) -> None:
+    """Add a bias of zeros to each linear map of every decoder layer named in ``targets`` that has none."""
+    for _, module in _named_maps(language_model, targets):
+        linear = base_linear(module)
+        if linear.bias is None:
+            weight = linear.weight
+            zeros = torch.zeros(linear.out_features, dtype=_compute_dtype(weight), device=weight.device)
+            linear.bias = nn.Parameter(zeros)
+            linear._is_hf_initialized = True
+
+
+def trainable_parameters(
+    model: "ImageBindLLMForConditionalGeneration", stage: str | Sequence[str]
+) -> dict[str, nn.Parameter]:
+    """The parameters a stage trains, by their name in the model.
+
+    * ``"pretrain"``: bind network, gates and queries;
+    * ``"finetune"``: low-rank updates, biases and norms, as far as the model has them;
+    * ``"language"``: the language model (training one from scratch).
+
+    Several stages may be named together.
+
+    Raises:
+        ConfigError: an unknown stage, or a model prepared for none of what ``"finetune"`` trains.
+    """
+    stages = (stage,) if isinstance(stage, str) else tuple(stage)
+    chosen: dict[str, nn.Parameter] = {}
+    for name in stages:
+        if name not in TRAINING_STAGES:
+            raise ConfigError(f"stage is {name!r}; expected one of {', '.join(TRAINING_STAGES)}")
+        chosen.update(_of_stage(model, name))
+    return chosen
+
+
+def set_stage(
+    model: "ImageBindLLMForConditionalGeneration", stage: str | Sequence[str]
+) -> dict[str, nn.Parameter]:
+    """Let exactly the parameters of ``stage`` require gradients, and record the stage; returns them."""
+    chosen = trainable_parameters(model, stage)
+    identities = {id(parameter) for parameter in chosen.values()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in identities)
+    for name in (stage,) if isinstance(stage, str) else stage:
+        if name in ("pretrain", "finetune"):
+            model.config.stage = name
+    return chosen
+
+
+def merge_lora(model: "ImageBindLLMForConditionalGeneration") -> None:
+    """Fold the low-rank updates into the weights, for faster inference.
+
+    In style ``"value"`` the injected values use the value projection *without* its update, so that one
+    update stays apart; all others are folded.
+    """
+    settings = model.config.lora
+    if settings is None:
+        return
+    family = family_of(model.config.text_config.model_type)
+    targets = tuple(settings["targets"] or family.linears)
+    kept = (family.value,) if model.injection.style == "value" and family.value in targets else ()
+    folded = [target for target in targets if target not in kept]
+    for name, module in list(_named_maps(model.language_model, folded)):
+        module.merge()
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.language_model.get_submodule(parent), leaf, base_linear(module))
+    model.config.lora = {**settings, "targets": list(kept)} if kept else None
+
+
+def _of_stage(model: "ImageBindLLMForConditionalGeneration", stage: str) -> dict[str, nn.Parameter]:
+    if stage == "pretrain":
+        bind = {f"bind.{name}": p for name, p in model.bind.named_parameters()}
+        return bind | {f"injection.{name}": p for name, p in model.injection.named_parameters()}
+    if stage == "language":
+        return {f"language_model.{name}": p for name, p in model.language_model.named_parameters()}
+    found = {f"language_model.{name}": p for name, p in tuned_parameters(model).items()}
+    if not found:
+        raise ConfigError(
+            "the language model has nothing to finetune; call add_lora, add_biases or tune_norms first"
+        )
+    return found
+
+
+def tuned_parameters(model: "ImageBindLLMForConditionalGeneration") -> dict[str, nn.Parameter]:
+    """Low-rank updates, trained biases and trained norms, by their name in the language model."""
+    language_model, config = model.language_model, model.config
+    family = family_of(config.text_config.model_type)
+    found: dict[str, nn.Parameter] = {}
+    if config.lora is not None:
+        for name, module in _named_maps(language_model, config.lora["targets"] or family.linears):
+            for part in ("lora_A", "lora_B"):
+                found[f"{name}.{part}.{_ADAPTER}.weight"] = getattr(module, part)[_ADAPTER].weight
+    for name, module in _named_maps(language_model, config.bias_targets or ()):
+        inner = base_linear(module)
+        found[f"{name}.bias" if inner is module else f"{name}.base_layer.bias"] = inner.bias
+    if config.norm_tuned:
+        for name in norm_names(language_model):
+            for leaf, parameter in language_model.get_submodule(name).named_parameters():
+                found[f"{name}.{leaf}"] = parameter
+    return found
+
+
+def norm_names(language_model: nn.Module) -> list[str]:
+    """Module names of all norms of a language model, as its family declares them (those that exist)."""
+    family = family_of(_model_type(language_model))
+    names = []
+    for index, layer in enumerate(decoder_layers(language_model)):
+        present = dict(layer.named_modules())
+        names += [f"{family.layers}.{index}.{norm}" for norm in family.norms if norm in present]
+    return [*names, family.final_norm]
+
+
+def _named_maps(language_model: nn.Module, targets: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Name and module of each target in each decoder layer."""
+    family = family_of(_model_type(language_model))
+    for index, layer in enumerate(decoder_layers(language_model)):
+        for target in targets:
+            try:
+                yield f"{family.layers}.{index}.{target}", layer.get_submodule(target)
+            except AttributeError:
+                raise ConfigError(
+                    f"layer {index} of the language model has no map {target!r}; "
+                    f"expected some of {', '.join(family.linears)}"
+                ) from None
+
+
+def _compute_dtype(weight: torch.Tensor) -> torch.dtype:
+    return weight.dtype if weight.is_floating_point() else torch.get_default_dtype()
+
+
+def _model_type(language_model: Any) -> str:
+    return str(language_model.config.model_type)
+
+
+def _listed(targets: Sequence[str] | None) -> list[str] | None:
+    return None if targets is None else list(targets)
