@@ -105,6 +105,7 @@ def open_image(data: bytes, name: str, limits: Limits) -> Image.Image:
         raise MediaError(
             name, f"not a readable image ({error})", " or ".join(FORMATS), "convert it"
         ) from error
+    kind = image.format
     check_pixels(image.size, name, limits)
     try:
         image.load()

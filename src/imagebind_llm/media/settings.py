@@ -249,7 +249,7 @@ class MediaSettings(_Checked):
         Raises:
             ConfigError: an unknown key, or a value of the wrong type or sign.
         """
-        groups: dict[str, Any] = {item.name: item.default_factory for item in fields(cls)}  # type: ignore[misc]
+        groups: dict[str, Any] = {item.name: item.default_factory for item in fields(cls)}
         _refuse_unknown(data, groups, "media")
         return cls(**{name: _build(groups[name], values, f"media.{name}") for name, values in data.items()})
 

@@ -9,6 +9,7 @@ Every call opens its own container, so loading from several threads is safe; onl
 are held in memory.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -72,10 +73,13 @@ def select_frames(times: Sequence[Fraction], duration: Fraction, settings: Video
     """
     chosen = []
     for start, end in clip_spans(duration, settings.clip_seconds, settings.clips):
-        inside = [number for number, time in enumerate(times) if start <= time < end]
-        if not inside:
-            inside = [min(range(len(times)), key=lambda number: abs(times[number] - start))]
-        chosen.append([inside[place] for place in _evenly(len(inside), settings.frames_per_clip)])
+        first, last = bisect_left(times, start), bisect_left(times, end)
+        if first == last:
+            first = min(
+                range(max(first - 1, 0), min(first + 1, len(times))), key=lambda n: abs(times[n] - start)
+            )
+            last = first + 1
+        chosen.append([first + place for place in _evenly(last - first, settings.frames_per_clip)])
     return chosen
 
 
