@@ -35,7 +35,10 @@ def open_container(stream: BinaryIO, name: str) -> Iterator[Any]:
         )
     except Exception as error:  # FFmpeg errors, but also ValueError and others from the Python layer
         raise MediaError(
-            name, f"not a recording that FFmpeg reads ({error})", "an audio or video file", "convert it"
+            name,
+            f"not a recording that FFmpeg reads ({getattr(error, 'strerror', None) or error})",
+            "an audio or video file",
+            "convert it",
         ) from error
     with container:
         if _PLAYLISTS & set(container.format.name.split(",")):

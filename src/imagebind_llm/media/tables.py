@@ -1,6 +1,8 @@
 """Numbers in text files: comma, semicolon, tab or space separated, with or without a header line."""
 
 import re
+from collections.abc import Iterator
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,49 +11,73 @@ from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.limits import Limits
 
 _SEPARATORS = re.compile(rb"[,;\t]")
+_LONGEST_LINE = 16 * 1024 * 1024
+"""Bytes; a longer line would become more Python objects than memory holds."""
 
 
-def read_table(
-    data: bytes, name: str, limits: Limits, comments: tuple[bytes, ...] = (b"#", b"//")
-) -> NDArray[np.float64]:
-    """A table ``[rows, columns]``.
+def text_lines(data: bytes, name: str) -> Iterator[bytes]:
+    """The lines of a text that are not blank, stripped, one at a time.
+
+    Raises:
+        MediaError: a line of more than 16 MiB.
+    """
+    stream = BytesIO(data)
+    while line := stream.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
+            raise MediaError(
+                name, f"a line of over {_LONGEST_LINE} bytes", "lines of numbers", "check the file's type"
+            )
+        if stripped := line.strip():
+            yield stripped
+
+
+def read_table(data: bytes, name: str, limits: Limits, pts_header: bool = False) -> NDArray[np.float64]:
+    """A table ``[rows, columns]``; lines that begin with ``#`` or ``//`` and a header line are passed over.
+
+    Args:
+        data: the file.
+        name: how errors call it.
+        limits: ``max_points`` rows are allowed, with 8 values each on average.
+        pts_header: a first line of one whole number is a count, not a row (``.pts``).
 
     Raises:
         MediaError: not text, rows of different lengths, cells that are not numbers, too many values.
     """
     if b"\0" in data[:4096]:
         raise MediaError(name, "binary data", "a table of numbers as text", "check the file's type")
-    lines = [line for line in data.splitlines() if line.strip() and not line.lstrip().startswith(comments)]
-    if lines and not _is_numeric(lines[0]):
-        lines = lines[1:]
-    if not lines:
-        raise MediaError(name, "no row of numbers", "a table of numbers as text", "check the file")
-    columns = len(_cells(lines[0]))
-    if columns * len(lines) > limits.max_points:
-        raise MediaError(
-            name,
-            f"a table of {len(lines)} × {columns}",
-            f"at most {limits.max_points} values",
-            "cut it or raise Limits.max_points",
-        )
-    values = np.empty((len(lines), columns), np.float64)
-    for number, line in enumerate(lines):
-        cells = _cells(line)
+    rows: list[NDArray[np.float64]] = []
+    columns = values = 0
+    for number, line in enumerate(text_lines(data, name)):
+        if line.startswith((b"#", b"//")):
+            continue
+        cells = _SEPARATORS.sub(b" ", line).split()
+        if pts_header and not rows and len(cells) == 1:
+            continue
         try:
-            values[number] = [float(cell) for cell in cells]
+            row = np.array([float(cell) for cell in cells])
         except ValueError as error:
-            found = f"row {number + 1} has {len(cells)} cells" if len(cells) != columns else str(error)
-            raise MediaError(name, found, f"{columns} numbers in every row", "mend that row") from error
-    return values
-
-
-def _cells(line: bytes) -> list[bytes]:
-    return _SEPARATORS.sub(b" ", line).split()
-
-
-def _is_numeric(line: bytes) -> bool:
-    try:
-        [float(cell) for cell in _cells(line)]
-    except ValueError:
-        return False
-    return True
+            if not rows and columns == 0:
+                columns = len(cells)  # the header line
+                continue
+            raise MediaError(
+                name, f"line {number + 1}: {error}", "numbers in every row", "mend it"
+            ) from error
+        if rows and len(row) != len(rows[0]):
+            raise MediaError(
+                name,
+                f"line {number + 1} with {len(row)} numbers",
+                f"{len(rows[0])} as in the first row",
+                "mend that line",
+            )
+        rows.append(row)
+        values += len(row)
+        if len(rows) > limits.max_points or values > 8 * limits.max_points:
+            raise MediaError(
+                name,
+                f"more than {len(rows) - 1} rows",
+                f"at most {limits.max_points} rows of 8 numbers",
+                "cut it or raise Limits.max_points",
+            )
+    if not rows or len(rows[0]) == 0:
+        raise MediaError(name, "no row of numbers", "a table of numbers as text", "check the file")
+    return np.stack(rows)
