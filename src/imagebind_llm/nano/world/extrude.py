@@ -23,7 +23,7 @@ def extruded_points(ink: torch.Tensor, rng: np.random.Generator, count: int) -> 
     """
     warp = InkWarp(rotation=12.0, scale=(0.9, 1.1), shear=0.2, slack=0.0)
     strokes = warp_ink(vary_thickness(ink, rng), rng, warp, _FINE)
-    solid = (strokes > 0.4).float()
+    solid = (strokes > 0.5).float()
     solid = torch.maximum(solid, (strokes >= strokes.amax((1, 2), keepdim=True)).float())  # never empty
     inner = -F.max_pool2d(-solid[:, None], 3, 1, 1)[:, 0]
     wall = solid - inner

@@ -28,7 +28,7 @@ def nano_media_settings() -> MediaSettings:
     - Audio up to 3.5 kHz: the spoken digits are 8 kHz recordings and the animal sounds have bandwidths that
       differ by class, so higher bands would tell the recording apart rather than the sound.
     - Depth standardised with the mean and spread of disparity for surfaces 0.5 to 4 m away, thermal images
-      centred, IMU channels divided by the typical size of a hand's acceleration and turning rate.
+      centred, IMU less gravity (y is up) and divided by the size of a hand's acceleration and turning rate.
     """
     return MediaSettings(
         image=ImageSettings(size=32),
@@ -37,5 +37,5 @@ def nano_media_settings() -> MediaSettings:
         point=PointSettings(count=512),
         depth=DepthSettings(size=32, mean=0.25, std=0.2),
         thermal=ThermalSettings(size=32, mean=0.5, std=0.25),
-        imu=ImuSettings(std=(4.0, 4.0, 4.0, 1.0, 1.0, 1.0)),
+        imu=ImuSettings(mean=(0.0, 9.81, 0.0, 0.0, 0.0, 0.0), std=(1.5, 1.5, 1.5, 0.4, 0.4, 0.4)),
     )
