@@ -1,0 +1,88 @@
+"""Nano's world as the training stages see it: real pictures and derived senses, captions and dialogs of its grammar."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from imagebind_llm.data.pool import ImagePool
+from imagebind_llm.data.world import SenseExamples
+from imagebind_llm.errors import ConfigError
+from imagebind_llm.modality import Modality
+from imagebind_llm.nano.captions import captions
+from imagebind_llm.nano.world.augment import augment_images, plain_images
+from imagebind_llm.nano.world.concepts import CONCEPTS, UNCLEAR
+from imagebind_llm.nano.world.images import load_images
+from imagebind_llm.nano.world.tables import Split
+from imagebind_llm.nano.world.unclear import unclear_images
+
+_UNCLEAR_IMAGES = {"train": 4096, "test": 500}
+"""Unclear pictures in a pool (a bank needs a fixed set; batches draw theirs anew)."""
+
+
+class NanoPictures:
+    """A :class:`~imagebind_llm.data.world.PictureWorld` over the folder of nano's datasets."""
+
+    label_count = len(CONCEPTS)
+    judged_labels = UNCLEAR
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    @lru_cache(maxsize=4)  # noqa: B019 - a world lives as long as its process
+    def images(self, split: Split, limit: int | None = None) -> ImagePool:
+        """Digits, objects and unclear pictures. Rows of the first two are those of ``load_images``."""
+        found = load_images(self.root, split)
+        digits, objects = found.rows_of("mnist"), found.rows_of("cifar10")
+        unclear = unclear_images(
+            np.random.default_rng((0, split == "test")), _UNCLEAR_IMAGES[split], found.pixels[objects]
+        )
+        pixels = np.concatenate([found.pixels, unclear])
+        labels = np.concatenate([found.labels, np.full(len(unclear), UNCLEAR)])
+        domains = {"digits": digits, "objects": objects, "unclear": np.arange(len(found), len(pixels))}
+        if limit is not None:
+            share = limit / len(pixels)
+            domains = {name: rows[: max(1, round(share * len(rows)))] for name, rows in domains.items()}
+            kept = np.sort(np.concatenate(list(domains.values())))
+            domains = {name: np.searchsorted(kept, rows) for name, rows in domains.items()}
+            return ImagePool(pixels[kept], labels[kept], domains)
+        return ImagePool(pixels, labels, domains)
+
+    def fresh(self, pool: ImagePool, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The pixels of ``rows``, with unclear pictures newly drawn."""
+        pixels = pool.pixels[rows]
+        unclear = np.flatnonzero(pool.labels[rows] == UNCLEAR)
+        if len(unclear):
+            material = pool.pixels[rng.choice(pool.domains["objects"], len(unclear))]
+            pixels[unclear] = unclear_images(rng, len(unclear), material)
+        return pixels
+
+    def augment(
+        self,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        clip_probability: float | None = None,
+    ) -> Tensor:
+        """See :func:`imagebind_llm.nano.world.augment.augment_images`."""
+        return augment_images(pixels, labels, rng, clip_probability)
+
+    def plain(self, pixels: np.ndarray) -> Tensor:
+        """See :func:`imagebind_llm.nano.world.augment.plain_images`."""
+        return plain_images(pixels)
+
+    def captions(self, label: int, count: int, seed: int) -> Sequence[str]:
+        """Up to ``count`` captions of a concept, see :func:`imagebind_llm.nano.captions.captions`."""
+        known = captions(label)
+        order = np.random.default_rng((seed, label)).permutation(len(known))
+        return [known[place] for place in order[:count]]
+
+    def sense_batch(self, modality: Modality, rng: np.random.Generator, count: int) -> SenseExamples:
+        """Training examples of a modality, drawn at random."""
+        raise ConfigError(f"nano's world has no training examples of {modality.value}")
+
+    def sense_test(self, modality: Modality, limit: int) -> SenseExamples:
+        """Held-out examples of a modality, always the same."""
+        raise ConfigError(f"nano's world has no test examples of {modality.value}")

@@ -1,0 +1,94 @@
+"""What the training stages ask of a world of examples. Nano's is one; a test's tiny one is another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from imagebind_llm.data.pool import ImagePool
+from imagebind_llm.modality import Modality
+
+
+@dataclass(frozen=True)
+class SenseExamples:
+    """Examples of one modality.
+
+    Attributes:
+        media: ``[B, …]`` float32, shaped as the encoder's ``encode`` takes them.
+        labels: int64 ``[B]``.
+        image_rows: int64 ``[B]``, the row of the image each was derived from in the pool of its split, -1 if none.
+    """
+
+    media: Tensor
+    labels: Tensor
+    image_rows: Tensor
+
+
+class PictureWorld(Protocol):
+    """Images with labels and captions, and other senses that share the labels."""
+
+    @property
+    def label_count(self) -> int:
+        """Labels are ``0 … label_count-1``."""
+        ...
+
+    @property
+    def judged_labels(self) -> int:
+        """Labels ``0 … judged_labels-1`` are things to recognise; the rest (nothing to recognise) is not tested."""
+        ...
+
+    def images(self, split: str, limit: int | None = None) -> ImagePool:
+        """The images of ``"train"`` or ``"test"``."""
+        ...
+
+    def fresh(self, pool: ImagePool, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The pixels uint8 of these rows; a world may draw those of endless domains anew."""
+        ...
+
+    def augment(
+        self,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        clip_probability: float | None = None,
+    ) -> Tensor:
+        """Augmented, normalised images ``[B, 3, H, W]`` (or clips ``[B, 3, 2, H, W]``)."""
+        ...
+
+    def plain(self, pixels: np.ndarray) -> Tensor:
+        """Normalised images ``[B, 3, H, W]`` without augmentation."""
+        ...
+
+    def captions(self, label: int, count: int, seed: int) -> Sequence[str]:
+        """Up to ``count`` distinct captions of a label."""
+        ...
+
+    def sense_batch(self, modality: Modality, rng: np.random.Generator, count: int) -> SenseExamples:
+        """Training examples of a modality, drawn at random."""
+        ...
+
+    def sense_test(self, modality: Modality, limit: int) -> SenseExamples:
+        """Held-out examples of a modality, always the same."""
+        ...
+
+
+class DialogWorld(Protocol):
+    """Texts to learn language and instructions from. Messages are in the form :mod:`imagebind_llm.messages` reads."""
+
+    def text_dialog(self, rng: np.random.Generator) -> list[dict[str, Any]]:
+        """A text-only dialog."""
+        ...
+
+    def statement(self, rng: np.random.Generator) -> str | None:
+        """A free sentence for the language stage, or None to take a dialog instead."""
+        ...
+
+    def caption_dialog(self, rng: np.random.Generator, label: int) -> list[dict[str, Any]]:
+        """A request for a caption of one image and its answer; the image is a content part with its place."""
+        ...
+
+    def media_dialog(self, rng: np.random.Generator, labels: Sequence[int]) -> list[dict[str, Any]]:
+        """Questions and answers about the given images (one, or several that are mixed)."""
+        ...

@@ -1,0 +1,75 @@
+"""What a run leaves to read: metrics.jsonl and loss.png."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from imagebind_llm.errors import MissingExtraError, require
+from imagebind_llm.files import atomic_write
+
+logger = logging.getLogger(__name__)
+
+
+class MetricsLog:
+    """``metrics.jsonl``: one JSON object a line, each with its ``step``.
+
+    On resuming, lines after the checkpoint's step are dropped, so the file reads as if the run had never stopped.
+    """
+
+    def __init__(self, path: Path, resumed_at: int) -> None:
+        self._path = path
+        kept = [line for line in read_metrics(path) if line["step"] <= resumed_at] if resumed_at else []
+        with atomic_write(path) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Append one line."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; a half-written last line (after a crash) is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    return lines
+
+
+def plot_loss(metrics: Path, picture: Path) -> None:
+    """Draw the loss and the evaluations over the steps, if matplotlib is there."""
+    try:
+        matplotlib = require("matplotlib", "train", "drawing loss.png")
+    except MissingExtraError as error:
+        logger.warning("%s", error)
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    lines = read_metrics(metrics)
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    losses = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    axes.plot(*zip(*losses, strict=True), linewidth=0.8, label="loss") if losses else None
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    axes.legend(loc="upper center")
+    measured = sorted({key for line in lines for key in line if key.startswith("eval/")})
+    if measured:
+        right = axes.twinx()
+        for key in measured:
+            points = [(line["step"], line[key]) for line in lines if key in line]
+            right.plot(
+                *zip(*points, strict=True), linestyle="--", marker=".", label=key.removeprefix("eval/")
+            )
+        right.set_ylabel("held out")
+        right.legend(loc="center right", fontsize=7)
+    figure.tight_layout()
+    with atomic_write(picture) as temporary:
+        figure.savefig(temporary, dpi=110)
+    pyplot.close(figure)

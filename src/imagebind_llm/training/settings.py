@@ -1,0 +1,182 @@
+"""Turn nested plain data (YAML, ``key=value``) into frozen dataclasses, refusing what they do not know."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import yaml
+
+from imagebind_llm.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
+    """An instance of the dataclass ``kind`` from ``values``.
+
+    Nested dataclasses, ``X | None``, ``tuple[X, …]``, ``dict[str, X]`` and ``Literal`` fields are followed; whole
+    numbers are accepted where a float is declared, nothing else is converted.
+
+    Raises:
+        ConfigError: a key that does not exist (naming the nearest one), a missing key or a value of another type.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path or 'the recipe'} is {values!r}; expected a mapping of settings")
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"unknown setting {_join(path, str(key))!r}; {_nearest(str(key), fields)}")
+    arguments = {}
+    for name, field in fields.items():
+        if name in values:
+            arguments[name] = _convert(hints[name], values[name], _join(path, name))
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ConfigError(
+                f"setting {_join(path, name)!r} is missing; add it to the recipe or give {_join(path, name)}=VALUE"
+            )
+    return kind(**arguments)
+
+
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of ``values`` with dotted ``key=value`` pairs set; values are read as YAML (``3e-4``, ``[a, b]``, ``null``).
+
+    Raises:
+        ConfigError: a pair without ``=``, or a key that goes through a plain value.
+    """
+    merged: dict[str, Any] = _copy(values)
+    for pair in overrides:
+        key, found, text = pair.partition("=")
+        if not found or not key:
+            raise ConfigError(
+                f"override {pair!r} is not of the form key=value, for example optimizer.lr=3e-4"
+            )
+        *parents, last = key.strip().split(".")
+        node = merged
+        for depth, parent in enumerate(parents):
+            child = node.setdefault(parent, {})
+            if not isinstance(child, dict):
+                raise ConfigError(
+                    f"override {pair!r}: {'.'.join(parents[: depth + 1])!r} is {child!r}, not a group"
+                )
+            node = child
+        node[last] = parse_scalar(text)
+    return merged
+
+
+def parse_scalar(text: str) -> Any:
+    """A YAML value, with ``3e-4`` read as the number it looks like (YAML 1.1 would keep it a string)."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"cannot read {text!r} as a value; quote it or write it as YAML") from None
+    return value
+
+
+def to_plain(settings: Any) -> dict[str, Any]:
+    """The nested dict of a settings dataclass, with lists for tuples (what YAML and JSON can hold)."""
+    plain = _listed(dataclasses.asdict(settings))
+    assert isinstance(plain, dict)
+    return plain
+
+
+def flatten(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, _join(path, key)))
+        else:
+            flat[_join(path, key)] = value
+    return flat
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(arguments, value, path, hint)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise ConfigError(
+                f"{path} is {value!r}; use one of {', '.join(repr(item) for item in arguments)}"
+            )
+        return value
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, path)  # type: ignore[arg-type]
+    if origin is tuple:
+        return _convert_tuple(arguments, value, path)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} is {value!r}; expected a mapping")
+        return {key: _convert(arguments[1], item, _join(path, str(key))) for key, item in value.items()}
+    if hint is float and isinstance(value, str):
+        value = _number(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{path} is {value!r}; expected {hint.__name__}")
+    return value
+
+
+def _number(text: str) -> Any:
+    """YAML 1.1 leaves ``3e-4`` (no point) a string; where a float is declared it is meant as a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _convert_union(options: tuple[Any, ...], value: Any, path: str, hint: Any) -> Any:
+    if value is None and type(None) in options:
+        return None
+    errors = []
+    for option in options:
+        if option is not type(None):
+            try:
+                return _convert(option, value, path)
+            except ConfigError as error:
+                errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    raise ConfigError(f"{path} is {value!r}; expected {hint}")
+
+
+def _convert_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{path} is {value!r}; expected a list")
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_convert(arguments[0], item, f"{path}[{place}]") for place, item in enumerate(value))
+    if len(value) != len(arguments):
+        raise ConfigError(f"{path} is {value!r}; expected {len(arguments)} values")
+    return tuple(
+        _convert(kind, item, f"{path}[{place}]")
+        for place, (kind, item) in enumerate(zip(arguments, value, strict=True))
+    )
+
+
+def _nearest(key: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known are {', '.join(sorted(known))}"
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _copy(values: Any) -> Any:
+    return {key: _copy(value) for key, value in values.items()} if isinstance(values, dict) else values
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_listed(item) for item in value]
+    return value

@@ -1,0 +1,64 @@
+"""What the loop asks of a stage: a trainable set, a batch for each step, a loss, an evaluation, an export."""
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class Stage(nn.Module):
+    """One kind of training. Subclasses hold their models as submodules.
+
+    ``forward(batch)`` is the loss, so that the loop can wrap the stage for several processes.
+    """
+
+    name: str
+
+    @abstractmethod
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Every tensor this stage moves, by name. Everything else is frozen by the loop."""
+
+    def moving_buffers(self) -> dict[str, Tensor]:
+        """Buffers that training changes without a gradient (running means of trained batch norms)."""
+        return {}
+
+    @abstractmethod
+    def batch(self, index: int) -> Any:
+        """The micro-batch ``index`` (CPU tensors): a pure function of the recipe's seed and ``index``."""
+
+    def weight(self, batch: Any) -> float:
+        """Valid units in a micro-batch (tokens, rows): its share in the mean over accumulated micro-batches."""
+        return 1.0
+
+    @abstractmethod
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean loss over the batch's valid units and further numbers to log."""
+
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of ``batch``."""
+        return self.loss(batch)
+
+    def evaluate(self) -> dict[str, float]:
+        """Held-out measures; called in eval mode without gradients, with averaged weights if there are any."""
+        return {}
+
+    @abstractmethod
+    def export(self, folder: Path) -> None:
+        """Write the result into ``folder`` (new and empty)."""
+
+    def extra_metadata(self) -> dict[str, Any]:
+        """What a reader of the run should know beyond the recipe (fingerprints, counts)."""
+        return {}
+
+
+def step_rng(seed: int, index: int) -> np.random.Generator:
+    """The random numbers of one step: independent between steps, the same whenever it is asked for."""
+    return np.random.default_rng((seed, index))
+
+
+def seed_torch(seed: int, step: int) -> None:
+    """Seed torch (dropout and the like) for one step, so that no generator state needs saving."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, 1)).generate_state(1, np.uint64)[0] >> 1))

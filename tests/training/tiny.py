@@ -1,0 +1,111 @@
+"""A world small enough to train on in milliseconds: coloured squares, their names, and a "depth" of each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from imagebind_llm.data.pool import ImagePool
+from imagebind_llm.data.world import SenseExamples
+from imagebind_llm.modality import Modality
+
+SIZE = 8
+NAMES = ("red", "green", "blue", "nothing")
+
+TOWER = {"trunk": {"width": 12, "blocks": 1, "heads": 2}}
+ENCODER: dict[str, Any] = {
+    "embedding_dim": 10,
+    "vision": {
+        "size": [SIZE, SIZE],
+        "stem": {
+            "channels": 8,
+            "kernel": [2, 3, 3],
+            "stride": [2, 2, 2],
+            "padding": [0, 1, 1],
+            "convs": [{"channels": 12, "pool": 2, "residual": True}],
+        },
+        "trunk": {"width": 12, "blocks": 1, "heads": 2, "drop_path": 0.1},
+    },
+    "text": {"vocabulary": 49408, "context": 12, "trunk": {"width": 8, "blocks": 1, "heads": 2}},
+    "depth": {
+        "size": [SIZE, SIZE],
+        "stem": {
+            "channels": 8,
+            "kernel": [3, 3],
+            "stride": [2, 2],
+            "padding": [1, 1],
+            "convs": [{"channels": 12, "pool": 2}],
+        },
+        "trunk": {"width": 12, "blocks": 1, "heads": 2},
+    },
+    "thermal": None,
+    "audio": None,
+    "imu": None,
+    "point": None,
+}
+
+
+class TinyWorld:
+    """Labels 0..2 are colours, 3 is nothing."""
+
+    label_count = 4
+    judged_labels = 3
+
+    def images(self, split: str, limit: int | None = None) -> ImagePool:
+        rng = np.random.default_rng(split == "test")
+        labels = np.arange(40) % 4
+        pixels = rng.integers(0, 60, (40, SIZE, SIZE, 3)).astype(np.uint8)
+        for row, label in enumerate(labels):
+            if label < 3:
+                pixels[row, :, :, label] += 150
+        return ImagePool(
+            pixels, labels, {"colours": np.flatnonzero(labels < 3), "unclear": np.flatnonzero(labels == 3)}
+        )
+
+    def fresh(self, pool: ImagePool, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return pool.pixels[rows]
+
+    def augment(
+        self,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        clip_probability: float | None = None,
+    ) -> torch.Tensor:
+        noise = torch.from_numpy(rng.normal(0, 0.1, (len(pixels), 3, SIZE, SIZE)).astype(np.float32))
+        images = self.plain(pixels) + noise
+        return images if clip_probability is None else images[:, :, None].expand(-1, -1, 2, -1, -1)
+
+    def plain(self, pixels: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 128 - 1
+
+    def captions(self, label: int, count: int, seed: int) -> Sequence[str]:
+        return [f"a {NAMES[label]} square", f"it is {NAMES[label]}"][:count]
+
+    def sense_batch(self, modality: Modality, rng: np.random.Generator, count: int) -> SenseExamples:
+        assert modality is Modality.DEPTH
+        rows = rng.integers(0, 40, count)
+        media = torch.from_numpy(rng.normal(0, 0.1, (count, 1, SIZE, SIZE)).astype(np.float32))
+        media += torch.from_numpy((rows % 4).astype(np.float32))[:, None, None, None]
+        return SenseExamples(media, torch.from_numpy(rows % 4), torch.from_numpy(rows))
+
+    def sense_test(self, modality: Modality, limit: int) -> SenseExamples:
+        return self.sense_batch(modality, np.random.default_rng(9), min(limit, 30))
+
+
+def run_values(folder: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "folder": str(folder),
+        "steps": 6,
+        "batch_size": 8,
+        "log_every": 1,
+        "checkpoint_every": 0,
+        "checkpoint_minutes": 0,
+        "device": "cpu",
+        **changes,
+    }
+
+
+OPTIMIZER: dict[str, Any] = {"lr": 3e-3, "warmup_steps": 2}
