@@ -1,3 +1,69 @@
 """ImageBind-LLM: instructions about any modality, learnt from image-text pairs only (arXiv 2309.03905)."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from imagebind_llm.answers import Answer, Options, Request
+    from imagebind_llm.assistant import Assistant
+    from imagebind_llm.cache import VisualCache
+    from imagebind_llm.chat import Chat
+    from imagebind_llm.configuration import ImageBindLLMConfig
+    from imagebind_llm.errors import UserError
+    from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel
+    from imagebind_llm.modality import Modality
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.registration import register
+
+__all__ = [
+    "Answer",
+    "Assistant",
+    "Chat",
+    "ImageBindConfig",
+    "ImageBindLLMConfig",
+    "ImageBindLLMForConditionalGeneration",
+    "ImageBindLLMProcessor",
+    "ImageBindModel",
+    "Modality",
+    "Options",
+    "Request",
+    "UserError",
+    "VisualCache",
+    "register",
+]
+
+_HOMES = {
+    "Answer": "answers",
+    "Assistant": "assistant",
+    "Chat": "chat",
+    "ImageBindConfig": "imagebind",
+    "ImageBindLLMConfig": "configuration",
+    "ImageBindLLMForConditionalGeneration": "modeling",
+    "ImageBindLLMProcessor": "processing",
+    "ImageBindModel": "imagebind",
+    "Modality": "modality",
+    "Options": "answers",
+    "Request": "answers",
+    "UserError": "errors",
+    "VisualCache": "cache",
+    "register": "registration",
+}
+"""Where each public name lives. They are imported on first use, so that
+``import imagebind_llm`` takes no torch."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name.startswith("ImageBindLLM"):
+        import_module(f"{__name__}.registration").register()
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

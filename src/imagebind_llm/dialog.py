@@ -21,7 +21,7 @@ from imagebind_llm.messages import MediaItem, Message, Turn, read_messages
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["ALPACA_TEMPLATE", "Dialog", "MediaItem", "Message", "Segment", "build_dialog"]
+__all__ = ["ALPACA_TEMPLATE", "Dialog", "MediaItem", "Message", "Segment", "build_dialog", "render_dialog"]
 
 ALPACA_TEMPLATE = (
     "{{ bos_token or '' }}"
@@ -114,6 +114,18 @@ def build_dialog(
         else:
             labels_mask += [False] * len(ids)
     return Dialog(input_ids, condition_ids, labels_mask, conditions)
+
+
+def render_dialog(
+    messages: Sequence[Message],
+    tokenizer: "PreTrainedTokenizerBase",
+    add_generation_prompt: bool = False,
+    **template_arguments: Any,
+) -> str:
+    """The text that :func:`build_dialog` tokenises. Media leave no trace in it."""
+    turns = read_messages(messages)
+    rendered: str = _Renderer(turns, tokenizer, template_arguments)(len(turns), add_generation_prompt)
+    return rendered.replace(_SPLIT, "")
 
 
 def _segments(

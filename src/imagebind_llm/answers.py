@@ -1,0 +1,240 @@
+"""What goes into an :class:`~imagebind_llm.assistant.Assistant` and what comes out."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from imagebind_llm.errors import UserError
+from imagebind_llm.messages import MediaItem, Message, local_source, read_messages, read_weight
+from imagebind_llm.modality import Modality
+
+if TYPE_CHECKING:
+    from imagebind_llm.cache import Retrieved
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to answer. ``None`` means the model's own default.
+
+    Attributes:
+        cache: move media towards cached pictures: ``True`` all, ``False`` none, ``None`` those of the
+            modalities that the model lists (all but images, as a rule).
+        cache_k: number of pictures.
+        cache_temperature: factor on their similarities before the softmax.
+        cache_weight: share of the pictures, 0 … 1.
+        max_new_tokens: the answer ends there at the latest.
+        temperature: 0 = always the likeliest token.
+        top_p: sample among the likeliest tokens that together have this probability.
+        seed: of the sampling; the same request with the same seed gets the same answer.
+        explain: report what the cache found.
+    """
+
+    cache: bool | None = None
+    cache_k: int | None = None
+    cache_temperature: float | None = None
+    cache_weight: float | None = None
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 0.75
+    seed: int | None = None
+    explain: bool = False
+
+    def __post_init__(self) -> None:
+        def refuse(name: str, expected: str) -> None:
+            raise UserError(f"{name} is {getattr(self, name)!r}; expected {expected}")
+
+        for name in ("cache_k", "max_new_tokens"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                refuse(name, "a whole number of at least 1")
+        if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int)):
+            refuse("seed", "a whole number")
+        if not (_is_number(self.temperature) and self.temperature >= 0):
+            refuse("temperature", "a finite number of at least 0")
+        if not (_is_number(self.top_p) and 0 < self.top_p <= 1):
+            refuse("top_p", "a number above 0, at most 1")
+        if self.cache_temperature is not None and not (
+            _is_number(self.cache_temperature) and self.cache_temperature >= 0
+        ):
+            refuse("cache_temperature", "a finite number of at least 0")
+        if self.cache_weight is not None and not (
+            _is_number(self.cache_weight) and 0 <= self.cache_weight <= 1
+        ):
+            refuse("cache_weight", "a number from 0 to 1")
+        if self.cache not in (None, True, False):
+            refuse("cache", "true, false or nothing")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A dialog that waits for the assistant's turn, and how to answer it."""
+
+    messages: Sequence[Message]
+    options: Options = field(default_factory=Options)
+
+    @classmethod
+    def make(
+        cls,
+        question: str | None = None,
+        media: Mapping[str, Any] | None = None,
+        *,
+        messages: Sequence[Message] | None = None,
+        system: str | None = None,
+        **options: Any,
+    ) -> "Request":
+        """A request from a question with media (by modality name), or from whole ``messages``.
+
+        Raises:
+            UserError: something is missing, unknown or of the wrong kind.
+        """
+        known = {item.name for item in fields(Options)}
+        for name in options:
+            if name not in known:
+                expected = ", ".join(("question", "messages", "system", *Modality, *sorted(known)))
+                raise UserError(f"unknown request setting {name!r}; use one of {expected}")
+        media = {name: value for name, value in (media or {}).items() if value is not None}
+        if messages is not None:
+            if question is not None or media or system is not None:
+                raise UserError(
+                    "a request has 'messages' and also a question, media or system; give one way only"
+                )
+            read_messages(messages)
+            return cls(messages, Options(**options))
+        if not isinstance(question, str) or not question.strip():
+            raise UserError(f"the question is {question!r}; expected some words")
+        own: list[Message] = [] if system is None else [{"role": "system", "content": system}]
+        own.append(user_message(question, media_items(media)))
+        return cls(own, Options(**options))
+
+    @classmethod
+    def read(cls, value: Any) -> "Request":
+        """A request from a plain mapping (a JSON object), a question alone, or a request.
+
+        The keys are those of the command line: ``question``, a modality (``path``, ``[path, weight]`` or a
+            list of
+        these), or ``messages``; and the names of :class:`Options`.
+        """
+        if isinstance(value, Request):
+            return value
+        if isinstance(value, str):
+            return cls.make(value)
+        if not isinstance(value, Mapping):
+            raise UserError(
+                f"a request is {type(value).__name__}; expected an object with 'question' or 'messages'"
+            )
+        rest = {str(key): item for key, item in value.items()}
+        question, messages, system = (rest.pop(key, None) for key in ("question", "messages", "system"))
+        media = {name.value: rest.pop(name.value) for name in Modality if name in rest}
+        if "question" not in value and messages is None:
+            raise UserError(
+                f"a request has the keys {sorted(map(str, value))}; expected 'question' or 'messages'"
+            )
+        return cls.make(question, media, messages=messages, system=system, **rest)
+
+
+def user_message(question: str, items: Sequence[MediaItem]) -> Message:
+    """The user's turn that asks ``question`` about a mixture of ``items``."""
+    parts: list[dict[str, Any]] = [
+        {"type": item.modality.value, item.modality.value: item.source, "weight": item.weight}
+        | ({"as_media": True} if item.modality is Modality.TEXT else {})
+        for item in items
+    ]
+    return {"role": "user", "content": [*parts, {"type": "text", "text": question}]}
+
+
+def media_items(media: Mapping[str, Any]) -> list[MediaItem]:
+    """Read media arguments: for each modality a source, ``(source, weight)``, or a list of these."""
+    items = []
+    for name, value in media.items():
+        if value is None:
+            continue
+        modality = Modality.parse(name)
+        several = isinstance(value, list) and not _is_pair(value)
+        for entry in value if several else [value]:
+            source, weight = entry if _is_pair(entry) else (entry, 1.0)
+            if modality is Modality.TEXT and not isinstance(source, str):
+                raise UserError(f"text is {type(source).__name__}; expected a string")
+            if modality is not Modality.TEXT:
+                source = local_source(source, modality.value)
+            items.append(MediaItem(modality, source, read_weight(weight, modality.value)))
+    return items
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and isinstance(value[1], int | float)
+        and not isinstance(value[1], bool)
+        and not isinstance(value[0], int | float)
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the assistant said, and what it took.
+
+    Attributes:
+        text: the answer.
+        finish_reason: ``"stop"`` the model ended it, ``"length"`` it was cut off.
+        prompt_tokens: length of the question with its dialog; media cost none.
+        new_tokens: length of the answer, its end token included.
+        seconds: from reading the media to the last token; of the whole batch for answers made together.
+        media: the media the last turn sees.
+        cached: whether they were moved towards cached pictures.
+        retrieved: the pictures, when asked to explain.
+    """
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    new_tokens: int
+    seconds: float
+    media: tuple[MediaItem, ...] = ()
+    cached: bool = False
+    retrieved: "tuple[Retrieved, ...]" = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; ``retrieved`` only when there is any."""
+        values: dict[str, Any] = {
+            "answer": self.text,
+            "finish_reason": self.finish_reason,
+            "prompt_tokens": self.prompt_tokens,
+            "new_tokens": self.new_tokens,
+            "seconds": round(self.seconds, 4),
+            "media": [
+                {"modality": item.modality.value, "source": describe(item), "weight": item.weight}
+                for item in self.media
+            ],
+            "cached": self.cached,
+        }
+        if self.retrieved:
+            values["retrieved"] = [
+                {
+                    "rank": hit.rank,
+                    "index": hit.index,
+                    "similarity": round(hit.similarity, 4),
+                    "share": round(hit.share, 4),
+                    "caption": hit.caption,
+                }
+                for hit in self.retrieved
+            ]
+        return values
+
+
+def describe(item: MediaItem) -> str:
+    """A source in a few words: its path, its text, or what kind of data it is."""
+    if isinstance(item.source, str | os.PathLike):
+        return os.fspath(item.source)
+    if isinstance(item.source, bytes):
+        return f"{len(item.source)} bytes"
+    return type(item.source).__name__

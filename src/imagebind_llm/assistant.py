@@ -1,0 +1,446 @@
+"""The handle most people use: load a model, ask, chat, embed.
+
+::
+
+    bot = Assistant.from_pretrained("nano")
+    bot.ask("What do you hear?", audio="dog.wav").text
+    bot.ask("Describe both.", image=("a.png", 0.7), audio=("b.wav", 0.3), cache=False)
+    bot.embed(audio=["a.wav", "b.wav"])  # [2, D], unit rows
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from imagebind_llm.answers import Answer, Options, Request, media_items
+from imagebind_llm.cache.errors import CacheError
+from imagebind_llm.dialog import Dialog, Message, build_dialog
+from imagebind_llm.embedder import Embedder, Ticket, mixtures
+from imagebind_llm.engine import Engine, Generated, Job
+from imagebind_llm.errors import UserError
+from imagebind_llm.loading import choose_device, choose_dtype, load_model
+from imagebind_llm.locate import locate_folder
+from imagebind_llm.messages import MediaItem
+from imagebind_llm.processing import ImageBindLLMProcessor
+
+if TYPE_CHECKING:
+    from imagebind_llm.cache import Retrieved, VisualCache
+    from imagebind_llm.chat import Chat
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+
+CACHE_FOLDER = "cache"
+_EMBED_AT_ONCE = 64
+"""Media held decoded in memory by :meth:`Assistant.embed`."""
+
+
+@dataclass
+class _Prepared:
+    """A request whose media are being decoded, or the error that it met on the way."""
+
+    request: Request
+    dialog: Dialog
+    tickets: list[list[Ticket]]
+    uses_cache: list[bool]
+
+
+class Assistant:
+    """A model with its tokenizer, media settings and visual cache.
+
+    Args:
+        model: an :class:`~imagebind_llm.modeling.ImageBindLLMForConditionalGeneration`.
+        processor: its processor.
+        cache: a visual cache of the same encoder, the folder of one (opened when first used), or None.
+        batch_size: prompts answered at once by :meth:`ask_batch`.
+    """
+
+    def __init__(
+        self,
+        model: "ImageBindLLMForConditionalGeneration",
+        processor: ImageBindLLMProcessor,
+        cache: "VisualCache | str | os.PathLike[str] | None" = None,
+        batch_size: int = 32,
+    ) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self._cache = cache
+        self._engine = Engine(model, processor, batch_size)
+        self._embedder = Embedder(self._engine)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str] = "nano",
+        *,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        cache: "bool | str | os.PathLike[str] | VisualCache" = True,
+        revision: str | None = None,
+        batch_size: int = 32,
+    ) -> "Assistant":
+        """Load a model.
+
+        Args:
+            name: ``"nano"`` (embedded), a model folder, or a Hugging Face hub id.
+            device: ``"auto"`` is the first GPU, else the CPU.
+            dtype: ``"auto"`` is float32 on a CPU and bfloat16 (or float16) on a GPU.
+            cache: ``True`` the model's own (folder ``cache`` beside its weights) if there is one, ``False``
+                none, or a cache or the folder of one.
+            revision: of a hub id.
+            batch_size: prompts answered at once by :meth:`ask_batch`.
+
+        Raises:
+            CheckpointError: no such model, or its weights do not fit.
+            UserError: no such device or dtype.
+        """
+        chosen_device = choose_device(device)
+        chosen_dtype = choose_dtype(dtype, chosen_device)
+        folder = locate_folder(name, revision)
+        processor = ImageBindLLMProcessor.from_pretrained(folder)
+        model = load_model(folder, chosen_device, chosen_dtype)
+        found: Any = cache
+        if cache is True:
+            found = folder / CACHE_FOLDER if (folder / CACHE_FOLDER).is_dir() else None
+        elif cache is False:
+            found = None
+        return cls(model, processor, found, batch_size)
+
+    # --- what it is made of
+
+    @property
+    def cache(self) -> "VisualCache | None":
+        """The visual cache, opened and checked against the encoder when first asked for.
+
+        Raises:
+            CacheError: there is no cache in the folder, or another encoder made it.
+        """
+        if isinstance(self._cache, str | os.PathLike):
+            from imagebind_llm.cache import VisualCache
+
+            self._cache = VisualCache.load(Path(self._cache), expected_fingerprint=self.encoder_fingerprint)
+        return self._cache
+
+    @property
+    def encoder_fingerprint(self) -> str | None:
+        """16 hex digits that tell the encoder's weights apart; None without an encoder."""
+        recorded = self.model.config.fingerprints.get("encoder")
+        if recorded is not None:
+            return str(recorded)
+        encoder: Any = self.model.encoder
+        return None if encoder is None else str(encoder.fingerprint)
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens of a whole dialog that the language model can take, if its configuration says."""
+        return self._engine.context_length
+
+    # --- asking
+
+    def ask(
+        self,
+        question: str | None = None,
+        *,
+        image: Any = None,
+        video: Any = None,
+        audio: Any = None,
+        text: Any = None,
+        point: Any = None,
+        depth: Any = None,
+        thermal: Any = None,
+        imu: Any = None,
+        messages: Sequence[Message] | None = None,
+        system: str | None = None,
+        **options: Any,
+    ) -> Answer:
+        """Answer a question about media, about a mixture of them, or about nothing but itself.
+
+        Args:
+            question: what to ask.
+            image: a source (path, bytes, array, tensor, PIL image), ``(source, weight)``, or a list of
+                these. All media together are one mixture; weights may be negative.
+            video: likewise, and so the others.
+            audio: …
+            text: text as a medium: embedded, not read.
+            point: …
+            depth: …
+            thermal: …
+            imu: …
+            messages: a whole dialog instead of a question with media (see :mod:`imagebind_llm.messages`).
+            system: a system message before the question.
+            options: fields of :class:`~imagebind_llm.answers.Options`: ``cache``, ``cache_k``,
+                ``cache_temperature``, ``cache_weight``, ``max_new_tokens``, ``temperature``, ``top_p``,
+                ``seed``, ``explain``.
+
+        Raises:
+            UserError: a medium that cannot be read, or an unknown or impossible setting.
+        """
+        media = _given(image, video, audio, text, point, depth, thermal, imu)
+        result = self._answer([Request.make(question, media, messages=messages, system=system, **options)])[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def ask_batch(self, requests: Iterable[Request | Mapping[str, Any] | str]) -> list[Answer | Exception]:
+        """Answer many requests; an error takes the place of its answer and disturbs no other.
+
+        Args:
+            requests: mappings as in ``imagebind-llm ask --batch`` (``{"question": …, "image": path, …}`` or
+                ``{"messages": […]}``), plain questions, or :class:`~imagebind_llm.answers.Request` objects.
+
+        Returns:
+            Answers or exceptions, in the order of the requests.
+        """
+        return list(self.iter_batch(requests))
+
+    def iter_batch(
+        self, requests: Iterable[Request | Mapping[str, Any] | str]
+    ) -> Iterator[Answer | Exception]:
+        """As :meth:`ask_batch`, for any number of requests: some at a time are read, answered and given out.
+
+        While the language model answers, the media of the next ones are already being decoded.
+        """
+        size = 2 * self._engine.batch_size
+        source = iter(requests)
+        ahead = self._prepare_all(itertools.islice(source, size))
+        while ahead:
+            now = ahead
+            ahead = self._prepare_all(itertools.islice(source, size))
+            yield from self._finish_all(now)
+
+    def stream(
+        self, question: str | None = None, *, messages: Sequence[Message] | None = None, **arguments: Any
+    ) -> Iterator[str]:
+        """As :meth:`ask`, but gives the text in pieces as it is written; joined, they are the same answer."""
+        system = arguments.pop("system", None)
+        media = {name: arguments.pop(name) for name in _MODALITIES if name in arguments}
+        request = Request.make(question, media, messages=messages, system=system, **arguments)
+        yield from self.stream_request(request)
+
+    def stream_request(self, request: Request) -> Iterator[str]:
+        """Stream the answer to a ready request."""
+        prepared = self._prepare(request, {})
+        if isinstance(prepared, Exception):
+            raise prepared
+        self._embedder.finish(ticket for condition in prepared.tickets for ticket in condition)
+        (job,) = self._jobs([prepared], {0: None})
+        if isinstance(job, Exception):
+            raise job
+        decoder = _TextPieces(self.processor)
+        for ids in self._engine.stream(job):
+            yield from decoder.add(ids)
+        yield from decoder.rest()
+
+    def chat(self, system: str | None = None, **options: Any) -> "Chat":
+        """A dialog with a memory: media may come in any turn, and later turns go on seeing them."""
+        from imagebind_llm.chat import Chat
+
+        return Chat(self, system, **options)
+
+    # --- embeddings
+
+    def embed(self, **media: Any) -> Tensor:
+        """Unit embeddings in the joint space.
+
+        Args:
+            media: for each modality a source or a list of sources: ``embed(image=["a.png"],
+                audio=["b.wav"])``.
+
+        Returns:
+            ``[n, D]`` float32 on the CPU, rows in the order of the arguments.
+
+        Raises:
+            UserError: no media, or one that cannot be read.
+        """
+        items = media_items(media)
+        if not items:
+            raise UserError("no media to embed; give for example image=['a.png', 'b.png']")
+        weighted = next((item for item in items if item.weight != 1.0), None)
+        if weighted is not None:
+            raise UserError(
+                f"{weighted.modality.value} was given with a weight of {weighted.weight}; embeddings of "
+                f"single media "
+                "have none"
+            )
+        return torch.stack([_raised(row) for row in self.iter_embed(items)])
+
+    def iter_embed(self, items: Iterable[MediaItem]) -> Iterator[Tensor | Exception]:
+        """The unit embedding ``[D]`` of each item, or its error, for any number of items."""
+        source = iter(items)
+        ahead = self._embedder.start(itertools.islice(source, _EMBED_AT_ONCE), {})
+        while ahead:
+            now = ahead
+            ahead = self._embedder.start(itertools.islice(source, _EMBED_AT_ONCE), {})
+            self._embedder.finish(now)
+            for ticket in now:
+                yield ticket.error if ticket.error is not None else ticket.result()
+
+    def condition(self, **media: Any) -> Tensor:
+        """The mixture ``[D]`` of media given as in :meth:`ask`, before any cache."""
+        items = media_items(media)
+        if not items:
+            raise UserError("no media; give for example image='a.png'")
+        tickets = self._embedder.start(items, {})
+        self._embedder.finish(tickets)
+        pairs = [(ticket.result(), item.weight) for ticket, item in zip(tickets, items, strict=True)]
+        return mixtures([pairs])[0]
+
+    def retrieve(
+        self, k: int | None = None, temperature: float | None = None, **media: Any
+    ) -> "list[Retrieved]":
+        """What the cache finds for a mixture of media, best first: similarity, share, caption, thumbnail.
+
+        Raises:
+            CacheError: the model has no cache.
+        """
+        cache = self._cache_or_refuse()
+        options = Options(cache_k=k, cache_temperature=temperature)
+        return self._engine.explain(self.condition(**media), cache, options)
+
+    # --- inside
+
+    def _cache_or_refuse(self) -> "VisualCache":
+        cache = self.cache
+        if cache is None:
+            raise CacheError("this model has no cache; build one with: imagebind-llm cache build")
+        return cache
+
+    def _answer(self, requests: Iterable[Any]) -> list[Answer | Exception]:
+        return self._finish_all(self._prepare_all(requests))
+
+    def _prepare_all(self, requests: Iterable[Any]) -> list[tuple[float, _Prepared | Exception]]:
+        among: dict[Any, Ticket] = {}
+        return [(time.perf_counter(), self._prepare(request, among)) for request in requests]
+
+    def _prepare(self, request: Any, among: dict[Any, Ticket]) -> _Prepared | Exception:
+        """Check everything that can be checked now, and start to decode the media."""
+        try:
+            own = Request.read(request)
+            dialog = build_dialog(own.messages, self.processor.tokenizer, add_generation_prompt=True)
+            self._engine.room(dialog, own.options)
+            uses = [
+                self._engine.wants_cache(
+                    [item.modality for item in condition], own.options, self._cache is not None
+                )
+                for condition in dialog.conditions
+            ]
+            if own.options.explain and dialog.conditions:
+                self._cache_or_refuse()
+            tickets = [self._embedder.start(condition, among) for condition in dialog.conditions]
+        except UserError as error:
+            return error
+        return _Prepared(own, dialog, tickets, uses)
+
+    def _finish_all(self, prepared: list[tuple[float, _Prepared | Exception]]) -> list[Answer | Exception]:
+        ready = [item for _, item in prepared if isinstance(item, _Prepared)]
+        self._embedder.finish(ticket for item in ready for condition in item.tickets for ticket in condition)
+        explained: dict[int, Any] = {}
+        jobs = self._jobs(ready, explained)
+        generated = iter(self._engine.generate([job for job in jobs if isinstance(job, Job)]))
+        results: list[Answer | Exception] = []
+        numbers = itertools.count()
+        for start, item in prepared:
+            if isinstance(item, Exception):
+                results.append(item)
+                continue
+            number = next(numbers)
+            job = jobs[number]
+            if isinstance(job, Exception):
+                results.append(job)
+                continue
+            results.append(self._make_answer(item, next(generated), start, explained.get(number) or ()))
+        return results
+
+    def _jobs(self, ready: list[_Prepared], explained: dict[int, Any]) -> list[Job | Exception]:
+        """Mix and enhance the embedded media of each request; what the cache found goes to ``explained``."""
+        jobs: list[Job | Exception] = []
+        for number, item in enumerate(ready):
+            try:
+                conditions = None
+                if item.tickets:
+                    mixed = mixtures(
+                        [
+                            [
+                                (ticket.result(), medium.weight)
+                                for ticket, medium in zip(tickets, media, strict=True)
+                            ]
+                            for tickets, media in zip(item.tickets, item.dialog.conditions, strict=True)
+                        ]
+                    )
+                    if item.request.options.explain:
+                        found = self._engine.explain(mixed[-1], self._cache_or_refuse(), item.request.options)
+                        explained[number] = tuple(found)
+                    conditions = self._enhanced(mixed, item)
+                jobs.append(Job(item.dialog, conditions, item.request.options))
+            except Exception as error:  # of a decoder: one broken file must not take the others along
+                jobs.append(error)
+        return jobs
+
+    def _enhanced(self, mixed: Tensor, item: _Prepared) -> Tensor:
+        rows = torch.tensor(item.uses_cache)
+        if not rows.any():
+            return mixed
+        if bool((torch.linalg.vector_norm(mixed[rows], dim=1) < 1e-6).any()):
+            raise UserError(
+                "the media cancel each other out, so the cache has nothing to look for; change a weight"
+            )
+        enhanced = mixed.clone()
+        enhanced[rows] = self._engine.enhance(mixed[rows], self._cache_or_refuse(), item.request.options)
+        return enhanced
+
+    def _make_answer(self, item: _Prepared, found: Generated, start: float, retrieved: Any) -> Answer:
+        seen = item.dialog.condition_ids[-1]
+        return Answer(
+            text=self.processor.decode(found.ids, skip_special_tokens=True).strip(),
+            finish_reason=found.finish_reason,
+            prompt_tokens=len(item.dialog),
+            new_tokens=len(found.ids),
+            seconds=time.perf_counter() - start,
+            media=tuple(item.dialog.conditions[seen]) if seen >= 0 else (),
+            cached=seen >= 0 and item.uses_cache[seen],
+            retrieved=retrieved,
+        )
+
+
+class _TextPieces:
+    """Tokens → text, holding back what may still change: half a character, white space at the end."""
+
+    def __init__(self, processor: ImageBindLLMProcessor) -> None:
+        self._processor = processor
+        self._ids: list[int] = []
+        self._said = ""
+
+    def add(self, ids: list[int]) -> Iterator[str]:
+        self._ids += ids
+        text = self._text()
+        if not text.endswith("\ufffd"):
+            yield from self._new(text.rstrip())
+
+    def rest(self) -> Iterator[str]:
+        yield from self._new(self._text().rstrip())
+
+    def _text(self) -> str:
+        return self._processor.decode(self._ids, skip_special_tokens=True).lstrip()
+
+    def _new(self, text: str) -> Iterator[str]:
+        if len(text) > len(self._said):
+            piece, self._said = text[len(self._said) :], text
+            yield piece
+
+
+_MODALITIES = ("image", "video", "audio", "text", "point", "depth", "thermal", "imu")
+
+
+def _given(*values: Any) -> dict[str, Any]:
+    return dict(zip(_MODALITIES, values, strict=True))
+
+
+def _raised(value: Tensor | Exception) -> Tensor:
+    if isinstance(value, Exception):
+        raise value
+    return value

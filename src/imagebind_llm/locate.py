@@ -1,0 +1,60 @@
+"""From what a user calls a model to a folder on this machine."""
+
+import os
+import re
+from pathlib import Path
+
+from imagebind_llm.errors import CheckpointError
+
+NANO = "nano"
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+
+
+def nano_folder() -> Path:
+    """Where the embedded model lies (it need not be there)."""
+    return Path(__file__).parent / "nano" / "weights"
+
+
+def locate_folder(name: str | os.PathLike[str], revision: str | None = None) -> Path:
+    """The folder of the model called ``name``: ``"nano"``, a folder, or a Hugging Face hub id (then
+    downloaded).
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    text = os.fspath(name)
+    if text == NANO:
+        folder = nano_folder()
+        if not (folder / "config.json").is_file():
+            raise CheckpointError(
+                "the embedded model 'nano' has no weights in this installation; make them with: make nano "
+                "DATA=FOLDER"
+            )
+        return folder
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise CheckpointError(
+                f"the folder {text!r} has no config.json, so it holds no model; give a model folder"
+            )
+        return folder
+    if isinstance(name, str) and _HUB_ID.match(text):
+        return _download(text, revision)
+    raise CheckpointError(
+        f"no model {text!r}; give 'nano', a folder that exists, or a hub id such as 'owner/name'"
+    )
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    """The hub's snapshot; weights are only ever taken as safetensors."""
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.faiss", "*.parquet", "*.md"]
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+    except Exception as error:  # the hub's own errors, and those of the three layers below it
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"no folder {repository!r} here, and the Hugging Face hub did not give a model of that name: "
+            f"{reason}"
+        ) from error

@@ -1,0 +1,229 @@
+"""Messages with typed content parts → what the model takes (the transformers way).
+
+::
+
+    processor = ImageBindLLMProcessor.from_pretrained("folder")
+    inputs = processor.apply_chat_template(messages, tokenize=True, return_dict=True,
+    add_generation_prompt=True) answer = processor.decode(model.generate(**inputs)[0,
+    inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers.feature_extraction_utils import BatchFeature
+
+from imagebind_llm.dialog import Dialog, Message, build_dialog, render_dialog
+from imagebind_llm.errors import CheckpointError
+from imagebind_llm.files import atomic_write
+from imagebind_llm.locate import locate_folder
+from imagebind_llm.media.batch import MediaBatch, MediaPart
+from imagebind_llm.media.limits import Limits
+from imagebind_llm.media.settings import MediaSettings
+from imagebind_llm.messages import MediaItem
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+CONFIG_FILE = "processor_config.json"
+_IGNORED_LABEL = -100
+
+
+class ModelInputs(BatchFeature):
+    """A :class:`BatchFeature` that takes its media along when it moves to another device."""
+
+    def to(self, *args: Any, **kwargs: Any) -> "ModelInputs":
+        """Move all tensors, and the media, as ``BatchFeature.to`` does."""
+        super().to(*args, **kwargs)
+        device = kwargs.get("device", args[0] if args and not isinstance(args[0], torch.dtype) else None)
+        if device is not None and self.data.get("media") is not None:
+            self.data["media"] = self.data["media"].to(device)
+        return self
+
+
+class ImageBindLLMProcessor:
+    """The tokenizer of the language model, and how the encoder wants its media.
+
+    Args:
+        tokenizer: of the language model.
+        media: what the encoder expects (default: ImageBind-Huge's values).
+        limits: how large media may be.
+    """
+
+    model_input_names = ("input_ids", "attention_mask", "condition_ids", "media")
+
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        media: MediaSettings | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.media = media if media is not None else MediaSettings()
+        self.limits = limits if limits is not None else Limits()
+
+    def apply_chat_template(
+        self,
+        conversation: Sequence[Message] | Sequence[Sequence[Message]],
+        *,
+        tokenize: bool = True,
+        return_dict: bool = True,
+        add_generation_prompt: bool = False,
+        return_labels: bool = False,
+        padding_side: str = "left",
+        **template_arguments: Any,
+    ) -> ModelInputs | Tensor | str | list[str]:
+        """Model inputs of one dialog or several.
+
+        Args:
+            conversation: messages (see :mod:`imagebind_llm.messages`), or a list of such dialogs.
+            tokenize: ``False`` gives the rendered text (media leave no trace in it).
+            return_dict: ``False`` gives the token ids alone.
+            add_generation_prompt: end with the opening of an assistant's turn, for ``generate``.
+            return_labels: add ``labels [B, T]``: the assistant's tokens, -100 elsewhere.
+            padding_side: ``"left"`` for generation, ``"right"`` for training.
+            template_arguments: passed on to the chat template.
+
+        Returns:
+            ``input_ids``, ``attention_mask`` and ``condition_ids``, all ``[B, T]`` int64, and ``media`` if
+            there are
+            any: a :class:`~imagebind_llm.media.batch.MediaBatch`.
+
+        Raises:
+            UserError: a malformed dialog, or a medium that cannot be read.
+        """
+        single = not conversation or not isinstance(conversation[0], list | tuple)
+        given: Any = [conversation] if single else conversation
+        if not tokenize:
+            texts = [
+                render_dialog(messages, self.tokenizer, add_generation_prompt, **template_arguments)
+                for messages in given
+            ]
+            return texts[0] if single else texts
+        dialogs = [
+            build_dialog(messages, self.tokenizer, add_generation_prompt, **template_arguments)
+            for messages in given
+        ]
+        inputs = self.pad(dialogs, padding_side)
+        if not return_dict:
+            ids: Tensor = inputs["input_ids"]
+            return ids
+        if return_labels:
+            inputs["labels"] = _padded(
+                [
+                    [
+                        token if own else _IGNORED_LABEL
+                        for token, own in zip(d.input_ids, d.labels_mask, strict=True)
+                    ]
+                    for d in dialogs
+                ],
+                _IGNORED_LABEL,
+                padding_side,
+            )
+        conditions = [self.load(condition) for dialog in dialogs for condition in dialog.conditions]
+        if conditions:
+            inputs["media"] = MediaBatch.collate(conditions)
+        return inputs
+
+    def load(self, items: Iterable[MediaItem]) -> list[MediaPart]:
+        """Open the media of one condition.
+
+        Raises:
+            MediaError: one of them cannot be read.
+        """
+        from imagebind_llm.media import load_media
+
+        return [
+            MediaPart(modality, load_media(modality, source, self.media, self.limits), weight)
+            for modality, source, weight in items
+        ]
+
+    def pad(self, dialogs: Sequence[Dialog], padding_side: str = "left") -> ModelInputs:
+        """Token ids, mask and condition ids of several dialogs; conditions are numbered through."""
+        pad = self.tokenizer.pad_token_id
+        pad = pad if pad is not None else (self.tokenizer.eos_token_id or 0)
+        condition_ids: list[list[int]] = []
+        first = 0
+        for dialog in dialogs:
+            condition_ids.append([number + first if number >= 0 else -1 for number in dialog.condition_ids])
+            first += len(dialog.conditions)
+        return ModelInputs(
+            {
+                "input_ids": _padded([dialog.input_ids for dialog in dialogs], pad, padding_side),
+                "attention_mask": _padded([[1] * len(dialog) for dialog in dialogs], 0, padding_side),
+                "condition_ids": _padded(condition_ids, -1, padding_side),
+            }
+        )
+
+    def decode(self, ids: Any, **kwargs: Any) -> str:
+        """Text of token ids (the tokenizer's ``decode``)."""
+        return str(self.tokenizer.decode(ids, **kwargs))
+
+    def batch_decode(self, ids: Any, **kwargs: Any) -> list[str]:
+        """Texts of several rows (the tokenizer's ``batch_decode``)."""
+        return list(self.tokenizer.batch_decode(ids, **kwargs))
+
+    def save_pretrained(self, folder: str | os.PathLike[str], **_: Any) -> None:
+        """Write ``processor_config.json`` and the tokenizer into ``folder``."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save_pretrained(folder)
+        values = {"processor_class": type(self).__name__, "media": self.media.to_dict()}
+        with atomic_write(folder / CONFIG_FILE) as path:
+            path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], *, limits: Limits | None = None, **kwargs: Any
+    ) -> "ImageBindLLMProcessor":
+        """Read a processor from a folder, ``"nano"`` or the Hugging Face hub (``revision=…``).
+
+        Raises:
+            CheckpointError: there is none, or its ``processor_config.json`` is broken.
+        """
+        folder = locate_folder(name, revision=kwargs.get("revision"))
+        media = MediaSettings.from_dict(_read_settings(folder))
+        return cls(_load_tokenizer(folder), media, limits)
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    if not (folder / "tokenizer_config.json").is_file():
+        raise CheckpointError(f"{str(folder)!r} has no tokenizer_config.json; save the processor there too")
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"the tokenizer in {str(folder)!r} cannot be read: {reason}") from error
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{str(folder)!r} has no {CONFIG_FILE}; save the processor there too")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{str(path)!r} is not JSON: {error}") from None
+    media = values.get("media") if isinstance(values, Mapping) else None
+    if not isinstance(media, dict):
+        raise CheckpointError(f"{str(path)!r} has no mapping 'media'; save the processor again")
+    return media
+
+
+def _padded(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:
+    """``rows`` as one ``[B, T]`` int64 tensor."""
+    if side not in ("left", "right"):
+        raise ValueError(f"padding side is {side!r}; expected 'left' or 'right'")
+    longest = max(len(row) for row in rows)
+    padded = torch.full((len(rows), longest), value, dtype=torch.long)
+    for i, row in enumerate(rows):
+        start = longest - len(row) if side == "left" else 0
+        padded[i, start : start + len(row)] = torch.tensor(row, dtype=torch.long)
+    return padded

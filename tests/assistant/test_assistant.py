@@ -1,0 +1,287 @@
+"""Asking, streaming, embedding, through a tiny random model."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from imagebind_llm import Answer, Assistant, Request, UserError
+from imagebind_llm.cache import CacheError
+from imagebind_llm.errors import CheckpointError
+from imagebind_llm.modality import Modality
+
+
+@pytest.fixture(scope="module")
+def cached_bot(tiny_model_folder, tiny_cache_folder):
+    return Assistant.from_pretrained(tiny_model_folder, device="cpu", cache=tiny_cache_folder)
+
+
+def test_text_only_is_the_language_model_alone(bot):
+    answer = bot.ask("hello")
+    prompt = bot.processor.apply_chat_template(
+        [{"role": "user", "content": "hello"}], add_generation_prompt=True
+    )
+    ids = bot.model.language_model.generate(
+        input_ids=prompt["input_ids"],
+        attention_mask=prompt["attention_mask"],
+        max_new_tokens=12,
+        do_sample=False,
+    )
+    expected = bot.processor.decode(ids[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
+    assert answer.text == str(answer) == expected.strip()
+    assert answer.media == ()
+    assert answer.prompt_tokens == prompt["input_ids"].shape[1]
+    assert 1 <= answer.new_tokens <= 12
+
+
+def test_media_change_the_answer_and_cost_no_token(bot, media_folder):
+    plain = bot.ask("what?")
+    red = bot.ask("what?", image=media_folder / "red.png")
+    assert red.text != plain.text
+    assert red.prompt_tokens == plain.prompt_tokens
+    assert red.to_dict()["media"] == [
+        {"modality": "image", "source": str(media_folder / "red.png"), "weight": 1.0}
+    ]
+
+
+def test_every_kind_of_source_is_the_same_medium(bot, media_folder):
+    path = media_folder / "red.png"
+    picture = Image.open(path).convert("RGB")
+    answers = {
+        bot.ask("what?", image=source).text
+        for source in (path, str(path), path.read_bytes(), picture, np.array(picture))
+    }
+    assert len(answers) == 1
+
+
+def test_the_condition_is_the_weighted_sum(bot, media_folder):
+    red, tone = media_folder / "red.png", media_folder / "tone.wav"
+    rows = bot.embed(image=red, audio=[tone])
+    assert rows.shape == (2, 28)
+    torch.testing.assert_close(torch.linalg.vector_norm(rows, dim=1), torch.ones(2))
+    mixed = bot.condition(image=(red, 0.5), audio=(tone, -1.5))
+    torch.testing.assert_close(mixed, (0.5 * rows[0] - 1.5 * rows[1]) / (2.0 + 1e-6))
+
+
+def test_embed_keeps_the_order_of_its_arguments(bot, media_folder):
+    tone, red = media_folder / "tone.wav", media_folder / "red.png"
+    one = bot.embed(audio=tone, image=[red], text=["a dog", "a cat"])
+    two = bot.embed(text=["a dog"], image=red, audio=tone)
+    torch.testing.assert_close(one[[2, 1, 0]], two)
+
+
+def mixed_requests(folder):
+    red, blue, tone = (str(folder / name) for name in ("red.png", "blue.png", "tone.wav"))
+    return [
+        "just words",
+        {"question": "what?", "image": red},
+        {"question": "a much longer question about the same picture?", "image": red},
+        {"question": "what?", "image": [red, 0.7], "audio": [tone, -0.3]},
+        {"question": "what?", "image": [[red, 0.5], blue], "max_new_tokens": 5},
+        {"question": "what?", "point": str(folder / "cloud.npy")},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "dog", "as_media": True}]}]},
+        Request.make("sampled", {"image": blue}, temperature=1.0, seed=3),
+    ]
+
+
+def test_a_batch_gives_what_single_questions_give(bot, media_folder):
+    requests = mixed_requests(media_folder)
+    together = bot.ask_batch(requests)
+    assert all(isinstance(answer, Answer) for answer in together), together
+    for request, answer in zip(requests, together, strict=True):
+        (alone,) = bot.ask_batch([request])
+        assert alone.text == answer.text
+        assert alone.media == answer.media
+
+
+def test_small_windows_change_nothing(tiny_model_folder, bot, media_folder):
+    small = Assistant.from_pretrained(tiny_model_folder, device="cpu", cache=False, batch_size=1)
+    requests = mixed_requests(media_folder) * 2
+    assert [a.text for a in small.iter_batch(iter(requests))] == [a.text for a in bot.ask_batch(requests)]
+
+
+def test_an_error_disturbs_no_other_request(bot, media_folder):
+    red = str(media_folder / "red.png")
+    bad = [
+        {"question": "x", "image": "nowhere.png"},
+        {"question": "x", "image": str(media_folder / "broken.png")},
+        {"question": "x", "image": red, "weight": 2},
+        {"picture": red},
+        {"question": " "},
+        {"question": "x", "image": [red, 0]},
+        {"question": "x" * 300},
+        {"question": "x", "image": red, "cache": True},
+        {"question": "x", "max_new_tokens": 0},
+        {"question": "x", "image": "https://example.org/a.png"},
+        7,
+    ]
+    good = {"question": "what?", "image": red}
+    results = bot.ask_batch([item for request in bad for item in (request, good)])
+    expected = bot.ask("what?", image=red).text
+    assert [answer.text for answer in results[1::2]] == [expected] * len(bad)
+    assert all(isinstance(error, UserError) for error in results[::2]), results[::2]
+    assert all("\n" not in str(error) for error in results[::2])
+
+
+def test_streams_are_answers_in_pieces(bot, media_folder):
+    for question in ("what?", "hello", "tell me"):
+        for image in (None, media_folder / "red.png"):
+            pieces = list(bot.stream(question, image=image))
+            assert "".join(pieces) == bot.ask(question, image=image).text
+            assert all(pieces)
+
+
+def test_a_stream_that_is_left_early_stops_the_model(bot):
+    steps = []
+    handle = bot.model.register_forward_hook(lambda *_: steps.append(1))
+    stream = bot.stream("hello", max_new_tokens=200)
+    next(stream)
+    stream.close()
+    handle.remove()
+    assert len(steps) < 200
+
+
+def test_errors_in_a_stream_reach_the_reader(bot, monkeypatch):
+    def fail(**_):
+        raise RuntimeError("no memory left: 731")
+
+    monkeypatch.setattr(bot.model, "generate", fail)
+    with pytest.raises(RuntimeError, match="731"):
+        list(bot.stream("hello"))
+
+
+def test_sampling_follows_the_seed(bot):
+    texts = [bot.ask("hello", temperature=5.0, top_p=1.0, seed=seed).text for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+    torch.manual_seed(0)
+    before = torch.rand(1)
+    torch.manual_seed(0)
+    bot.ask("hello", temperature=5.0, seed=1)
+    assert torch.equal(torch.rand(1), before)  # nobody else's random numbers are touched
+
+
+def test_the_answer_never_outgrows_the_context(bot):
+    answer = bot.ask("x" * 200, max_new_tokens=500)
+    assert answer.prompt_tokens + answer.new_tokens <= 256
+    with pytest.raises(UserError, match="context is 256"):
+        bot.ask("x" * 256)
+
+
+def test_files_are_opened_once_and_again_when_they_change(bot, tmp_path, media_folder, monkeypatch):
+    import imagebind_llm.media
+
+    opened = []
+    real = imagebind_llm.media.load_media
+    monkeypatch.setattr(
+        imagebind_llm.media, "load_media", lambda *a, **k: (opened.append(a[1]), real(*a, **k))[1]
+    )
+    path = tmp_path / "changing.png"
+    path.write_bytes((media_folder / "red.png").read_bytes())
+    bot.ask_batch([{"question": q, "image": str(path)} for q in ("a", "b", "c")])
+    first = bot.ask("what?", image=path)
+    assert len(opened) == 1
+    path.write_bytes((media_folder / "blue.png").read_bytes())
+    assert bot.ask("what?", image=path).text != first.text
+    assert len(opened) == 2
+
+
+def test_the_cache_is_used_for_all_but_images_unless_told(cached_bot, bot, media_folder):
+    tone, red = media_folder / "tone.wav", media_folder / "red.png"
+    assert cached_bot.ask("what?", audio=tone).cached
+    assert not cached_bot.ask("what?", audio=tone, cache=False).cached
+    assert not cached_bot.ask("what?", image=red).cached
+    assert cached_bot.ask("what?", image=red, cache=True).cached
+    assert cached_bot.ask("what?", image=red, audio=tone).cached
+    assert cached_bot.ask("what?", audio=tone, cache=False).text == bot.ask("what?", audio=tone).text
+
+
+def test_the_cache_blends_as_it_says(cached_bot, media_folder, monkeypatch):
+    seen = []
+    real = cached_bot.model.generate
+    monkeypatch.setattr(
+        cached_bot.model, "generate", lambda **k: (seen.append(k["conditions"]), real(**k))[1]
+    )
+    tone = media_folder / "tone.wav"
+    cached_bot.ask("what?", audio=tone, cache_k=3, cache_temperature=7.0, cache_weight=0.9)
+    expected = cached_bot.cache.enhance(cached_bot.embed(audio=tone), k=3, temperature=7.0, weight=0.9)
+    torch.testing.assert_close(seen[0], expected)
+
+
+def test_retrieve_and_explain_show_the_same(cached_bot, media_folder):
+    tone = media_folder / "tone.wav"
+    found = cached_bot.retrieve(k=4, audio=tone)
+    assert [hit.rank for hit in found] == [1, 2, 3, 4]
+    assert found[0].caption.startswith("picture ")
+    answer = cached_bot.ask("what?", audio=tone, cache_k=4, explain=True)
+    assert [hit.index for hit in answer.retrieved] == [hit.index for hit in found]
+    assert answer.to_dict()["retrieved"][0]["caption"] == found[0].caption
+
+
+def test_a_cache_of_another_encoder_is_refused(tiny_model_folder, tmp_path):
+    from imagebind_llm.cache import build_cache
+
+    vectors = np.random.default_rng(1).normal(size=(5, 28)).astype(np.float32)
+    build_cache(vectors, encoder_fingerprint="0123456789abcdef").save(tmp_path / "other")
+    bot = Assistant.from_pretrained(tiny_model_folder, cache=tmp_path / "other", device="cpu")
+    with pytest.raises(CacheError, match=f"0123456789abcdef.*{bot.encoder_fingerprint}"):
+        bot.ask("what?", text="dog")
+
+
+def test_media_that_cancel_out_cannot_be_looked_up(cached_bot):
+    with pytest.raises(UserError, match="cancel each other out"):
+        cached_bot.ask("what?", text=[("dog", 1.0), ("dog", -1.0)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"temperature": -1}, "temperature is -1"),
+        ({"top_p": 0}, "top_p is 0"),
+        ({"seed": "x"}, "seed is 'x'"),
+        ({"cache_k": 0}, "cache_k is 0"),
+        ({"cache_weight": 2}, "cache_weight is 2"),
+        ({"smell": "rose"}, "unknown request setting 'smell'"),
+        ({"image": ("a.png", float("inf"))}, "the weight is inf"),
+        ({"text": b"dog"}, "text is bytes"),
+        ({"messages": [{"role": "user", "content": "x"}]}, "give one way only"),
+    ],
+)
+def test_impossible_settings_are_refused(bot, settings, complaint):
+    with pytest.raises(UserError, match=complaint):
+        bot.ask("what?", **settings)
+
+
+def test_models_that_are_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match="no model 'nowhere'"):
+        Assistant.from_pretrained("nowhere")
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
+        Assistant.from_pretrained(tmp_path)
+    with pytest.raises(UserError, match="no device 'tpu9'"):
+        Assistant.from_pretrained(device="tpu9")
+    with pytest.raises(UserError, match="unknown dtype 'int3'"):
+        Assistant.from_pretrained(dtype="int3")
+
+
+def test_a_missing_nano_says_how_to_make_it(monkeypatch, tmp_path):
+    from imagebind_llm import locate
+
+    monkeypatch.setattr(locate, "nano_folder", lambda: tmp_path)
+    with pytest.raises(CheckpointError, match="make nano DATA="):
+        Assistant.from_pretrained("nano")
+
+
+def test_a_hub_that_fails_says_so(monkeypatch):
+    import huggingface_hub
+
+    def fail(*_, **__):
+        raise OSError("the cable is cut\nand more")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(CheckpointError, match=r"'some/model'.*the cable is cut$"):
+        Assistant.from_pretrained("some/model")
+
+
+def test_unknown_modalities_of_the_encoder(bot, monkeypatch):
+    monkeypatch.setattr(type(bot.model.encoder), "modalities", frozenset({Modality.IMAGE}))
+    with pytest.raises(UserError, match="has no audio; it knows image"):
+        bot.ask("what?", audio=np.zeros((1, 16000), np.float32))

@@ -1,0 +1,56 @@
+"""Dialogs with a memory."""
+
+import pytest
+
+from imagebind_llm import UserError
+from imagebind_llm.dialog import build_dialog
+
+
+def test_a_chat_is_the_whole_dialog_asked_again(bot, media_folder):
+    chat = bot.chat(system="Be brief.", max_new_tokens=6)
+    first = chat.send("what?", image=media_folder / "red.png")
+    second = chat.send("and now?")
+    assert [message["role"] for message in chat.messages] == [
+        "system",
+        "user",
+        "assistant",
+        "user",
+        "assistant",
+    ]
+    assert second.text == bot.ask(messages=chat.messages[:-1], max_new_tokens=6).text
+    assert second.media == first.media  # the latest media stay in sight
+    third = chat.send("this?", text="a dog")
+    assert third.media[0].source == "a dog"
+
+
+def test_streaming_a_turn_is_sending_it(bot, media_folder):
+    one, two = bot.chat(max_new_tokens=6), bot.chat(max_new_tokens=6)
+    assert "".join(one.stream("what?", image=media_folder / "red.png")) == (
+        two.send("what?", image=media_folder / "red.png").text
+    )
+    assert one.messages == two.messages
+
+
+def test_an_error_leaves_the_dialog_as_it_was(bot):
+    chat = bot.chat(max_new_tokens=4)
+    chat.send("hello")
+    before = chat.messages
+    with pytest.raises(UserError):
+        chat.send("what?", image="nowhere.png")
+    with pytest.raises(UserError, match="empty"):
+        chat.send("  ")
+    assert chat.messages == before
+    chat.clear()
+    assert chat.messages == []
+
+
+def test_old_turns_are_forgotten_but_their_media_are_not(bot, media_folder):
+    chat = bot.chat(max_new_tokens=4)
+    chat.send("what is on it?", image=media_folder / "red.png")
+    for number in range(8):
+        answer = chat.send(f"question {number} " + "x" * 30)
+        assert answer.media[0].source == media_folder / "red.png"
+    assert chat.forgotten > 0
+    dialog = build_dialog(chat.messages, bot.processor.tokenizer)
+    assert len(dialog) <= 256
+    assert len(dialog.conditions) == 1
