@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TRAINING_STAGES = ("pretrain", "finetune", "language")
 _ADAPTER = "default"
 """The name under which peft keeps our low-rank update; it is part of parameter names."""
+TRAINED_LORA = {"down": f"lora_A.{_ADAPTER}.weight", "up": f"lora_B.{_ADAPTER}.weight"}
+"""Names of the two halves of an update, relative to the map it belongs to."""
 
 
 def add_lora(
@@ -175,8 +177,8 @@ def tuned_parameters(model: "ImageBindLLMForConditionalGeneration") -> dict[str,
     found: dict[str, nn.Parameter] = {}
     if config.lora is not None:
         for name, module in _named_maps(language_model, config.lora["targets"] or family.linears):
-            for part in ("lora_A", "lora_B"):
-                found[f"{name}.{part}.{_ADAPTER}.weight"] = getattr(module, part)[_ADAPTER].weight
+            for half in TRAINED_LORA.values():
+                found[f"{name}.{half}"] = module.get_parameter(half)
     for name, module in _named_maps(language_model, config.bias_targets or ()):
         inner = base_linear(module)
         found[f"{name}.bias" if inner is module else f"{name}.base_layer.bias"] = inner.bias

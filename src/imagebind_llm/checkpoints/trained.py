@@ -1,0 +1,57 @@
+"""The tensors that training changes, as a state dict of their own."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from imagebind_llm.adaptation import norm_names, trainable_parameters, tuned_parameters
+from imagebind_llm.checkpoints.keys import require_same_keys, require_same_shapes
+from imagebind_llm.fingerprint import fingerprint_state_dict
+
+if TYPE_CHECKING:
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+
+
+def adapter_state_dict(model: "ImageBindLLMForConditionalGeneration") -> dict[str, Tensor]:
+    """The model's own bind network, gates, queries and all that finetuning changes, by their names in it."""
+    found = {name: parameter.detach() for name, parameter in trainable_parameters(model, "pretrain").items()}
+    for name, parameter in tuned_parameters(model).items():
+        found[f"language_model.{name}"] = parameter.detach()
+    return found
+
+
+def load_adapter_state_dict(
+    model: "ImageBindLLMForConditionalGeneration",
+    state: Mapping[str, Tensor],
+    what: str = "the adapter",
+) -> None:
+    """Copy ``state`` into the model, which keeps its dtypes.
+
+    Raises:
+        CheckpointError: not exactly the tensors that :func:`adapter_state_dict` gives, or other shapes.
+    """
+    own = adapter_state_dict(model)
+    require_same_keys(own, state, what)
+    require_same_shapes(own, state, what)
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+
+def language_model_fingerprint(model: "ImageBindLLMForConditionalGeneration") -> str:
+    """The fingerprint of the frozen language model.
+
+    Norms, low-rank updates and trained biases are left out: they belong to the adapter, so the fingerprint
+    is the same before and after finetuning, and with or without low-rank updates installed.
+    """
+    language_model = model.language_model
+    left_out = set(tuned_parameters(model))
+    norms = tuple(f"{name}." for name in norm_names(language_model))
+    kept = {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in language_model.state_dict().items()
+        if name not in left_out and not name.startswith(norms)
+    }
+    return fingerprint_state_dict(kept)
