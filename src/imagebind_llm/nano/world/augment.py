@@ -82,12 +82,12 @@ def _augment_digits(
         still = torch.from_numpy(~moving)[:, None, None]
         views.append(torch.where(still, views[0], resample_ink(ink, drift, CANVAS)))
     strokes = torch.stack(views, 1)  # [B, frames, H, W]
-    return _colour(strokes, rng)
+    return paint_strokes(strokes, rng)
 
 
-def _colour(strokes: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Paint strokes ``[B, T, H, W]`` with ink and paper: ``[B, 3, T, H, W]`` in 0..1."""
-    count = len(strokes)
+def paint_strokes(strokes: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Paint strokes ``[B, T, H, W]`` with ink, paper, light and grain: ``[B, 3, T, H, W]`` in 0..1."""
+    count, _, height, width = strokes.shape
     style = rng.random(count)
     dark = rng.uniform(0.0, 0.25, (count, 1)) + rng.uniform(-0.05, 0.05, (count, 3))
     light = rng.uniform(0.7, 1.0, (count, 1)) + rng.uniform(-0.1, 0.05, (count, 3))
@@ -105,8 +105,8 @@ def _colour(strokes: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     ink = torch.from_numpy(pen.clip(0, 1).astype(np.float32))[:, :, None, None, None]
     picture = ground + (ink - ground) * strokes[:, None]
     real = torch.from_numpy(~(classic | exact) & (rng.random(count) < 0.7)).float()
-    light_field = 1.0 + _uneven_light(rng, count) * real[:, None, None]
-    grain = torch.from_numpy(rng.standard_normal((count, 1, CANVAS, CANVAS), dtype=np.float32))
+    light_field = 1.0 + _uneven_light(rng, count, height, width) * real[:, None, None]
+    grain = torch.from_numpy(rng.standard_normal((count, 1, height, width), dtype=np.float32))
     strength = _uniform(rng, 0.0, 0.06, count) * real
     picture = picture * light_field[:, None, None] + (grain * strength[:, None, None, None])[:, None]
     return picture.clamp_(0.0, 1.0)
@@ -127,12 +127,11 @@ def _contrasting_colours(rng: np.random.Generator, count: int) -> tuple[np.ndarr
     return (first - offset) / span, (second - offset) / span
 
 
-def _uneven_light(rng: np.random.Generator, count: int) -> torch.Tensor:
-    """A slanted and slightly bowed light field ``[count, 32, 32]`` around zero."""
-    axis = torch.linspace(-1.0, 1.0, CANVAS)
+def _uneven_light(rng: np.random.Generator, count: int, height: int, width: int) -> torch.Tensor:
+    """A slanted and slightly bowed light field ``[count, height, width]`` around zero."""
     slope = _uniform(rng, -0.22, 0.22, count, 2)
     bow = _uniform(rng, -0.15, 0.05, count)
-    rows, columns = axis[:, None], axis[None, :]
+    rows, columns = torch.linspace(-1.0, 1.0, height)[:, None], torch.linspace(-1.0, 1.0, width)[None, :]
     return (
         slope[:, 0, None, None] * rows
         + slope[:, 1, None, None] * columns

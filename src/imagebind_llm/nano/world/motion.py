@@ -9,6 +9,8 @@ bias and noise. x points right, y up, z towards the writer.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
@@ -21,6 +23,7 @@ GRAVITY = 9.81
 
 _MARGIN = 200  # samples of rest on either side, so that smoothing does not wrap around
 _SMOOTH_SECONDS = 0.05
+_POOL_SEED = 6
 
 
 def writing_motion(paths: np.ndarray, rng: np.random.Generator, samples: int, rate_hz: float) -> np.ndarray:
@@ -49,18 +52,24 @@ def unclear_motion(rng: np.random.Generator, count: int, samples: int, rate_hz: 
     kind = rng.integers(0, 4, count)
     spectrum = np.fft.rfft(rng.standard_normal((count, total, 2)), axis=1)
     hertz = np.fft.rfftfreq(total, 1 / rate_hz)[None, :, None]
-    aimless = np.fft.irfft(spectrum / (1.0 + (hertz / rng.uniform(0.3, 2.0, (count, 1, 1))) ** 3), total, axis=1)
+    aimless = np.fft.irfft(
+        spectrum / (1.0 + (hertz / rng.uniform(0.3, 2.0, (count, 1, 1))) ** 3), total, axis=1
+    )
     aimless *= rng.uniform(0.02, 0.12, (count, 1, 1)) / (aimless.std((1, 2), keepdims=True) + 1e-9)
     speed = rng.uniform(1.0, 6.0, (count, 1, 1)) * np.array([1.0, rng.choice([1.0, 2.0])])
     phase = rng.uniform(0.0, 2 * np.pi, (count, 1, 2))
     swing = np.sin(2 * np.pi * speed * clock[None, :, None] + phase)
     swing = swing * rng.uniform(0.0, 0.08, (count, 1, 2)) / speed
-    steps = np.abs(np.sin(np.pi * speed * clock[None, :, None] / 2 + phase)) * rng.uniform(0.0, 0.04, (count, 1, 2))
+    steps = np.abs(np.sin(np.pi * speed * clock[None, :, None] / 2 + phase)) * rng.uniform(
+        0.0, 0.04, (count, 1, 2)
+    )
     which = kind[:, None, None]
     place = np.select([which == 0, which == 1, which == 2], [np.zeros_like(aimless), aimless, swing], steps)
     out = _measure(rng, *_derivatives(place.astype(np.float32), rate_hz))
     loose = rng.random(count) < 0.15  # readings without any structure, in any orientation
-    noise = rng.standard_normal((int(loose.sum()), samples, 6)) * rng.uniform(0.05, 3.0, (int(loose.sum()), 1, 6))
+    noise = rng.standard_normal((int(loose.sum()), samples, 6)) * rng.uniform(
+        0.05, 3.0, (int(loose.sum()), 1, 6)
+    )
     out[loose] = noise.astype(np.float32)
     return out
 
@@ -78,9 +87,11 @@ def _vary(paths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     angle = np.radians(rng.uniform(-10.0, 10.0, count))
     slant = rng.uniform(-0.15, 0.15, count)
     size = rng.uniform(0.08, 0.2, count)  # metres per half picture; digits fill about 0.62 of it
-    matrix = np.array(
-        [[np.cos(angle), slant - np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    ).transpose(2, 0, 1) * size[:, None, None] * rng.uniform(0.9, 1.1, (count, 2, 1))
+    matrix = (
+        np.array([[np.cos(angle), slant - np.sin(angle)], [np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
+        * size[:, None, None]
+        * rng.uniform(0.9, 1.1, (count, 2, 1))
+    )
     return (paths - paths.mean(1, keepdims=True)) @ matrix.transpose(0, 2, 1)
 
 
@@ -116,9 +127,7 @@ def _derivatives(place: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndar
     return (waves[0] + line)[..., cut], (waves[1] + slope)[..., cut], waves[2][..., cut]
 
 
-def _measure(
-    rng: np.random.Generator, place: np.ndarray, speed: np.ndarray, pull: np.ndarray
-) -> np.ndarray:
+def _measure(rng: np.random.Generator, place: np.ndarray, speed: np.ndarray, pull: np.ndarray) -> np.ndarray:
     """What the sensor reads ``[B, samples, 6]`` on the moving forearm."""
     count, _, samples = place.shape
     arm = rng.uniform(0.28, 0.45, (count, 1)).astype(np.float32)
@@ -134,7 +143,22 @@ def _measure(
     scale = np.array([1.0, 0.2], np.float32)[None, :, None, None]  # gyroscopes are the quieter sensor
     bias = rng.uniform(-0.1, 0.1, (count, 2, 3, 1)).astype(np.float32)
     strength = rng.uniform(0.01, 0.12, (count, 2, 1, 1)).astype(np.float32)
-    noise = rng.standard_normal(readings.shape, dtype=np.float32)
+    noise = _noise(rng, count, 6 * samples).reshape(readings.shape)
     noise *= strength * scale
     noise += readings + bias * scale
     return noise.reshape(count, 6, samples).transpose(0, 2, 1)
+
+
+def _noise(rng: np.random.Generator, count: int, length: int) -> np.ndarray:
+    """Rows of Gaussian noise ``[count, length]``: random stretches, forwards or negated, of one long pool.
+
+    Fresh numbers would take most of a batch's time and nobody could tell the difference.
+    """
+    pool = _noise_pool(length + (1 << 20))
+    rows = np.lib.stride_tricks.sliding_window_view(pool, length)[rng.integers(0, 1 << 20, count)]
+    return rows * np.where(rng.random((count, 1)) < 0.5, -1.0, 1.0).astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def _noise_pool(length: int) -> np.ndarray:
+    return np.random.default_rng(_POOL_SEED).standard_normal(length, dtype=np.float32)
