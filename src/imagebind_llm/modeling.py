@@ -1,7 +1,9 @@
 """The whole model: frozen encoder, bind network, injection and any decoder-only language model."""
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -13,7 +15,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from imagebind_llm.adaptation import install_biases, install_lora
 from imagebind_llm.bind import BindNetwork
 from imagebind_llm.configuration import ImageBindLLMConfig
-from imagebind_llm.errors import ConfigError, UserError
+from imagebind_llm.errors import CheckpointError, ConfigError, UserError
 from imagebind_llm.families import DecoderShape
 from imagebind_llm.injection import ARGUMENT, ConditionDeltas, Injection
 from imagebind_llm.mixing import mix
@@ -99,6 +101,90 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if self.encoder is not None:
             self.encoder.eval()
         return self
+
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | os.PathLike[str],
+        is_main_process: bool = True,
+        adapter_only: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Write a model folder; a reader never sees half a file.
+
+        Args:
+            save_directory: the folder; files of other kinds in it (processor, cache) stay.
+            is_main_process: other processes of a distributed run write nothing.
+            adapter_only: write only what training changed, and the fingerprints of what it was trained on.
+            kwargs: transformers' (``max_shard_size``, ``state_dict`` …) for a whole folder.
+        """
+        if not is_main_process:
+            return
+        from imagebind_llm.checkpoints.folder import record_fingerprints, staged, write_adapter
+
+        record_fingerprints(self)
+        with staged(save_directory) as stage:
+            if adapter_only:
+                write_adapter(self, stage)
+            else:
+                super().save_pretrained(stage, **kwargs)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        name: str | os.PathLike[str],
+        *args: Any,
+        language_model: PreTrainedModel | None = None,
+        encoder: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> "ImageBindLLMForConditionalGeneration":
+        """Load a model folder (or hub repository), strictly, in evaluation mode.
+
+        Args:
+            name: folder or hub id; a whole model or an adapter.
+            args: as transformers takes them.
+            language_model: for an adapter: use this one instead of loading the one it names.
+            encoder: for an adapter: use this one instead of loading the one it names.
+            kwargs: transformers' (``dtype``, ``device_map``, ``quantization_config``, ``revision`` …).
+
+        Raises:
+            CheckpointError: tensors are missing, unexpected or of another shape; or an adapter whose
+                language model or encoder has another fingerprint than the one it was trained with.
+        """
+        from imagebind_llm.checkpoints.folder import ADAPTER_FILE, load_adapter_folder
+
+        adapter = _find_file(name, ADAPTER_FILE, kwargs)
+        if adapter is not None:
+            for key in ("revision", "subfolder"):
+                kwargs.pop(key, None)  # of the adapter, not of its base
+            dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", None))
+            return load_adapter_folder(cls, adapter, language_model, encoder, dtype, **kwargs)
+        if language_model is not None or encoder is not None:
+            raise UserError(f"{name} is a whole model; language_model= and encoder= are for adapter folders")
+        wants_info = kwargs.pop("output_loading_info", False)
+        try:
+            found: Any = super().from_pretrained(name, *args, output_loading_info=True, **kwargs)
+        except RuntimeError as error:
+            if "mismatched" not in str(error):
+                raise
+            raise CheckpointError(
+                f"the weights in {name} have other shapes than its config.json says; use the pair that "
+                f"belongs"
+            ) from error
+        model, info = found
+        faults = [
+            f"{len(info[f'{kind}_keys'])} {kind} ({', '.join(sorted(map(str, info[f'{kind}_keys']))[:4])})"
+            for kind in ("missing", "unexpected", "mismatched")
+            if info[f"{kind}_keys"]
+        ]
+        if faults:
+            raise CheckpointError(
+                f"the weights in {name} do not fit its config.json: {'; '.join(faults)}; "
+                "copy or download the whole folder again"
+            )
+        recorded = model.config.fingerprints["encoder"]
+        if recorded and hasattr(model.encoder, "remember_fingerprint"):
+            model.encoder.remember_fingerprint(recorded)  # loading in a coarser precision does not change it
+        return found if wants_info else model
 
     def get_input_embeddings(self) -> nn.Module:
         """The token embedding of the language model."""
@@ -368,6 +454,26 @@ def _checked_ids(ids: Tensor | None, count: int, rows: int, length: int, device:
                 f"condition_ids span {low} … {high}; expected -1 … {count - 1} for {count} conditions"
             )
     return ids
+
+
+def _find_file(name: str | os.PathLike[str], file: str, arguments: Mapping[str, Any]) -> Path | None:
+    """The local path of ``file`` in a folder or hub repository, or ``None`` if that has no such file."""
+    if Path(name).is_dir():
+        path = Path(name) / arguments.get("subfolder", "") / file
+        return path if path.is_file() else None
+    from transformers.utils import cached_file
+
+    keys = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+    chosen = {key: arguments[key] for key in keys if arguments.get(key) is not None}
+    found = cached_file(
+        name,
+        file,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        **chosen,
+    )
+    return None if found is None else Path(found)
 
 
 def _build_encoder(settings: Mapping[str, Any] | None) -> nn.Module | None:

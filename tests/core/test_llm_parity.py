@@ -1,7 +1,7 @@
 """Parity with the reference on its own tiny weights (see tests/golden/llm_tiny).
 
-Tolerances: the reference in float64 differs from itself in float32 by up to 1e-5 in logits of standard deviation
-1.5; the rotary embedding of transformers adds as much. Token ids are exact.
+Tolerances: the reference in float64 differs from itself in float32 by up to 1e-5 in logits (whose standard
+deviation is 1.5); the rotary embedding of transformers adds as much. Token ids are exact.
 """
 
 import golden_llm as golden

@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from imagebind_llm.adaptation import norm_names, trainable_parameters, tuned_parameters
+from imagebind_llm.adaptation import TRAINED_LORA, norm_names, trainable_parameters, tuned_parameters
 from imagebind_llm.checkpoints.keys import require_same_keys, require_same_shapes
 from imagebind_llm.fingerprint import fingerprint_state_dict
 
 if TYPE_CHECKING:
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+
+_UPDATE = {half.partition(".")[0] for half in TRAINED_LORA.values()}
+"""Names of the modules that hold the halves of a low-rank update."""
 
 
 def adapter_state_dict(model: "ImageBindLLMForConditionalGeneration") -> dict[str, Tensor]:
@@ -40,18 +43,15 @@ def load_adapter_state_dict(
             tensor.copy_(state[name])
 
 
-def language_model_fingerprint(model: "ImageBindLLMForConditionalGeneration") -> str:
-    """The fingerprint of the frozen language model.
+def language_model_fingerprint(language_model: nn.Module) -> str:
+    """The fingerprint of the frozen part of a language model: its weights without norms, biases and updates.
 
-    Norms, low-rank updates and trained biases are left out: they belong to the adapter, so the fingerprint
-    is the same before and after finetuning, and with or without low-rank updates installed.
+    Those belong to the adapter, so the fingerprint is the same before and after finetuning.
     """
-    language_model = model.language_model
-    left_out = set(tuned_parameters(model))
     norms = tuple(f"{name}." for name in norm_names(language_model))
     kept = {
         name.replace(".base_layer.", "."): tensor
         for name, tensor in language_model.state_dict().items()
-        if name not in left_out and not name.startswith(norms)
+        if not name.endswith(".bias") and not name.startswith(norms) and _UPDATE.isdisjoint(name.split("."))
     }
     return fingerprint_state_dict(kept)

@@ -1,0 +1,193 @@
+"""Model folders: whole ones, and adapters that name the parts they were trained on.
+
+A whole folder is transformers' own (``config.json``, ``model*.safetensors``, ``generation_config.json``).
+An adapter folder holds ``adapter.safetensors`` instead of the weights: what training changed. Its
+``config.json`` says which language model and encoder belong to it, by place (``base_models``) and by
+``fingerprints``; others are refused.
+"""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from imagebind_llm.checkpoints.trained import (
+    adapter_state_dict,
+    language_model_fingerprint,
+    load_adapter_state_dict,
+)
+from imagebind_llm.configuration import ImageBindLLMConfig
+from imagebind_llm.errors import CheckpointError
+from imagebind_llm.files import atomic_write
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+
+ADAPTER_FILE = "adapter.safetensors"
+_FORMAT = "imagebind-llm-adapter"
+_VERSION = "1"
+_CONFIG = "config.json"
+_WEIGHTS = (
+    "adapter.safetensors",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*-of-*.safetensors",
+)
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield an empty directory beside ``folder``; on success its files replace those of the same name there.
+
+    Each file appears whole, weights first and ``config.json`` last. Files of other rooms (processor, cache)
+    stay; weights that no longer belong are removed.
+    """
+    target = Path(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
+        stage = Path(name)
+        yield stage
+        files = sorted(
+            stage.iterdir(), key=lambda file: (file.name == _CONFIG, file.suffix != ".safetensors")
+        )
+        for file in files:
+            with atomic_write(target / file.name) as temporary:
+                os.replace(file, temporary)
+        fresh = {file.name for file in files}
+        for pattern in _WEIGHTS:
+            for file in target.glob(pattern):
+                if file.name not in fresh:
+                    file.unlink()
+
+
+def record_fingerprints(model: "ImageBindLLMForConditionalGeneration") -> None:
+    """Write the parts' fingerprints into the configuration; an absent encoder keeps its recorded one."""
+    model.config.fingerprints["language_model"] = language_model_fingerprint(model.language_model)
+    if model.encoder is not None:
+        model.config.fingerprints["encoder"] = str(model.encoder.fingerprint)
+
+
+def write_adapter(model: "ImageBindLLMForConditionalGeneration", folder: Path) -> None:
+    """Write what training changed, and the configuration, into ``folder``."""
+    state = {name: tensor.cpu().contiguous() for name, tensor in adapter_state_dict(model).items()}
+    metadata = {"format": _FORMAT, "version": _VERSION, "stage": str(model.config.stage)}
+    save_file(state, folder / ADAPTER_FILE, metadata=metadata)
+    model.config.dtype = model.language_model.dtype
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+
+
+def read_adapter(file: Path) -> dict[str, Tensor]:
+    """The tensors of an adapter file.
+
+    Raises:
+        CheckpointError: a broken file, or one of another kind or version.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            if (metadata.get("format"), metadata.get("version")) != (_FORMAT, _VERSION):
+                raise CheckpointError(
+                    f"{file} is marked {metadata.get('format')!r} version {metadata.get('version')!r}; "
+                    f"expected "
+                    f"{_FORMAT!r} version {_VERSION!r}: save it again with save_pretrained(adapter_only=True)"
+                )
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}); copy or download it again") from None
+
+
+def load_adapter_folder(
+    model_class: type["ImageBindLLMForConditionalGeneration"],
+    file: Path,
+    language_model: "PreTrainedModel | None",
+    encoder: nn.Module | None,
+    dtype: torch.dtype | str | None,
+    **base_arguments: Any,
+) -> "ImageBindLLMForConditionalGeneration":
+    """Assemble a model from an adapter file and the parts its configuration names (or the ones given).
+
+    Raises:
+        CheckpointError: parts that cannot be found, or whose fingerprint differs from the recorded one.
+    """
+    state = read_adapter(file)
+    config = ImageBindLLMConfig.from_pretrained(file.parent)
+    if language_model is None:
+        language_model = _load_language_model(config, file.parent, base_arguments)
+    if encoder is None and config.encoder_config is not None:
+        encoder = _load_encoder(config, file.parent)
+    # compared before anything is attached: a refused language model is handed back as it came
+    if encoder is not None:
+        _compare("encoder", config.fingerprints["encoder"], str(encoder.fingerprint), file)
+    if getattr(language_model, "hf_quantizer", None) is None:
+        found = language_model_fingerprint(language_model)
+        _compare("language model", config.fingerprints["language_model"], found, file)
+    else:
+        _log.warning("the language model is quantised: its fingerprint cannot be compared with the adapter's")
+    model = model_class(config, language_model=language_model, encoder=encoder)
+    # in the precision they were saved in, which may be higher than the language model's
+    model.bind.to(state["bind.project.weight"].dtype)
+    model.injection.to(state["injection.gate"].dtype)
+    load_adapter_state_dict(model, state, str(file))
+    if isinstance(dtype, str) and dtype != "auto":
+        dtype = getattr(torch, dtype)
+    if isinstance(dtype, torch.dtype):
+        model.to(dtype=dtype)  # type: ignore[call-arg]
+    return model.eval()
+
+
+def _load_language_model(
+    config: ImageBindLLMConfig, folder: Path, arguments: dict[str, Any]
+) -> "PreTrainedModel":
+    from transformers import AutoModelForCausalLM
+
+    base = config.base_models["language_model"]
+    if not base:
+        raise CheckpointError(
+            f"the adapter in {folder} does not say where its language model is "
+            f"(fingerprint {config.fingerprints['language_model']}); give it as language_model="
+        )
+    # In the precision it was trained in: a coarser one would change the fingerprint. The caller casts later.
+    arguments = {"dtype": config.dtype or "auto", **arguments}
+    found: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        _place(base["id"], folder), revision=base.get("revision") or "main", **arguments
+    )
+    return found
+
+
+def _load_encoder(config: ImageBindLLMConfig, folder: Path) -> nn.Module:
+    from imagebind_llm.imagebind import load_imagebind
+
+    base = config.base_models["encoder"]
+    if not base:
+        raise CheckpointError(
+            f"the adapter in {folder} does not say where its encoder is "
+            f"(fingerprint {config.fingerprints['encoder']}); give it as encoder="
+        )
+    return load_imagebind(_place(base["id"], folder))
+
+
+def _place(name: str, folder: Path) -> str:
+    """A path relative to the adapter's folder if there is such a directory, else the name as it is."""
+    beside = folder / name
+    return str(beside) if beside.is_dir() else name
+
+
+def _compare(part: str, expected: str | None, found: str, file: Path) -> None:
+    if expected is not None and expected != found:
+        raise CheckpointError(
+            f"{file.name} was trained with the {part} {expected}, but this one is {found}; use the {part} "
+            f"it was "
+            "trained with (the same weights, in the same precision or a finer one)"
+        )
