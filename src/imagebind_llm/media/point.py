@@ -31,7 +31,8 @@ def load_point(source: MediaSource, settings: PointSettings, limits: Limits | No
     from imagebind_llm.media.shapes import read_shape
 
     vertices, faces = read_shape(read_source(source, limits), name, limits)
-    if len(faces):
+    # a file whose faces leave out most of its vertices is a cloud with a few stray faces
+    if settings.surface and 2 * len(np.unique(faces)) >= len(vertices):
         sampled = _sample_surface(vertices, faces, settings)
         if sampled is not None:
             vertices = sampled

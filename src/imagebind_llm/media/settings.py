@@ -136,6 +136,8 @@ class PointSettings(_Checked):
     normalise: bool = True
     """True: mean at the origin, farthest point at distance 1 (as the clouds Point-Bind was trained on).
     False: coordinates as in the file (as the original loader does)."""
+    surface: bool = True
+    """True: the faces of a mesh are sampled. False: its vertices are taken (as the original loader does)."""
     seed: int = 0
     """Of the random choice of points and of surface sampling, so that a file always gives the same tensor."""
     _may_be_zero_or_less = ("seed",)

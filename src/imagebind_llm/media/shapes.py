@@ -66,7 +66,7 @@ def shape_kind(data: bytes, name: str) -> str:
     suffix = PurePath(name).suffix.lower()
     if suffix in (".stl", ".obj"):
         return suffix[1:]
-    return "obj" if re.search(rb"(?m)^[ \t]*v[ \t]+[-+.\d]", data[: 1 << 20]) else "table"
+    return "obj" if re.search(rb"(?m)^[ \t]*v[ \t]+[-+.\dni]", data[: 1 << 20]) else "table"
 
 
 def check_count(count: int, name: str, limits: Limits) -> None:

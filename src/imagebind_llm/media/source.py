@@ -60,12 +60,17 @@ def open_source(source: object, limits: Limits) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         raise MediaError(name, f"cannot be opened ({reason})", "a readable file", "check the path") from error
-    with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(stream.fileno())
+    try:
+        status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
             raise MediaError(name, kind, "a regular file", "pass the file itself")
         _check_size(name, status.st_size, limits)
+        stream = os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+    with stream:
         yield stream
 
 

@@ -46,19 +46,19 @@ def read_table(data: bytes, name: str, limits: Limits, pts_header: bool = False)
     if b"\0" in data[:4096]:
         raise MediaError(name, "binary data", "a table of numbers as text", "check the file's type")
     rows: list[NDArray[np.float64]] = []
-    columns = values = 0
-    for number, line in enumerate(text_lines(data, name)):
+    values, header = 0, False
+    for number, line in enumerate(text_lines(data.removeprefix(b"\xef\xbb\xbf"), name)):
         if line.startswith((b"#", b"//")):
             continue
         cells = _SEPARATORS.sub(b" ", line).split()
         if pts_header and not rows and len(cells) == 1:
             continue
+        if not rows and not header and not any(map(_is_number, cells)):
+            header = True
+            continue
         try:
             row = np.array([float(cell) for cell in cells])
         except ValueError as error:
-            if not rows and columns == 0:
-                columns = len(cells)  # the header line
-                continue
             raise MediaError(
                 name, f"line {number + 1}: {error}", "numbers in every row", "mend it"
             ) from error
@@ -81,3 +81,11 @@ def read_table(data: bytes, name: str, limits: Limits, pts_header: bool = False)
     if not rows or len(rows[0]) == 0:
         raise MediaError(name, "no row of numbers", "a table of numbers as text", "check the file")
     return np.stack(rows)
+
+
+def _is_number(cell: bytes) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
