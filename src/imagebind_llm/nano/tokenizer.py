@@ -1,7 +1,7 @@
 """Nano's tokenizer: byte-level BPE learnt from the grammar's own corpus, with a compact chat template.
 
-Any UTF-8 text can be encoded. Digits (and Chinese numerals) are always tokens of their own, so that arithmetic is
-learnt on numbers rather than on accidents of merging. Media parts of a message cost no token.
+Any UTF-8 text can be encoded. Digits (and Chinese numerals) are always tokens of their own, so that
+arithmetic is learnt on numbers rather than on accidents of merging. Media parts of a message cost no token.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
 )
-"""Each message is ``<|role|>text<|end|>``; rendering the first i messages is a prefix of rendering them all."""
+"""Each message is ``<|role|>text<|end|>``; rendering the first i messages is a prefix of rendering them
+all."""
 
 _NUMERALS = r"[0-9零一二三四五六七八九十]"
 
@@ -69,13 +70,16 @@ def _draw(rng: np.random.Generator, index: int) -> Sample:
         return statement_sample(rng)
     if turn == 6:
         return text_sample(rng)
-    return text_sample(rng, kind=CHAT_KINDS[index // 8 % len(CHAT_KINDS)], language=LANGUAGES[index // 16 % 2])
+    return text_sample(
+        rng, kind=CHAT_KINDS[index // 8 % len(CHAT_KINDS)], language=LANGUAGES[index // 16 % 2]
+    )
 
 
 def train_tokenizer(
-    seed: int = 0, vocabulary_size: int = VOCABULARY_SIZE, corpus_size: int = 60_000
+    seed: int = 0, vocabulary_size: int = VOCABULARY_SIZE, corpus_size: int = 20_000
 ) -> PreTrainedTokenizerFast:
-    """Learn the tokenizer from ``corpus_size`` dialogs of the training split; deterministic given the arguments."""
+    """Learn the tokenizer from ``corpus_size`` dialogs of the training split; deterministic given the
+    arguments."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,8 +1,8 @@
 """The instruction language of nano's small world, English and Chinese, generated with its truth.
 
-``media_sample``, ``statement_sample``, ``text_sample`` and ``caption_sample`` draw dialogs; ``messages`` turns one
-into chat messages; ``judge``, ``correct`` and ``is_doubt`` check generated answers; ``caption`` names a concept for
-the text encoder; ``questions`` lists one question per phrasing of a kind.
+``media_sample``, ``statement_sample``, ``text_sample`` and ``caption_sample`` draw dialogs; ``messages``
+turns one into chat messages; ``judge``, ``correct`` and ``is_doubt`` check generated answers;
+``caption`` names a concept for the text encoder; ``questions`` lists one question per phrasing of a kind.
 """
 
 from imagebind_llm.nano.grammar.ask import (
@@ -18,12 +18,10 @@ from imagebind_llm.nano.grammar.ask import (
     TEXT_KINDS,
 )
 from imagebind_llm.nano.grammar.captions import caption
+from imagebind_llm.nano.grammar.dialogs import Sample, Turn, answer_to
 from imagebind_llm.nano.grammar.judge import correct, is_doubt, is_nothing_given, judge, named
 from imagebind_llm.nano.grammar.phrasing import SPLITS, Split, kinds, patterns
 from imagebind_llm.nano.grammar.samples import (
-    Sample,
-    Turn,
-    answer_to,
     caption_sample,
     media_sample,
     messages,

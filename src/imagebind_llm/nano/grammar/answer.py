@@ -12,8 +12,9 @@ Truth = Literal["fact", "doubt", "nothing", "free"]
 class Answer:
     """The grammar's answer.
 
-    ``key`` is the shortest correct answer ("eight", "yes", "a cat"): another answer is right when it says at least
-    the key and nothing beyond ``text``. ``truth`` tells facts from doubt, from "nothing was given" and from free talk.
+    ``key`` is the shortest correct answer ("eight", "yes", "a cat"): another answer is right when it
+    says at least the key and nothing beyond ``text``. ``truth`` tells facts from doubt, from "nothing
+    was given" and from free talk.
     """
 
     text: str

@@ -32,6 +32,7 @@ DIGIT_KINDS: tuple[str, ...] = (
     "next",
     "previous",
     "plus",
+    "minus",
     "compare",
     "numeral",
     "word",
@@ -49,8 +50,22 @@ SINGLE_KINDS: tuple[str, ...] = (
 )
 """Kinds that can be asked about one perceived thing."""
 
-MIXTURE_KINDS: tuple[str, ...] = ("both", "is_there", "sum", "bigger", "name", "see", "short", "describe")
+MIXTURE_KINDS: tuple[str, ...] = (
+    "both",
+    "see_and_hear",
+    "is_there",
+    "sum",
+    "bigger",
+    "name",
+    "see",
+    "short",
+    "describe",
+    "is_it",
+)
 """Kinds that can be asked about two perceived things."""
+
+TWO_KINDS = frozenset({"both", "see_and_hear", "is_there", "sum", "bigger"})
+"""Kinds that presuppose two things, whatever is shown."""
 
 PROPERTY_KINDS: tuple[str, ...] = (*DIGIT_KINDS, *OBJECT_KINDS, *OPEN_KINDS)
 """Kinds whose question can refer by pronoun or by name: usable in follow-ups and in text."""
@@ -61,16 +76,21 @@ TURN_KINDS: tuple[str, ...] = ("again", "same", "recall")
 
 VERBS: tuple[str, ...] = ("see", "see", "hear", "hear", "sense", "feel", "perceive", "notice", "recognise")
 LIKES: tuple[str, ...] = ("look", "sound", "feel")
-CLUES: dict[str, int] = {"flying_animal": BIRD, "flying_vehicle": 10, "sailing_vehicle": 18, "water_animal": 16}
+CLUES: dict[str, int] = {
+    "flying_animal": BIRD,
+    "flying_vehicle": 10,
+    "sailing_vehicle": 18,
+    "water_animal": 16,
+}
 
 
 @dataclass(frozen=True)
 class Ask:
     """A question without words.
 
-    ``target`` is the concept asked about in ``is_it``/``is_there`` (or the clue's answer), ``options`` the two of a
-    choice, ``word`` a fixed word such as ``odd``, ``bigger``, ``animal`` or ``hear``, ``number`` the n of a sum or
-    a comparison.
+    ``target`` is the concept asked about in ``is_it``/``is_there`` (or the clue's answer), ``options``
+    the two of a choice, ``word`` a fixed word such as ``odd``, ``bigger``, ``animal`` or ``hear``,
+    ``number`` the n of a sum or a comparison.
     """
 
     kind: str
@@ -86,7 +106,8 @@ def pick(random: Random, items: Sequence[T]) -> T:
 
 
 def confuser(random: Random, concept: int, others: Sequence[int] = ()) -> int:
-    """A concept that is none of the given ones, mostly of the same kind so that telling them apart takes looking."""
+    """A concept that is none of the given ones, mostly of the same kind so that telling them apart takes
+    looking."""
     same = DIGIT_IDS if is_digit(concept) else OBJECT_IDS if concept in OBJECT_IDS else KNOWN_IDS
     pool = same if random.random() < 0.75 else KNOWN_IDS
     while True:
@@ -109,6 +130,8 @@ def draw_ask(random: Random, kind: str, concepts: tuple[int, ...]) -> Ask:
         return Ask(kind, word="odd" if random.random() < 0.5 else "even")
     if kind == "plus":
         return Ask(kind, number=int(random.random() * 11))
+    if kind == "minus":
+        return Ask(kind, number=_draw_taken(random, concept))
     if kind == "compare":
         return _draw_comparison(random, concept)
     if kind in ("bigger", "which_bigger"):
@@ -142,8 +165,16 @@ def _draw_comparison(random: Random, concept: int) -> Ask:
     return Ask("compare", word=word, number=pick(random, numbers or range(11)))
 
 
+def _draw_taken(random: Random, concept: int) -> int:
+    """What is subtracted: mostly no more than there is."""
+    if is_digit(concept) and random.random() < 0.7:
+        return int(random.random() * (concept + 1))
+    return pick(random, DIGIT_IDS)
+
+
 def kinds_for(random: Random, concept: int) -> str:
-    """A kind of question that suits the concept; now and then one that does not, so refusing is learnt too."""
+    """A kind of question that suits the concept; now and then one that does not, so refusing is learnt
+    too."""
     roll = random.random()
     if roll < 0.36:
         return pick(random, _NAMING_FOR[category(concept)])

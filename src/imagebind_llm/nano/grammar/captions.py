@@ -53,7 +53,7 @@ _TEMPLATES: dict[tuple[Language, str], tuple[tuple[str, ...], tuple[str, ...]]] 
             "the sound of {a} {name}",
             "{a} {name} [{verbs}|that {verbs}]",
             "[this is|it is|there is|I see|I hear|here is] {a} {name}",
-            "[some|many|] {name}s",
+            "[some|many|] {names}",
             "{a} {name} [in the picture|in a photo|outside|close up|from the side]",
             "a blurry photo of {a} {name}",
         ),
@@ -98,7 +98,7 @@ _UNCLEAR: dict[Language, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "nothing",
             "nothing recognisable",
             "[static|silence|a blank page|an empty picture|darkness|a blur|a black screen|a grey surface]",
-            "[an image|a picture|a photo|a recording|a sound] of [noise|nothing|something unclear|something else]",
+            "[an image|a picture|a recording|a sound] of [noise|nothing|something unclear|something else]",
             "[the sound of|a photo of|a picture of|a|the|some|] {thing}",
             "[a photo of|a picture of|] {thing} and {thing}",
             "{letters}",
@@ -119,21 +119,24 @@ _UNCLEAR: dict[Language, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("一张不清楚的图片", "{thing}和{thing}"),
     ),
 }
-_OTHER_THINGS: dict[Language, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "en": (
-        tuple(
-            "tree house mountain river cloud flower chair table lamp piano guitar violin bottle cup spoon apple banana "
-            "bread pizza shirt shoe hat clock phone computer keyboard book pencil door window bridge castle church "
-            "street garden beach forest moon star sun rain snow fire stone ball toy doll sofa bed mirror knife umbrella "
-            "grass leaf building hand face city kitchen music wind box bag letter painting tower wall hill lake".split()
-        ),
-        tuple("desk orange cake glove drum flute pillow carpet statue volcano island candle ladder fence".split()),
-    ),
-    "zh": (
-        tuple("树 房子 山 河 云 花 椅子 桌子 灯 钢琴 吉他 瓶子 杯子 苹果 香蕉 面包 衣服 鞋 帽子 钟 手机 电脑 书 铅笔 门 窗 桥 "
-              "街道 花园 海滩 月亮 星星 太阳 雨 雪 火 石头 球 玩具 沙发 床 镜子 音乐 风".split()),
-        tuple("橙子 蛋糕 手套 鼓 枕头 雕像 火山 蜡烛 梯子".split()),
-    ),
+_EN_THINGS = (
+    "tree house mountain river cloud flower chair table lamp piano guitar violin bottle cup spoon "
+    "apple banana bread "
+    "pizza shirt shoe hat clock phone computer keyboard book pencil door window bridge castle "
+    "church street garden "
+    "beach forest moon star sun rain snow fire stone ball toy doll sofa bed mirror knife umbrella "
+    "grass leaf building "
+    "hand face city kitchen music wind box bag letter painting tower wall hill lake",
+    "desk orange cake glove drum flute pillow carpet statue volcano island candle ladder fence",
+)
+_ZH_THINGS = (
+    "树 房子 山 河 云 花 椅子 桌子 灯 钢琴 吉他 瓶子 杯子 苹果 香蕉 面包 衣服 鞋 帽子 钟 手机 电脑 书 "
+    "铅笔 门 窗 桥 街道 花园 海滩 月亮 星星 太阳 雨 雪 火 石头 球 玩具 沙发 床 镜子 音乐 风",
+    "橙子 蛋糕 手套 鼓 枕头 雕像 火山 蜡烛 梯子",
+)
+_OTHER_THINGS: dict[Language, tuple[tuple[str, ...], ...]] = {
+    "en": tuple(tuple(names.split()) for names in _EN_THINGS),
+    "zh": tuple(tuple(names.split()) for names in _ZH_THINGS),
 }
 
 
@@ -148,14 +151,17 @@ def caption(
 ) -> str:
     """A caption of the concept (label id 0..20); about a quarter are Chinese when no language is given.
 
-    ``unclear`` (20) yields noise, nothing, random letters and things outside nano's world, so that those lie far
-    from every known concept. Held-out captions use templates (and outside things) never used in training.
+    ``unclear`` (20) yields noise, nothing, random letters and things outside nano's world, so that those
+    lie far from every known concept. Held-out captions use templates (and outside things) never used in
+    training.
     """
     random = Random(int(rng.integers(1 << 62)))
     language = language or ("en" if random.random() < 0.75 else "zh")
     check_concept(concept)
     kind = "unclear" if concept == UNCLEAR else "digit" if is_digit(concept) else "object"
-    text = pick(random, _patterns(language, kind, split)).draw(random, _slots(random, language, concept, split))
+    text = pick(random, _patterns(language, kind, split)).draw(
+        random, _slots(random, language, concept, split)
+    )
     if language == "en":
         roll = random.random()
         text = text[:1].upper() + text[1:] if roll < 0.25 else text
@@ -175,7 +181,14 @@ def _slots(random: Random, language: Language, concept: int, split: Split) -> di
         return {"name": name, "a": f"一{ZH_COUNTERS[concept]}", "verbs": ZH_SOUNDS[concept]}
     aliases = EN_ALIASES[concept]
     name = aliases[0] if random.random() < 0.6 else pick(random, aliases)
-    return {"name": name, "a": "an" if name[0] in "aeiou" else "a", "verbs": EN_SOUNDS[concept]}
+    article = "an" if name[0] in "aeiou" else "a"
+    return {"name": name, "names": _plural(name), "a": article, "verbs": EN_SOUNDS[concept]}
+
+
+def _plural(name: str) -> str:
+    if name in ("deer", "aircraft"):
+        return name
+    return f"{name[:-1]}ies" if name.endswith("y") and name[-2] not in "aeiou" else f"{name}s"
 
 
 def _letters(random: Random) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagebind_llm.nano.grammar.answer import Answer
-from imagebind_llm.nano.grammar.ask import CLUES, Ask
+from imagebind_llm.nano.grammar.ask import CLUES, TWO_KINDS, Ask
 from imagebind_llm.nano.grammar.facts import (
     ANIMALS,
     AUTOMOBILE,
@@ -50,11 +50,14 @@ VERBS: dict[str, str] = {
 }
 LIKES: dict[str, str] = {"look": "看起来", "sound": "听起来", "feel": "摸起来"}
 _KIND_WORDS = CATEGORY_WORDS["zh"]
-_DIGIT = frozenset({"parity", "odd_or_even", "next", "previous", "plus", "compare", "numeral", "word"})
+_DIGIT = frozenset(
+    {"parity", "odd_or_even", "next", "previous", "plus", "minus", "compare", "numeral", "word"}
+)
 
 
 def answer(ask: Ask, concepts: tuple[int, ...]) -> Answer:
-    """The answer to ``ask`` about the perceived ``concepts`` (one or two label ids; none for text-only talk)."""
+    """The answer to ``ask`` about the perceived ``concepts`` (one or two label ids; none for text-only
+    talk)."""
     kind = ask.kind
     if kind in FREE:
         return Answer(FREE[kind], truth="free")
@@ -66,7 +69,7 @@ def answer(ask: Ask, concepts: tuple[int, ...]) -> Answer:
         return NOTHING
     if all(concept == UNCLEAR for concept in concepts):
         return _doubt(ask)
-    if len(concepts) > 1 or kind in ("both", "is_there", "sum", "bigger"):
+    if len(concepts) > 1 or kind in TWO_KINDS:
         return _about_two(ask, (concepts[0], concepts[-1]))
     return _about_one(ask, concepts[0])
 
@@ -153,6 +156,9 @@ def _digit_answer(ask: Ask, concept: int) -> Answer:
     if ask.kind == "plus":
         total = zh_number(concept + ask.number)
         return Answer(f"{name}加{zh_number(ask.number)}等于{total}。", total)
+    if ask.kind == "minus":
+        left = zh_number(concept - ask.number)
+        return Answer(f"{name}减{zh_number(ask.number)}等于{left}。", left)
     if ask.kind == "compare":
         return _comparison(ask, concept)
     return Answer(str(concept) if ask.kind == "numeral" else name, name)
@@ -161,7 +167,9 @@ def _digit_answer(ask: Ask, concept: int) -> Answer:
 def _comparison(ask: Ask, concept: int) -> Answer:
     name, other = zh_bare(concept), zh_number(ask.number)
     true = concept > ask.number if ask.word == "bigger" else concept < ask.number
-    relation = f"和{other}一样大" if concept == ask.number else f"比{other}{'大' if concept > ask.number else '小'}"
+    relation = (
+        f"和{other}一样大" if concept == ask.number else f"比{other}{'大' if concept > ask.number else '小'}"
+    )
     word = "是的" if true else "不"
     return Answer(f"{word}，{name}{relation}。", word)
 
@@ -210,18 +218,21 @@ def _about_two(ask: Ask, concepts: tuple[int, int]) -> Answer:
         return Answer(f"{zh_number(first)}加{zh_number(second)}等于{total}。", total)
     if kind == "bigger":
         return _bigger(ask, (first, second))
-    if first == second and kind != "is_there":
+    if first == second and kind not in ("is_there", "is_it"):
         return _same_twice(ask, first)
-    if kind == "is_there":
+    if kind in ("is_there", "is_it"):
         word = "有" if ask.target in concepts else "没有"
         return Answer(f"{word}，是{nouns if first != second else zh_noun(first)}。", word)
+    if kind == "see_and_hear":
+        return Answer(f"我看到和听到了{nouns}。", nouns)
     if kind == "see":
         return Answer(f"我{VERBS[ask.word]}了{nouns}。", nouns)
     if kind == "short":
         return Answer(f"{zh_bare(first)}，{zh_bare(second)}。", nouns)
     if kind == "describe":
         return Answer(
-            f"有{zh_noun(first)}，是{_description(first)}；还有{zh_noun(second)}，是{_description(second)}。", nouns
+            f"有{zh_noun(first)}，是{_description(first)}；还有{zh_noun(second)}，是{_description(second)}。",
+            nouns,
         )
     return Answer(f"这是{nouns}。", nouns)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagebind_llm.nano.grammar.answer import Answer, capitalised
-from imagebind_llm.nano.grammar.ask import CLUES, Ask
+from imagebind_llm.nano.grammar.ask import CLUES, TWO_KINDS, Ask
 from imagebind_llm.nano.grammar.facts import (
     ANIMALS,
     AUTOMOBILE,
@@ -45,7 +45,8 @@ _KIND_WORDS = CATEGORY_WORDS["en"]
 
 
 def answer(ask: Ask, concepts: tuple[int, ...]) -> Answer:
-    """The answer to ``ask`` about the perceived ``concepts`` (one or two label ids; none for text-only talk)."""
+    """The answer to ``ask`` about the perceived ``concepts`` (one or two label ids; none for text-only
+    talk)."""
     kind = ask.kind
     if kind in FREE:
         return Answer(FREE[kind], truth="free")
@@ -57,7 +58,7 @@ def answer(ask: Ask, concepts: tuple[int, ...]) -> Answer:
         return NOTHING
     if all(concept == UNCLEAR for concept in concepts):
         return _doubt(ask)
-    if len(concepts) > 1 or kind in ("both", "is_there", "sum", "bigger"):
+    if len(concepts) > 1 or kind in TWO_KINDS:
         return _about_two(ask, (concepts[0], concepts[-1]))
     return _about_one(ask, concepts[0])
 
@@ -82,7 +83,9 @@ def _about_one(ask: Ask, concept: int) -> Answer:
         fits = category(concept) == kind
         return Answer(f"It is {noun}." if fits else f"It is not {_KIND_WORDS[kind]}. It is {noun}.", noun)
     if kind == "short":
-        return Answer(f"{capitalised(EN_NUMBERS[concept] if is_digit(concept) else EN_NAMES[concept])}.", noun)
+        return Answer(
+            f"{capitalised(EN_NUMBERS[concept] if is_digit(concept) else EN_NAMES[concept])}.", noun
+        )
     if kind == "describe":
         return Answer(f"It is {noun}, {_description(concept)}.", noun)
     if kind == "define":
@@ -111,9 +114,17 @@ def _description(concept: int) -> str:
 
 def _caption(kind: str, concept: int) -> str:
     if kind == "caption_image":
-        return f"a handwritten digit {EN_NUMBERS[concept]}" if is_digit(concept) else f"a photo of {en_noun(concept)}"
+        return (
+            f"a handwritten digit {EN_NUMBERS[concept]}"
+            if is_digit(concept)
+            else f"a photo of {en_noun(concept)}"
+        )
     if kind == "caption_sound":
-        return f"a spoken digit {EN_NUMBERS[concept]}" if is_digit(concept) else f"the sound of {en_noun(concept)}"
+        return (
+            f"a spoken digit {EN_NUMBERS[concept]}"
+            if is_digit(concept)
+            else f"the sound of {en_noun(concept)}"
+        )
     return en_noun(concept)
 
 
@@ -126,7 +137,9 @@ def _kind_answer(ask: Ask, concept: int) -> Answer:
     return Answer(f"{word}, {fact}.", word)
 
 
-_DIGIT = frozenset({"parity", "odd_or_even", "next", "previous", "plus", "compare", "numeral", "word"})
+_DIGIT = frozenset(
+    {"parity", "odd_or_even", "next", "previous", "plus", "minus", "compare", "numeral", "word"}
+)
 
 
 def _digit_answer(ask: Ask, concept: int) -> Answer:
@@ -146,13 +159,18 @@ def _digit_answer(ask: Ask, concept: int) -> Answer:
     if ask.kind == "plus":
         total = en_number(concept + ask.number)
         return Answer(f"{capitalised(name)} plus {en_number(ask.number)} is {total}.", total)
+    if ask.kind == "minus":
+        left = en_number(concept - ask.number)
+        return Answer(f"{capitalised(name)} minus {en_number(ask.number)} is {left}.", left)
     if ask.kind == "compare":
         return _comparison(ask, concept)
     return Answer(str(concept) if ask.kind == "numeral" else name, name)
 
 
 def _comparison(ask: Ask, concept: int) -> Answer:
-    relation = "bigger than" if concept > ask.number else "smaller than" if concept < ask.number else "equal to"
+    relation = (
+        "bigger than" if concept > ask.number else "smaller than" if concept < ask.number else "equal to"
+    )
     word = "Yes" if relation.startswith(ask.word) else "No"
     return Answer(f"{word}, {en_bare(concept)} is {relation} {en_number(ask.number)}.", word)
 
@@ -164,7 +182,9 @@ def _object_answer(ask: Ask, concept: int) -> Answer:
     if kind == "fly":
         return _yes_no(concept in CAN_FLY, f"{name} can fly", f"{name} cannot fly")
     if kind == "live_water":
-        return _yes_no(concept in LIVES_IN_WATER, f"{name} lives in water and on land", f"{name} does not live in water")
+        return _yes_no(
+            concept in LIVES_IN_WATER, f"{name} lives in water and on land", f"{name} does not live in water"
+        )
     if kind == "sail":
         return _yes_no(concept in SAILS, f"{name} sails on water", f"{name} does not sail on water")
     if kind == "road":
@@ -200,19 +220,20 @@ def _about_two(ask: Ask, concepts: tuple[int, int]) -> Answer:
         return Answer(f"{capitalised(en_number(first))} plus {en_number(second)} is {total}.", total)
     if kind == "bigger":
         return _bigger(ask, (first, second))
-    if first == second and kind != "is_there":
+    if first == second and kind not in ("is_there", "is_it"):
         return _same_twice(ask, first)
-    if kind == "is_there":
+    if kind in ("is_there", "is_it"):
         word = "Yes" if ask.target in concepts else "No"
         return Answer(f"{word}, there is {nouns if first != second else en_noun(first)}.", word)
+    if kind == "see_and_hear":
+        return Answer(f"I see and hear {nouns}.", nouns)
     if kind == "see":
         return Answer(f"I {ask.word} {nouns}.", nouns)
     if kind == "short":
         return Answer(f"{capitalised(_plain(first))}, {_plain(second)}.", nouns)
     if kind == "describe":
-        return Answer(
-            f"There is {en_noun(first)}, {_description(first)}, and {en_noun(second)}, {_description(second)}.", nouns
-        )
+        one, other = (f"{en_noun(c)}, {_description(c)}" for c in (first, second))
+        return Answer(f"There is {one}, and {other}.", nouns)
     return Answer(f"They are {nouns}.", nouns)
 
 

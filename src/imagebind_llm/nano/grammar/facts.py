@@ -1,7 +1,7 @@
 """What is true of nano's concepts, independent of any language.
 
-Everything here is general knowledge about ten digits and ten everyday things, chosen so that each question has
-one undisputed answer (no "can a cat swim?").
+Everything here is general knowledge about ten digits and ten everyday things, chosen so that each
+question has one undisputed answer (no "can a cat swim?").
 """
 
 from __future__ import annotations

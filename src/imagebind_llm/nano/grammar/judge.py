@@ -1,7 +1,8 @@
 """Deciding whether a generated answer is right, without trusting its wording.
 
-:func:`judge` asks whether an answer names the true thing(s) and no other; :func:`correct` checks an answer to any
-question of the grammar; :func:`is_doubt` recognises an honest "I am not sure". All work on both languages at once.
+:func:`judge` asks whether an answer names the true thing(s) and no other; :func:`correct` checks an
+answer to any question of the grammar; :func:`is_doubt` recognises an honest "I am not sure". All work on both
+languages at once.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from imagebind_llm.nano.grammar.samples import Turn
+from imagebind_llm.nano.grammar.dialogs import Turn
 from imagebind_llm.nano.grammar.words import EN_ALIASES, EN_NUMBERS, ZH_ALIASES
 from imagebind_llm.nano.world.concepts import UNCLEAR
 
 _DOUBT = re.compile(
-    r"not (?:quite |really |so |very )?sure|unsure|uncertain|not certain|unclear|can(?:not|'t) (?:tell|recogni[sz]e|identify)"
+    r"not (?:quite |really |so |very )?sure|unsure|uncertain|not certain|unclear"
+    r"|can(?:not|'t) (?:tell|recogni[sz]e|identify)"
     r"|do(?:n't| not) know what|不确定|不清|说不准|认不出|无法(?:确定|识别|辨认)|不知道(?:这|那|它)?是什么"
 )
 _NOTHING = re.compile(r"nothing (?:here|to|was)|please attach|什么都没有|没有收到|请附上")
 _EN_COUNTED = re.compile(
-    r"\b(?:one|two|three|four|[1-4]) (?:legs?|wheels?|things?|numbers?|digits?|inputs?|objects?|words?|times?|of)\b"
+    r"\b(?:one|two|three|four|[1-4]) (?:legs?|wheels?|things?|numbers?|digits?|inputs?|objects?|words?|times?"
+    r"|of)\b"
 )
 _EN_NOT_NUMBER = re.compile(
     r"\b(?:this|that|which|first|second|other|next|last|any|each|no|new|same|every|some|another|either) one\b"
@@ -28,14 +31,16 @@ _EN_NOT_NUMBER = re.compile(
 )
 _EN_NUMBER = re.compile(r"\b(minus )?(" + "|".join(sorted(EN_NUMBERS, key=len, reverse=True)) + r")\b")
 _ZH_COUNTED = re.compile(
-    r"[一两二三四][只个张辆艘架匹头条样下些种起次句段点幅双](?!数字)|另一|第[一二]|一[样定直共般切]|唯一|其[一二]"
+    r"[一两二三四][只个张辆艘架匹头条样下些种起次句段点幅双片]|另一|第[一二]|一[样定直共般切]|唯一|其[一二]"
 )
+_ZH_ARTICLE = re.compile(r"一[只辆架匹艘]|另一|第一|一样")
 _ZH_NUMBER = re.compile(r"(负?)([零〇一二三四五六七八九十百千万]+|两)")
 _ZH_VALUES = {mark: value for value, mark in enumerate("零一二三四五六七八九十")} | {"〇": 0, "两": 2}
-_NUMERAL = re.compile(r"(?<![\w.])(-?\d+)(?:st|nd|rd|th)?(?![a-z.]?\d)")
+_NUMERAL = re.compile(r"(?<![a-z0-9.])(-?\d+)(?:st|nd|rd|th)?(?![a-z.]?\d)")
 _HORSE_COMPOUNDS = re.compile(r"马上|马路|马达|马戏|马虎|罗马|斑马|河马|海马|木马|马桶|数码|巴拿马|马克")
 _EN_OBJECT = {
-    concept: re.compile(r"\b(?:" + "|".join(names) + r")s?\b") for concept, names in EN_ALIASES.items()
+    concept: re.compile(r"\b(?:" + "|".join(names).replace("y", "(?:y|ie)") + r")s?\b")
+    for concept, names in EN_ALIASES.items()
 }
 _EN_COMPOUNDS = re.compile(r"\b(?:hot dogs?|cable cars?|spaceships?)\b")
 _PROPERTIES: dict[str, re.Pattern[str]] = {
@@ -55,11 +60,15 @@ _PUNCTUATION = re.compile(r"[\s.,;:!?'\"，。！？；：、“”‘’]+")
 
 @lru_cache(maxsize=65536)
 def named(answer: str) -> frozenset[str]:
-    """The things and numbers an answer names: ``obj:13`` for a cat, ``num:7`` for seven (words or numerals)."""
+    """The things and numbers an answer names: ``obj:13`` for a cat, ``num:7`` for seven (words or
+    numerals)."""
     text = answer.lower()
     english = _EN_COMPOUNDS.sub(" ", _EN_NOT_NUMBER.sub(" ", _EN_COUNTED.sub(" ", text)))
     chinese = _HORSE_COMPOUNDS.sub(" ", _ZH_COUNTED.sub(" ", text))
-    found = {f"num:{-EN_NUMBERS.index(w) if minus else EN_NUMBERS.index(w)}" for minus, w in _EN_NUMBER.findall(english)}
+    found = {
+        f"num:{-EN_NUMBERS.index(w) if minus else EN_NUMBERS.index(w)}"
+        for minus, w in _EN_NUMBER.findall(english)
+    }
     found |= {f"num:{_zh_value(run) * (-1 if minus else 1)}" for minus, run in _ZH_NUMBER.findall(chinese)}
     found |= {f"num:{int(value)}" for value in _NUMERAL.findall(english)}
     found |= {f"obj:{concept}" for concept, pattern in _EN_OBJECT.items() if pattern.search(english)}
@@ -78,10 +87,12 @@ def is_nothing_given(answer: str) -> bool:
 
 
 def judge(answer: str, concepts: Iterable[int]) -> bool:
-    """Whether the answer names exactly the true label(s) (label ids, any order and language) and nothing else known.
+    """Whether the answer names exactly the true label(s) (label ids, any order and language) and nothing
+    else known.
 
-    Unclear input: only doubt is right. A mixture of a known and an unclear thing: the known one must be named.
-    A plainly negated label ("it is not a cat") counts as named, so an answer that hedges is judged wrong.
+    Unclear input: only doubt is right. A mixture of a known and an unclear thing: the known one must be
+    named. A plainly negated label ("it is not a cat") counts as named, so an answer that hedges is
+    judged wrong.
     """
     known = {int(concept) for concept in concepts if concept != UNCLEAR}
     if not known:
@@ -92,11 +103,15 @@ def judge(answer: str, concepts: Iterable[int]) -> bool:
     return named(answer) == expected
 
 
-_DENIES_ALL = re.compile(r"(?:it|this|that) (?:is not|isn't) (?:an? (?!number|animal|vehicle)|the )|(?:这|它)不是(?!数字|动物|交通)")
+_DENIES_ALL = re.compile(
+    r"(?:it|this|that) (?:is not|isn't) (?:an? (?!number|animal|vehicle)|the )"
+    r"|(?:这|它)不是(?!数字|动物|交通)"
+)
 
 
 def correct(turn: Turn, answer: str) -> bool:
-    """Whether the answer is right for the turn: the same as the grammar's, or saying its key and nothing false.
+    """Whether the answer is right for the turn: the same as the grammar's, or saying its key and nothing
+    false.
 
     "Eight." is right for "Eight comes after seven.", "Yes, nine is odd." is wrong for "Yes, seven is odd.".
     """
@@ -109,20 +124,33 @@ def correct(turn: Turn, answer: str) -> bool:
     if turn.truth == "free" or is_nothing_given(answer) or _DOUBT.search(answer.lower()):
         return False
     allowed = _claims(turn.answer)
+    if turn.kind in ("legs", "wheels"):
+        allowed |= _counts(turn.answer)
     said = _claims(answer)
     return said <= allowed and _says_key(turn, answer, said)
 
 
 def _says_key(turn: Turn, answer: str, said: frozenset[str]) -> bool:
     key = turn.key.lower()
+    if turn.kind in ("legs", "wheels") and _counts(key):
+        return _counts(key) == _counts(answer)
     if key in ("yes", "是的", "有"):
         return "yes" in said
     if key in ("no", "不是", "不", "没有"):
         return "no" in said
-    things = named(key)
-    if things:
-        return things <= named(answer)
+    claims = _claims(key)
+    if claims:
+        return claims <= said
     return f" {normalised(key)} " in f" {normalised(answer)} " or (not key.isascii() and key in answer)
+
+
+def _counts(text: str) -> frozenset[str]:
+    # Every number said, those that count something included: "four legs", "两条腿".
+    spoken = _EN_NOT_NUMBER.sub(" ", text.lower())
+    chinese = _ZH_NUMBER.findall(_ZH_ARTICLE.sub(" ", spoken))
+    found = {EN_NUMBERS.index(word) for _, word in _EN_NUMBER.findall(spoken)}
+    found |= {_zh_value(run) for _, run in chinese} | {int(value) for value in _NUMERAL.findall(spoken)}
+    return frozenset(f"num:{number}" for number in found)
 
 
 @lru_cache(maxsize=65536)

@@ -85,7 +85,9 @@ def _draw(nodes: Sequence, random: Random, pieces: list[str]) -> None:
 
 
 def _expand(nodes: Sequence) -> Iterator[str]:
-    options = [[node] if isinstance(node, str) else [t for alt in node for t in _expand(alt)] for node in nodes]
+    options = [
+        [node] if isinstance(node, str) else [t for alt in node for t in _expand(alt)] for node in nodes
+    ]
     for combination in product(*options):
         yield "".join(combination)
 

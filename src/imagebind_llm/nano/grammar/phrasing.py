@@ -1,89 +1,74 @@
-"""From an :class:`Ask` to a question in words: pattern, slots, and the surface (openings, case, punctuation)."""
+"""From an :class:`Ask` to a question in words: pattern, slots, and the surface (openings, case,
+punctuation)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from random import Random
 from typing import Literal
 
 from imagebind_llm.errors import UserError
 from imagebind_llm.nano.grammar import (
-    chinese,
-    chinese_answers,
-    chinese_properties,
+    chinese_checks,
+    chinese_numbers,
+    chinese_perception,
     chinese_text,
-    english,
-    english_properties,
+    chinese_things,
+    chinese_turns,
+    english_checks,
+    english_numbers,
+    english_perception,
     english_text,
+    english_things,
+    english_turns,
 )
 from imagebind_llm.nano.grammar.answer import capitalised
-from imagebind_llm.nano.grammar.ask import CLUES, DIGIT_KINDS, Ask, pick
-from imagebind_llm.nano.grammar.facts import is_digit
+from imagebind_llm.nano.grammar.ask import Ask, pick
 from imagebind_llm.nano.grammar.pattern import Pattern, compile_pattern
-from imagebind_llm.nano.grammar.words import (
-    EN_ASKED,
-    EN_NUMBERS,
-    EN_SOUNDS,
-    LANGUAGES,
-    ZH_ALIASES,
-    ZH_NAMES,
-    ZH_NUMBERS,
-    ZH_SOUNDS,
-    Language,
-    en_noun,
-    zh_noun,
-)
+from imagebind_llm.nano.grammar.slots import Reference, question_slots, said
+from imagebind_llm.nano.grammar.words import LANGUAGES, Language
 
 Split = Literal["train", "heldout"]
 SPLITS: tuple[Split, ...] = ("train", "heldout")
-Reference = Literal["pronoun", "name"]
 
 _BOOKS: dict[Language, tuple[dict[str, tuple[tuple[str, ...], tuple[str, ...]]], ...]] = {
-    "en": (english.PERCEPTION, english_properties.PROPERTIES, english_text.TEXT, english_text.CAPTION, english_text.TURNS),
-    "zh": (chinese.PERCEPTION, chinese_properties.PROPERTIES, chinese_text.TEXT, chinese_text.CAPTION, chinese_text.TURNS),
+    "en": (
+        english_perception.PERCEPTION,
+        english_checks.CHECKS,
+        english_numbers.NUMBERS,
+        english_things.THINGS,
+        english_text.TEXT,
+        english_turns.CAPTION,
+        english_turns.TURNS,
+    ),
+    "zh": (
+        chinese_perception.PERCEPTION,
+        chinese_checks.CHECKS,
+        chinese_numbers.NUMBERS,
+        chinese_things.THINGS,
+        chinese_text.TEXT,
+        chinese_turns.CAPTION,
+        chinese_turns.TURNS,
+    ),
 }
-_MACROS = {"en": english.MACROS, "zh": chinese.MACROS}
-_STATEMENTS = {"en": english_text.STATEMENTS, "zh": chinese_text.STATEMENTS}
+_MACROS = {"en": english_perception.MACROS, "zh": chinese_perception.MACROS}
+_STATEMENTS = {"en": english_turns.STATEMENTS, "zh": chinese_turns.STATEMENTS}
 _OPENINGS = {
-    "en": (english_text.QUESTION_OPENINGS, english_text.REQUEST_OPENINGS, english_text.FOLLOW_OPENINGS),
-    "zh": (chinese_text.QUESTION_OPENINGS, chinese_text.REQUEST_OPENINGS, chinese_text.FOLLOW_OPENINGS),
+    "en": (english_turns.QUESTION_OPENINGS, english_turns.REQUEST_OPENINGS, english_turns.FOLLOW_OPENINGS),
+    "zh": (chinese_turns.QUESTION_OPENINGS, chinese_turns.REQUEST_OPENINGS, chinese_turns.FOLLOW_OPENINGS),
 }
-_CLOSINGS = {"en": english_text.CLOSINGS, "zh": chinese_text.CLOSINGS}
+_CLOSINGS = {"en": english_turns.CLOSINGS, "zh": chinese_turns.CLOSINGS}
 _BARE_KINDS = frozenset({"hello", "who", "can_do", "thanks", "bye", "world", "again", "same", "recall"})
 """Kinds said as they are: no "please tell me:" in front."""
-
-_EN_PRONOUNS = (
-    ("it", "it", "it", "this", "that", "this number", "the number", "this digit"),
-    ("it", "it", "it", "this", "that", "this thing", "the thing", "this object"),
-)
-_ZH_PRONOUNS = (("它", "它", "这个", "这个数", "这个数字"), ("它", "它", "它", "这个东西"))
-_ZH_POINTING = frozenset({"parity", "odd_or_even", "is_kind", "category"})
-_EN_COMPARE = {"bigger": ("bigger", "bigger", "larger", "greater"), "smaller": ("smaller",)}
-_ZH_COMPARE = {"bigger": ("大", "大", "更大"), "smaller": ("小", "小", "更小")}
-_ZH_PARITY = {"odd": ("奇数", "奇数", "单数"), "even": ("偶数", "偶数", "双数")}
-_ZH_VERBS = {**{word: (zh,) for word, zh in chinese_answers.VERBS.items()}, "see": ("看到", "看见"), "hear": ("听到", "听见")}
-_EN_KINDS = {"number": ("a number", "a digit"), "animal": ("an animal",), "vehicle": ("a vehicle",)}
-_ZH_KINDS = {"number": ("数字", "数字", "数"), "animal": ("动物", "动物", "一种动物"), "vehicle": ("交通工具",)}
-_EN_CLUES = {
-    "flying_animal": ("an animal that can fly", "an animal that is able to fly"),
-    "flying_vehicle": ("a vehicle that can fly", "a vehicle that is able to fly"),
-    "sailing_vehicle": ("a vehicle that sails on water", "a vehicle that can sail"),
-    "water_animal": ("an animal that lives in water", "an animal that can live in water"),
-}
-_ZH_CLUES = {
-    "flying_animal": ("会飞的动物", "能飞的动物"),
-    "flying_vehicle": ("会飞的交通工具", "能飞的交通工具"),
-    "sailing_vehicle": ("在水上开的交通工具", "能航行的交通工具"),
-    "water_animal": ("住在水里的动物", "生活在水里的动物"),
-}
 
 
 @cache
 def patterns(language: Language, kind: str, split: Split) -> tuple[Pattern, ...]:
     """The compiled phrasings of one kind; :class:`UserError` when the language has no such kind or split."""
     if language not in LANGUAGES or split not in SPLITS:
-        raise UserError(f"expected a language of {LANGUAGES} and a split of {SPLITS}, got {language!r}, {split!r}")
+        raise UserError(
+            f"expected a language of {LANGUAGES} and a split of {SPLITS}, got {language!r}, {split!r}"
+        )
     for book in _BOOKS[language]:
         if kind in book:
             sources = book[kind][SPLITS.index(split)]
@@ -104,7 +89,8 @@ def statement_patterns(language: Language) -> tuple[Pattern, ...]:
     """The sentences that state a perception in words."""
     sources = _STATEMENTS[language]
     return tuple(
-        compile_pattern(f"{language}.statement.{i}", source, _MACROS[language]) for i, source in enumerate(sources)
+        compile_pattern(f"{language}.statement.{i}", source, _MACROS[language])
+        for i, source in enumerate(sources)
     )
 
 
@@ -121,13 +107,15 @@ def phrase(
 ) -> tuple[str, str]:
     """A question for ``ask`` and the name of its pattern.
 
-    ``reference="name"`` calls the thing (``concept``) by its name; ``follow_up`` may open with "and"; ``kind``
-    takes the phrasings of another kind ("and this one?" repeats any question).
+    ``reference="name"`` calls the thing (``concept``) by its name; ``follow_up`` may open with "and";
+    ``kind`` takes the phrasings of another kind ("and this one?" repeats any question).
     """
     pattern = pick(random, patterns(language, kind or ask.kind, split))
     slots = question_slots(random, language, ask, reference, concept)
     text = pattern.draw(random, slots)
-    return finish(random, language, text, bare=(kind or ask.kind) in _BARE_KINDS, follow_up=follow_up), pattern.name
+    return finish(
+        random, language, text, bare=(kind or ask.kind) in _BARE_KINDS, follow_up=follow_up
+    ), pattern.name
 
 
 def state(random: Random, language: Language, concepts: tuple[int, ...]) -> str:
@@ -139,51 +127,9 @@ def state(random: Random, language: Language, concepts: tuple[int, ...]) -> str:
     return f"{capitalised(text)}." if language == "en" else f"{text}。"
 
 
-def said(random: Random, language: Language, concept: int) -> str:
-    """The thing as someone would state it: "a seven", "a plane", "一只猫", "something unclear"."""
-    if not is_digit(concept) and concept not in ZH_NAMES:
-        unclear = ("something unclear", "noise", "only noise") if language == "en" else ("不清楚的东西", "噪声", "一些噪声")
-        return pick(random, unclear)
-    return _asked(random, language, concept, bare=False)
-
-
-def question_slots(
-    random: Random, language: Language, ask: Ask, reference: Reference, concept: int
-) -> Mapping[str, str]:
-    """The words for every slot a pattern of this kind may have."""
-    slots: dict[str, str] = {"it": _it(random, language, ask.kind, reference, concept)}
-    english_asked = language == "en"
-    kind = ask.kind
-    if kind in ("is_it", "is_there"):
-        slots["x"] = _asked(random, language, ask.target, bare=kind == "is_it")
-    elif kind in ("choice", "which_bigger"):
-        first, second = ask.options
-        if kind == "choice":
-            slots["a"], slots["b"] = _pair(random, language, first, second)
-        else:
-            slots["a"], slots["b"] = _number(random, language, first), _number(random, language, second)
-    if kind in ("compare", "bigger", "which_bigger"):
-        slots["cmp"] = pick(random, (_EN_COMPARE if english_asked else _ZH_COMPARE)[ask.word])
-    if kind in ("plus", "compare"):
-        slots["n"] = _number(random, language, ask.number)
-    elif kind == "parity":
-        slots["parity"] = ask.word if english_asked else pick(random, _ZH_PARITY[ask.word])
-    elif kind == "is_kind":
-        slots["kind"] = pick(random, (_EN_KINDS if english_asked else _ZH_KINDS)[ask.word])
-        slots["kindname"] = slots["kind"].split(" ")[-1] if english_asked else slots["kind"].removeprefix("一种")
-    elif kind == "see":
-        slots["verb"] = ask.word if english_asked else pick(random, _ZH_VERBS[ask.word])
-    elif kind == "like":
-        slots["like"] = ask.word if english_asked else chinese_answers.LIKES[ask.word]
-    elif kind == "find_sound":
-        slots["verbs"] = (EN_SOUNDS if english_asked else ZH_SOUNDS)[ask.target]
-    elif kind == "find":
-        clue = next(name for name, target in CLUES.items() if target == ask.target)
-        slots["clue"] = pick(random, (_EN_CLUES if english_asked else _ZH_CLUES)[clue])
-    return slots
-
-
-def finish(random: Random, language: Language, text: str, *, bare: bool = False, follow_up: bool = False) -> str:
+def finish(
+    random: Random, language: Language, text: str, *, bare: bool = False, follow_up: bool = False
+) -> str:
     """Opening, closing, final mark and letter case, the way different people type."""
     request = text.endswith((".", "。"))
     body = text.rstrip(".。")
@@ -191,9 +137,9 @@ def finish(random: Random, language: Language, text: str, *, bare: bool = False,
     roll = random.random()
     if follow_up and roll < 0.5 and not bare:
         body = pick(random, following) + body
-    elif not bare and roll < (0.22 if request else 0.08):
+    elif not bare and roll < (0.22 if request else 0.08) and not body.startswith(("please", "请")):
         body = pick(random, command if request else question) + body
-    if not bare and random.random() < 0.05:
+    if not bare and random.random() < 0.05 and "please" not in body and "谢谢" not in body:
         body += pick(random, _CLOSINGS[language])
     if language == "en":
         return _finish_english(random, body, request, bare)
@@ -204,7 +150,29 @@ def finish(random: Random, language: Language, text: str, *, bare: bool = False,
 
 
 _ASKING = frozenset(
-    "what who how are is do does can could where which when why and now ok so same next here that".split()
+    [
+        "what",
+        "who",
+        "how",
+        "are",
+        "is",
+        "do",
+        "does",
+        "can",
+        "could",
+        "where",
+        "which",
+        "when",
+        "why",
+        "and",
+        "now",
+        "ok",
+        "so",
+        "same",
+        "next",
+        "here",
+        "that",
+    ]
 )
 
 
@@ -220,62 +188,3 @@ def _finish_english(random: Random, body: str, request: bool, bare: bool) -> str
     if roll < 0.76:
         return body.lower() + mark
     return body.lower() if roll < 0.9 else capitalised(body)
-
-
-def _it(random: Random, language: Language, kind: str, reference: Reference, concept: int) -> str:
-    if reference == "name":
-        return _name(random, language, kind, concept)
-    of_number = kind in DIGIT_KINDS
-    if language == "en":
-        return pick(random, _EN_PRONOUNS[0 if of_number else 1])
-    if kind in _ZH_POINTING and random.random() < 0.4:
-        return "这"
-    return pick(random, _ZH_PRONOUNS[0 if of_number else 1])
-
-
-def _name(random: Random, language: Language, kind: str, concept: int) -> str:
-    if is_digit(concept):
-        words = EN_NUMBERS if language == "en" else ZH_NUMBERS
-        if kind == "word":
-            return str(concept)
-        if kind == "numeral" or random.random() < 0.55:
-            return words[concept]
-        digit = ("the number ", "the digit ") if language == "en" else ("数字", "数字")
-        return pick(random, (str(concept), digit[0] + words[concept], digit[0] + str(concept), digit[1] + words[concept]))
-    if language == "en":
-        return pick(random, EN_ASKED.get(concept, (en_noun(concept),)))
-    return pick(random, ZH_ALIASES[concept]) if random.random() < 0.3 else ZH_NAMES[concept]
-
-
-def _number(random: Random, language: Language, value: int) -> str:
-    if random.random() < 0.4:
-        return str(value)
-    return EN_NUMBERS[value] if language == "en" else ZH_NUMBERS[value]
-
-
-def _asked(random: Random, language: Language, concept: int, *, bare: bool) -> str:
-    if is_digit(concept):
-        return pick(random, _digit_forms(language, concept)[0 if bare else 1])
-    if language == "en":
-        return pick(random, EN_ASKED.get(concept, (en_noun(concept),)))
-    if random.random() < 0.45:
-        return zh_noun(concept)
-    return _name(random, language, "", concept)
-
-
-def _pair(random: Random, language: Language, first: int, second: int) -> tuple[str, str]:
-    if is_digit(first) and is_digit(second):
-        forms, index = _digit_forms(language, first)[0], int(random.random() * 5)
-        return forms[index], _digit_forms(language, second)[0][index]
-    return _asked(random, language, first, bare=True), _asked(random, language, second, bare=True)
-
-
-@cache
-def _digit_forms(language: Language, digit: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if language == "zh":
-        name = ZH_NUMBERS[digit]
-        forms = (name, f"数字{name}", str(digit), name, f"数字{digit}")
-        return forms, (f"数字{name}", name, f"数字{digit}")
-    name, article = EN_NUMBERS[digit], "an" if digit == 8 else "a"
-    forms = (f"{article} {name}", name, f"the number {name}", f"{article} {digit}", str(digit), f"the digit {digit}")
-    return forms, (f"{article} {name}", f"the number {name}", f"{article} {digit}", f"the digit {name}")

@@ -21,10 +21,11 @@ from imagebind_llm.nano.grammar.facts import (
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
-EN_NUMBERS: tuple[str, ...] = tuple(
+_EN_NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen twenty".split()
+    "seventeen eighteen nineteen twenty"
 )
+EN_NUMBERS: tuple[str, ...] = tuple(_EN_NUMBERS.split())
 ZH_NUMBERS: tuple[str, ...] = (
     *"零一二三四五六七八九十",
     *("十" + mark for mark in "一二三四五六七八九"),
