@@ -1,7 +1,7 @@
 """Against numbers the reference code produced on the same files.
 
-``tests/golden/preprocess`` holds the inputs and thinned-out outputs. With ``IMAGEBIND_LLM_GOLDEN`` naming the folder
-of the full set, every number is compared.
+``tests/golden/preprocess`` holds the inputs and thinned-out outputs. With ``IMAGEBIND_LLM_GOLDEN`` naming the
+folder of the full set, every number is compared.
 """
 
 import json

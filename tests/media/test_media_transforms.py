@@ -1,4 +1,4 @@
-"""What the loaders promise beyond parity: units, orientation, determinism, independence of how a file is read."""
+"""What the loaders promise beyond parity: units, orientation, determinism, independence of the container."""
 
 import pickle
 import subprocess
@@ -263,14 +263,14 @@ def test_imu_rates():
 
 
 def test_guess(tmp_path):
-    seen = set()
+    seen, refused = set(), []
     for number, sample in enumerate(make_samples()):
         path = tmp_path / f"{number}{sample.suffix}"
         path.write_bytes(sample.data)
         try:
             found = guess_modality(path)
         except MediaError as error:
-            assert "could be several" in str(error), sample
+            refused.append(str(error))
             continue
         expected = {sample.modality}
         if sample.suffix in (".png", ".jpg", ".tif", ".gif"):
@@ -280,6 +280,7 @@ def test_guess(tmp_path):
         assert found in expected, sample.suffix
         seen.add(found)
     assert len(seen) == 6
+    assert all("could be several" in message for message in refused)
     (tmp_path / "wrong.txt").write_bytes(sound("WAV"))
     assert guess_modality(tmp_path / "wrong.txt") == Modality.AUDIO  # content before suffix
     (tmp_path / "map.npy").write_bytes(npy(np.ones((40, 50))))

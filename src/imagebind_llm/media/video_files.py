@@ -68,8 +68,8 @@ class VideoReader:
         current = None
         for number in numbers:
             target = self._stamps[number]
-            key = self._key_before(target)
-            if frames is None or (self._can_seek and key is not None and current and key > current.pts):
+            key = self._key_before(target) if self._can_seek else None
+            if frames is None or (key is not None and current is not None and key > current.pts):
                 frames, current = self._from(key), None
             current = self._advance(frames, current, target)
             if self._can_seek and (current is None or current.pts != target):
