@@ -319,6 +319,8 @@ class Assistant:
 
     def _prepare(self, request: Any, among: dict[Any, Ticket]) -> _Prepared | Exception:
         """Check everything that can be checked now, and start to decode the media."""
+        if isinstance(request, Exception):  # something that the caller could not even read: keep its place
+            return request
         try:
             own = Request.read(request)
             dialog = build_dialog(own.messages, self.processor.tokenizer, add_generation_prompt=True)

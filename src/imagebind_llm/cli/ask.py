@@ -1,0 +1,203 @@
+"""``imagebind-llm ask``: one question, or a file of them."""
+
+import json
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from imagebind_llm.cli import options as shared
+from imagebind_llm.errors import UserError
+
+if TYPE_CHECKING:
+    from imagebind_llm.answers import Answer
+    from imagebind_llm.assistant import Assistant
+
+app = typer.Typer()
+
+_EXAMPLES = """
+\b
+Examples:
+  imagebind-llm ask "What is this?" --image cat.png
+  imagebind-llm ask "What do you hear?" --audio dog.wav --stream
+  imagebind-llm ask "Describe it." --image a.png@0.7 --audio b.wav@0.3 --explain
+  imagebind-llm ask "What is left?" --image beach.png --text "people@-0.5"
+  imagebind-llm ask --batch questions.jsonl > answers.jsonl
+
+\b
+A line of a batch: {"question": "What is this?", "image": "cat.png", "audio": ["b.wav", 0.3]}
+or {"messages": [{"role": "user", "content": [{"type": "image", "path": "cat.png"}, …]}]}.
+Further keys: cache, cache_k, cache_temperature, cache_weight, max_new_tokens, temperature,
+top_p, seed, system; "id" is handed through. Its answer is one line {"answer": …} or
+{"error": …}, in the same order. The exit code is 2 if any line failed.
+"""
+
+
+@app.command(epilog=_EXAMPLES, short_help="Ask about media, or a file of questions.")
+def ask(
+    question: Annotated[str | None, typer.Argument(help="What to ask.")] = None,
+    image: shared.ImageOption = None,
+    video: shared.VideoOption = None,
+    audio: shared.AudioOption = None,
+    text: shared.TextOption = None,
+    point: shared.PointOption = None,
+    depth: shared.DepthOption = None,
+    thermal: shared.ThermalOption = None,
+    imu: shared.ImuOption = None,
+    model: shared.ModelOption = "nano",
+    device: shared.DeviceOption = "auto",
+    dtype: shared.DtypeOption = "auto",
+    cache: shared.CacheOption = None,
+    cache_dir: shared.CacheFolderOption = None,
+    cache_k: shared.CacheKOption = None,
+    cache_temperature: shared.CacheTemperatureOption = None,
+    cache_weight: shared.CacheWeightOption = None,
+    max_new_tokens: shared.NewTokensOption = None,
+    temperature: shared.TemperatureOption = 0.0,
+    top_p: shared.TopPOption = 0.75,
+    seed: shared.SeedOption = None,
+    system: shared.SystemOption = None,
+    batch: Annotated[
+        str | None,
+        typer.Option("--batch", metavar="FILE.jsonl", help="A request a line; - is standard input."),
+    ] = None,
+    batch_size: shared.BatchSizeOption = 32,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it is written.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also print the pictures the cache found.")
+    ] = False,
+    json_: shared.JsonOption = False,
+) -> None:
+    """Ask a question about media, about a mixture of them, or about nothing."""
+    media = shared.read_media(
+        image=image, video=video, audio=audio, text=text, point=point, depth=depth, thermal=thermal, imu=imu
+    )
+    settings: dict[str, Any] = {
+        "cache": cache,
+        "cache_k": cache_k,
+        "cache_temperature": cache_temperature,
+        "cache_weight": cache_weight,
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "seed": seed,
+        "explain": explain,
+    }
+    if batch is None:
+        from imagebind_llm.answers import Request
+
+        if stream and (json_ or explain):
+            raise UserError("--stream prints words only; leave out --json and --explain, or --stream")
+        if question is None:
+            raise UserError("no question; give one, or --batch FILE.jsonl")
+        request = Request.make(question, media, system=system, **settings)  # complain before loading
+        _check_files(media)
+        bot = shared.open_assistant(model, device, dtype, cache_dir)
+        _ask_one(bot, request, stream, json_)
+        return
+    if question is not None or media or stream:
+        raise UserError(
+            "--batch takes questions and media from its lines; leave out the question, media, --stream"
+        )
+    if system is not None:
+        settings["system"] = system
+    with _opened(batch) as lines:
+        bot = shared.open_assistant(model, device, dtype, cache_dir, batch_size=batch_size)
+        code = _ask_many(bot, lines, settings)
+    raise typer.Exit(code)
+
+
+def _ask_one(bot: "Assistant", request: Any, stream: bool, as_json: bool) -> None:
+    if stream:
+        for piece in bot.stream_request(request):
+            typer.echo(piece, nl=False)
+            sys.stdout.flush()
+        typer.echo()
+        return
+    (answer,) = bot.ask_batch([request])
+    if isinstance(answer, Exception):
+        raise answer
+    if as_json:
+        typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False))
+        return
+    typer.echo(answer.text)
+    if answer.retrieved:
+        typer.echo(f"\n{_explanation(answer)}")
+
+
+def _explanation(answer: "Answer") -> str:
+    used = "was moved towards" if answer.cached else "would be moved (with --cache) towards"
+    lines = [f"The cache found these pictures, which the embedding {used}:"]
+    lines += [
+        f"{hit.rank:4}.  cosine {hit.similarity:.3f}  share {hit.share:4.0%}  "
+        f"{hit.caption if hit.caption is not None else f'row {hit.index}'}"
+        for hit in answer.retrieved
+    ]
+    return "\n".join(lines)
+
+
+def _check_files(media: dict[str, list[tuple[str, float]]]) -> None:
+    """Complain of missing files before a model is loaded for them."""
+    import os
+
+    for name, values in media.items():
+        for path, _ in values:
+            if name != "text" and "://" not in path and not os.path.exists(path):
+                raise UserError(f"--{name} {path!r}: there is no such file")
+
+
+def _ask_many(bot: "Assistant", lines: TextIO, settings: dict[str, Any]) -> int:
+    """Answer the requests in ``lines``; returns the exit code."""
+    marks: deque[tuple[int, Any]] = deque()
+    failed = broken = total = 0
+    for result in bot.iter_batch(_requests(lines, settings, marks)):
+        number, mark = marks.popleft()
+        total += 1
+        if isinstance(result, UserError):
+            failed += 1
+            values: dict[str, Any] = {"error": str(result), "line": number}
+        elif isinstance(result, Exception):
+            broken += 1
+            values = {"error": f"this should not happen: {type(result).__name__}: {result}", "line": number}
+        else:
+            values = result.to_dict()
+        typer.echo(json.dumps(values if mark is None else {"id": mark, **values}, ensure_ascii=False))
+        sys.stdout.flush()
+    if failed + broken:
+        typer.echo(f"error: {failed + broken} of {total} requests failed", err=True)
+    return 1 if broken else 2 if failed else 0
+
+
+def _requests(lines: TextIO, settings: dict[str, Any], marks: deque[tuple[int, Any]]) -> Iterator[Any]:
+    """A request or an error for each line; what the line is called is put in ``marks``."""
+    defaults = {key: value for key, value in settings.items() if value is not None}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        mark = None
+        request: Any
+        try:
+            request = json.loads(line)
+        except ValueError as error:
+            request = UserError(f"line {number} is not JSON: {error}")
+        else:
+            if isinstance(request, dict):
+                mark = request.pop("id", None)
+                own = dict(defaults)
+                if "messages" in request:
+                    own.pop("system", None)
+                request = {**own, **request}
+        marks.append((number, mark))
+        yield request
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[TextIO]:
+    if name == "-":
+        yield sys.stdin
+    else:
+        with open(name, encoding="utf-8-sig") as file:
+            yield file

@@ -1,0 +1,190 @@
+"""``imagebind-llm cache``: make, look at and search a visual cache."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import typer
+
+from imagebind_llm.cli import options as shared
+from imagebind_llm.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The visual cache: pictures that other modalities are moved towards.",
+    short_help="Make, look at or search a visual cache.",
+)
+
+_BUILD = """
+\b
+Examples:
+  imagebind-llm cache build photos/ --out my-cache
+  imagebind-llm cache build photos/ --out my-cache --captions captions.tsv --kind hnsw_sq8
+  imagebind-llm ask "What do you hear?" --audio dog.wav --cache-dir my-cache
+
+\b
+An interrupted build goes on where it stopped when it is started again.
+--captions: a file of lines "name <tab> caption", names as below the folder.
+"""
+_INFO = """
+\b
+Example:
+  imagebind-llm cache info my-cache
+"""
+_SEARCH = """
+\b
+Examples:
+  imagebind-llm cache search --audio dog.wav
+  imagebind-llm cache search --image a.png@0.7 --text "at night@0.3" --k 20 --out found.png
+"""
+
+
+@app.command(epilog=_BUILD, short_help="Make a cache from a folder of pictures.")
+def build(
+    images: Annotated[Path, typer.Argument(help="Folder of pictures, searched through.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the cache.")],
+    captions: Annotated[
+        Path | None, typer.Option("--captions", help="Captions, a tab-separated file.")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option("--kind", help="exact, hnsw_sq8 (a quarter of the memory, fast) or auto.")
+    ] = "auto",
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures encoded at once.")] = 64,
+    model: shared.ModelOption = "nano",
+    device: shared.DeviceOption = "auto",
+    dtype: shared.DtypeOption = "auto",
+    json_: shared.JsonOption = False,
+) -> None:
+    """Make a cache from a folder of pictures."""
+    if kind not in ("exact", "hnsw_sq8", "auto"):
+        raise UserError(f"--kind is {kind!r}; expected exact, hnsw_sq8 or auto")
+    caption = None if captions is None else _captions(captions, images)
+    if not images.is_dir():
+        raise UserError(f"there is no folder {str(images)!r}")
+    bot = shared.open_assistant(model, device, dtype)
+    from imagebind_llm.cache import build_cache_from_images
+
+    built = build_cache_from_images(
+        images,
+        lambda pictures: bot.embed(image=pictures),
+        out,
+        encoder_fingerprint=bot.encoder_fingerprint,
+        kind=cast(Literal["exact", "hnsw_sq8", "auto"], kind),
+        caption=caption,
+        batch_size=batch_size,
+        progress=_on_a_terminal(),
+    )
+    for skipped in built.skipped:
+        typer.echo(f"left out {skipped.path!r}: {skipped.reason}", err=True)
+    values = {
+        "out": str(out),
+        "count": built.used,
+        "resumed": built.resumed,
+        "left_out": len(built.skipped),
+        "kind": built.cache.manifest.kind,
+        "encoder_fingerprint": built.cache.manifest.encoder_fingerprint,
+    }
+    typer.echo(json.dumps(values) if json_ else f"{built.used} pictures in {out} ({values['kind']})")
+
+
+@app.command(epilog=_INFO, short_help="What a cache says about itself.")
+def info(
+    folder: Annotated[Path, typer.Argument(help="Folder of a cache.")],
+    json_: shared.JsonOption = False,
+) -> None:
+    """What a cache says about itself: size, kind, encoder, how it was built."""
+    from imagebind_llm.cache.manifest import CacheManifest
+
+    values: dict[str, Any] = CacheManifest.read(folder).to_dict()
+    values["bytes_on_disk"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    if json_:
+        typer.echo(json.dumps(values, ensure_ascii=False))
+        return
+    for key, value in values.items():
+        typer.echo(f"{key}: {json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value}")
+
+
+@app.command(epilog=_SEARCH, short_help="The pictures nearest to media.")
+def search(
+    image: shared.ImageOption = None,
+    video: shared.VideoOption = None,
+    audio: shared.AudioOption = None,
+    text: shared.TextOption = None,
+    point: shared.PointOption = None,
+    depth: shared.DepthOption = None,
+    thermal: shared.ThermalOption = None,
+    imu: shared.ImuOption = None,
+    k: Annotated[int, typer.Option("--k", min=1, help="Number of pictures.")] = 10,
+    temperature: shared.CacheTemperatureOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also draw the pictures into this PNG file.")
+    ] = None,
+    cache_dir: shared.CacheFolderOption = None,
+    model: shared.ModelOption = "nano",
+    device: shared.DeviceOption = "auto",
+    dtype: shared.DtypeOption = "auto",
+    json_: shared.JsonOption = False,
+) -> None:
+    """The pictures nearest to a medium or a mixture, and their shares in the blend."""
+    media = shared.read_media(
+        image=image, video=video, audio=audio, text=text, point=point, depth=depth, thermal=thermal, imu=imu
+    )
+    if not media:
+        raise UserError("nothing to search for; give for example --audio dog.wav")
+    bot = shared.open_assistant(model, device, dtype, cache_dir)
+    found = bot.retrieve(k, temperature, **media)
+    if out is not None:
+        from imagebind_llm.cache import contact_sheet
+        from imagebind_llm.files import atomic_write
+
+        if out.suffix.lower() != ".png":
+            raise UserError(f"--out {str(out)!r} ends in {out.suffix!r}; expected .png")
+        sheet = contact_sheet([_label(media)], [found])
+        with atomic_write(out) as temporary:
+            sheet.save(temporary, format="PNG")
+    if json_:
+        rows = [
+            {
+                "rank": hit.rank,
+                "index": hit.index,
+                "similarity": round(hit.similarity, 6),
+                "share": round(hit.share, 6),
+                "caption": hit.caption,
+            }
+            for hit in found
+        ]
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    for hit in found:
+        name = hit.caption if hit.caption is not None else f"row {hit.index}"
+        typer.echo(f"{hit.rank:4}.  cosine {hit.similarity:.3f}  share {hit.share:4.0%}  {name}")
+
+
+def _label(media: dict[str, list[tuple[str, float]]]) -> str:
+    parts = []
+    for name, values in media.items():
+        for source, weight in values:
+            short = source if name == "text" else Path(source).name
+            parts.append(short if weight == 1.0 else f"{short} x {weight:g}")
+    return " + ".join(parts)
+
+
+def _captions(path: Path, images: Path) -> Callable[[Path], str | None]:
+    """Look-up of captions from a file of lines ``name <tab> caption``."""
+    known: dict[str, str] = {}
+    with open(path, encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            name, tab, caption = line.rstrip("\r\n").partition("\t")
+            if not line.strip():
+                continue
+            if not tab:
+                raise UserError(f"{str(path)!r}, line {number} has no tab; expected 'name<tab>caption'")
+            known[name] = caption
+    return lambda file: known.get(file.relative_to(images).as_posix())
+
+
+def _on_a_terminal() -> bool:
+    import sys
+
+    return sys.stderr.isatty()

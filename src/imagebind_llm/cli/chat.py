@@ -1,0 +1,159 @@
+"""``imagebind-llm chat``: a dialog in the terminal, or from a pipe."""
+
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from imagebind_llm.cli import options as shared
+from imagebind_llm.errors import UserError
+from imagebind_llm.modality import Modality
+
+if TYPE_CHECKING:
+    from imagebind_llm.chat import Chat
+
+app = typer.Typer()
+
+_HELP = """\
+/image PATH[@WEIGHT]   attach an image to the next message; likewise
+/video /audio /point /depth /thermal /imu PATH[@WEIGHT], /text WORDS[@WEIGHT]
+/clear                 forget the dialog and what is attached
+/help                  this
+/quit                  leave (or Ctrl-D)
+Media stay in sight until a later message brings others."""
+
+_EXAMPLES = """
+\b
+Examples:
+  imagebind-llm chat
+  imagebind-llm chat --model my-model --temperature 0.1
+  printf '/image cat.png\\nWhat is this?\\nWhat colour is it?\\n' | imagebind-llm chat
+"""
+
+
+@app.command(epilog=_EXAMPLES, short_help="Talk about media over several turns.")
+def chat(
+    model: shared.ModelOption = "nano",
+    device: shared.DeviceOption = "auto",
+    dtype: shared.DtypeOption = "auto",
+    cache: shared.CacheOption = None,
+    cache_dir: shared.CacheFolderOption = None,
+    cache_k: shared.CacheKOption = None,
+    cache_temperature: shared.CacheTemperatureOption = None,
+    cache_weight: shared.CacheWeightOption = None,
+    max_new_tokens: shared.NewTokensOption = None,
+    temperature: shared.TemperatureOption = 0.0,
+    top_p: shared.TopPOption = 0.75,
+    seed: shared.SeedOption = None,
+    system: shared.SystemOption = None,
+) -> None:
+    """Talk about media over several turns; /image, /audio, … attach them to the next message.
+
+    From a pipe, each line is a message or a command; the exit code is 2 if any of them failed.
+    """
+    bot = shared.open_assistant(model, device, dtype, cache_dir)
+    dialog = bot.chat(
+        system,
+        cache=cache,
+        cache_k=cache_k,
+        cache_temperature=cache_temperature,
+        cache_weight=cache_weight,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+    )
+    raise typer.Exit(_Session(dialog, sys.stdin.isatty()).run())
+
+
+class _Session:
+    """Reads lines and acts on them."""
+
+    def __init__(self, dialog: "Chat", interactive: bool) -> None:
+        self._dialog = dialog
+        self._interactive = interactive
+        self._attached: dict[str, list[tuple[str, float]]] = {}
+        self._failed = False
+        self._told = 0
+
+    def run(self) -> int:
+        """Until the end; returns the exit code."""
+        if self._interactive:
+            _enable_line_editing()
+            typer.echo("Say something; /help shows how to attach media, /quit leaves.")
+        while (line := self._read()) is not None:
+            line = line.strip()
+            if not line:
+                continue
+            if line in ("/quit", "/exit"):
+                break
+            try:
+                self._act(line)
+            except UserError as error:
+                self._failed = True
+                typer.echo(f"error: {error}", err=True)
+        return 2 if self._failed and not self._interactive else 0
+
+    def _read(self) -> str | None:
+        if not self._interactive:
+            return sys.stdin.readline() or None
+        try:
+            return input("you> ")
+        except EOFError:
+            typer.echo()
+            return None
+
+    def _act(self, line: str) -> None:
+        if not line.startswith("/"):
+            self._answer(line)
+            return
+        command, _, rest = line[1:].partition(" ")
+        rest = rest.strip()
+        if command == "help":
+            typer.echo(_HELP)
+        elif command == "clear":
+            self._dialog.clear()
+            self._attached.clear()
+        elif command in list(Modality):
+            if not rest:
+                raise UserError(f"/{command} needs {'words' if command == 'text' else 'a path'}")
+            modality = Modality.parse(command)
+            self._attached.setdefault(command, []).append(shared.read_medium(modality, rest))
+            self._notice(f"attached to the next message: {command} {rest}")
+        else:
+            raise UserError(f"unknown command '/{command}'; /help lists them")
+
+    def _answer(self, question: str) -> None:
+        media: dict[str, Any] = dict(self._attached)
+        self._attached.clear()  # also when it fails: a broken file must not stick
+        wrote = False
+        try:
+            for piece in self._dialog.stream(question, **media):
+                typer.echo(piece, nl=False)
+                sys.stdout.flush()
+                wrote = True
+        except KeyboardInterrupt:
+            if not self._interactive:
+                raise
+            typer.echo(" …", nl=False)  # stop this answer, not the dialog
+            wrote = True
+        finally:
+            if wrote:
+                typer.echo()
+        if not wrote:
+            typer.echo()
+        if self._dialog.forgotten > self._told:
+            self._told = self._dialog.forgotten
+            self._notice(
+                f"the dialog is longer than the model's context; forgot {self._told} of the oldest turns"
+            )
+
+    def _notice(self, text: str) -> None:
+        if self._interactive:
+            typer.echo(f"({text})", err=True)
+
+
+def _enable_line_editing() -> None:
+    with suppress(ImportError):  # not on every system
+        import readline  # noqa: F401 - importing it gives input() its history and editing

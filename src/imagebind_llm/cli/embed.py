@@ -1,0 +1,159 @@
+"""``imagebind-llm embed``: files → a table of unit embeddings."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imagebind_llm.cli import options as shared
+from imagebind_llm.errors import UserError
+from imagebind_llm.modality import Modality
+
+if TYPE_CHECKING:
+    import numpy as np
+
+app = typer.Typer()
+
+_EXAMPLES = """
+\b
+Examples:
+  imagebind-llm embed photos/ sounds/*.wav --out all.parquet
+  imagebind-llm embed maps/*.png --modality depth --out maps.npy
+
+\b
+.parquet  columns path, modality, embedding; metadata encoder, model
+.csv      path, modality, e0, e1, …
+.npy      float32 [n, D], rows in the order of the files (and of a folder's sorted names)
+Files that cannot be read are named on stderr and left out; the exit code is then 2.
+"""
+
+
+@app.command(epilog=_EXAMPLES, short_help="Embed files into the joint space.")
+def embed(
+    files: Annotated[list[Path], typer.Argument(help="Files and folders.")],
+    out: Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .npy file.")],
+    modality: Annotated[
+        str | None, typer.Option("--modality", help="What all files are. Default: guessed from each.")
+    ] = None,
+    model: shared.ModelOption = "nano",
+    device: shared.DeviceOption = "auto",
+    dtype: shared.DtypeOption = "auto",
+    json_: shared.JsonOption = False,
+) -> None:
+    """Embed files into the joint space: one unit vector each, comparable across modalities."""
+    writer = _WRITERS.get(out.suffix.lower())
+    if writer is None:
+        raise UserError(f"--out {str(out)!r} ends in {out.suffix!r}; expected {', '.join(_WRITERS)}")
+    given = None if modality is None else Modality.parse(modality)
+    if given is Modality.TEXT:
+        raise UserError(
+            "--modality text: files hold no text to embed; use Assistant.embed(text=[…]) in Python"
+        )
+    paths = list(_listed(files))
+    bot = shared.open_assistant(model, device, dtype)
+
+    from tqdm import tqdm
+
+    from imagebind_llm.media import guess_modality
+    from imagebind_llm.messages import MediaItem
+
+    failed: list[tuple[str, str]] = []
+    items: list[MediaItem] = []
+    for path in paths:
+        try:
+            items.append(MediaItem(given or guess_modality(path), str(path)))
+        except UserError as error:
+            failed.append((str(path), str(error)))
+    rows, kept = [], []
+    with tqdm(total=len(items), unit="file", desc="embed", disable=None) as bar:
+        for item, row in zip(items, bot.iter_embed(iter(items)), strict=True):
+            bar.update()
+            if isinstance(row, UserError):
+                failed.append((item.source, str(row)))
+            elif isinstance(row, Exception):
+                raise row
+            else:
+                rows.append(row.numpy())
+                kept.append(item)
+    for path_name, reason in failed:
+        typer.echo(f"left out {path_name!r}: {reason}", err=True)
+    if not rows:
+        raise UserError(f"none of {len(paths)} files could be embedded; the reasons stand above")
+
+    import numpy as np
+
+    from imagebind_llm.files import atomic_write
+
+    facts = {"encoder": bot.encoder_fingerprint or "", "model": model}
+    with atomic_write(out) as temporary:
+        writer(temporary, kept, np.stack(rows), facts)
+    done = {
+        "out": str(out),
+        "count": len(rows),
+        "dim": int(rows[0].shape[0]),
+        "left_out": len(failed),
+        **facts,
+    }
+    typer.echo(json.dumps(done) if json_ else f"{done['count']} embeddings of {done['dim']} numbers in {out}")
+    if failed:
+        typer.echo(f"error: {len(failed)} of {len(paths)} files were left out", err=True)
+        raise typer.Exit(2)
+
+
+def _listed(files: Sequence[Path]) -> Iterator[Path]:
+    """The files, and those inside folders, hidden ones excepted."""
+    for path in files:
+        if not path.exists():
+            raise UserError(f"there is no file {str(path)!r}")
+        if path.is_dir():
+            inside = sorted(
+                file
+                for file in path.rglob("*")
+                if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            )
+            if not inside:
+                raise UserError(f"the folder {str(path)!r} holds no files")
+            yield from inside
+        else:
+            yield path
+
+
+def _write_parquet(path: Path, items: Sequence[Any], rows: "np.ndarray", facts: dict[str, str]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+    table = pa.table(
+        {
+            "path": [item.source for item in items],
+            "modality": [item.modality.value for item in items],
+            "embedding": vectors,
+        }
+    )
+    pq.write_table(table.replace_schema_metadata(facts), path)
+
+
+def _write_npy(path: Path, items: Sequence[Any], rows: "np.ndarray", facts: dict[str, str]) -> None:
+    import numpy as np
+
+    with open(path, "wb") as file:
+        np.save(file, rows)
+
+
+def _write_csv(path: Path, items: Sequence[Any], rows: "np.ndarray", facts: dict[str, str]) -> None:
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "modality", *(f"e{i}" for i in range(rows.shape[1]))])
+        for item, row in zip(items, rows, strict=True):
+            table.writerow([item.source, item.modality.value, *(repr(float(value)) for value in row)])
+
+
+_WRITERS: dict[str, Callable[[Path, Sequence[Any], "np.ndarray", dict[str, str]], None]] = {
+    ".parquet": _write_parquet,
+    ".csv": _write_csv,
+    ".npy": _write_npy,
+}

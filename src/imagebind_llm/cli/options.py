@@ -1,0 +1,130 @@
+"""Options that several commands share, and what they mean."""
+
+import math
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imagebind_llm.errors import UserError
+from imagebind_llm.modality import Modality
+
+if TYPE_CHECKING:
+    from imagebind_llm.assistant import Assistant
+
+
+Media = list[str] | None
+
+
+def _medium(modality: str, what: str) -> Any:
+    return typer.Option(f"--{modality}", metavar="PATH[@WEIGHT]", help=what)
+
+
+ImageOption = Annotated[Media, _medium("image", "Image file. May be given several times, as all media.")]
+VideoOption = Annotated[Media, _medium("video", "Video file.")]
+AudioOption = Annotated[Media, _medium("audio", "Sound file.")]
+TextOption = Annotated[
+    Media,
+    typer.Option("--text", metavar="WORDS[@WEIGHT]", help="Text as a medium: embedded, not read."),
+]
+PointOption = Annotated[Media, _medium("point", "Point cloud or mesh.")]
+DepthOption = Annotated[Media, _medium("depth", "Depth map.")]
+ThermalOption = Annotated[Media, _medium("thermal", "Thermal image.")]
+ImuOption = Annotated[Media, _medium("imu", "Inertial recording.")]
+
+ModelOption = Annotated[str, typer.Option("--model", metavar="nano|DIR|HUB_ID", help="Which model.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, …")]
+DtypeOption = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Prompts answered at once.")]
+
+CacheOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--cache/--no-cache",
+        help="Move media towards pictures the model knows. Default: for the modalities the model lists.",
+    ),
+]
+CacheFolderOption = Annotated[
+    str | None,
+    typer.Option("--cache-dir", metavar="DIR", help="Another cache than the model's own."),
+]
+CacheKOption = Annotated[
+    int | None,
+    typer.Option("--cache-k", help="Number of pictures. Default: the model's, often 10."),
+]
+CacheTemperatureOption = Annotated[
+    float | None,
+    typer.Option(
+        "--cache-temperature", help="Sharpness of the choice among them. Default: the model's, often 20."
+    ),
+]
+CacheWeightOption = Annotated[
+    float | None,
+    typer.Option("--cache-weight", help="Share of the pictures, 0 to 1. Default: the model's, often 0.5."),
+]
+
+NewTokensOption = Annotated[
+    int | None,
+    typer.Option("--max-new-tokens", help="Longest answer. Default: the model's."),
+]
+TemperatureOption = Annotated[float, typer.Option("--temperature", help="0: always the likeliest token.")]
+TopPOption = Annotated[float, typer.Option("--top-p", help="Sample among the likeliest of this total.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Of the sampling.")]
+SystemOption = Annotated[str | None, typer.Option("--system", help="A system message.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def read_medium(modality: Modality, value: str) -> tuple[str, float]:
+    """``PATH[@WEIGHT]`` → path and weight.
+
+    A file that exists is taken as it is, ``@`` and all; else what follows the last ``@`` is the weight if it
+    is a number. (``strange@2@1`` is the file ``strange@2`` with weight 1.)
+
+    Raises:
+        UserError: the weight of an existing file is not a finite number.
+    """
+    if modality is not Modality.TEXT and os.path.exists(value):
+        return value, 1.0
+    head, at, tail = value.rpartition("@")
+    if not at or not head:
+        return value, 1.0
+    try:
+        weight = float(tail)
+    except ValueError:
+        if modality is not Modality.TEXT and os.path.exists(head):
+            raise UserError(
+                f"--{modality.value} {value!r}: the weight {tail!r} is not a number; "
+                f"write for example {head}@0.5"
+            ) from None
+        return value, 1.0
+    if not math.isfinite(weight):
+        raise UserError(
+            f"--{modality.value} {value!r}: the weight {tail!r} is not finite; write for example 0.5"
+        )
+    return head, weight
+
+
+def read_media(**given: Media) -> dict[str, list[tuple[str, float]]]:
+    """All media options that were given, by modality."""
+    return {
+        name: [read_medium(Modality.parse(name), value) for value in values]
+        for name, values in given.items()
+        if values
+    }
+
+
+def open_assistant(
+    model: str, device: str = "auto", dtype: str = "auto", cache_folder: str | None = None, **more: Any
+) -> "Assistant":
+    """Load a model without noise."""
+    from imagebind_llm.assistant import Assistant
+
+    _hide_progress_bars()
+    cache: Any = True if cache_folder is None else cache_folder
+    return Assistant.from_pretrained(model, device=device, dtype=dtype, cache=cache, **more)
+
+
+def _hide_progress_bars() -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

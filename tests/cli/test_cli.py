@@ -1,0 +1,481 @@
+"""The command line, through a tiny random model."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagebind_llm import Assistant
+from imagebind_llm.cli import main
+from imagebind_llm.cli.options import read_medium
+from imagebind_llm.errors import UserError
+from imagebind_llm.modality import Modality
+
+_LOADED = {}
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run the command line in this process: (exit code, stdout, stderr). Each model is loaded once."""
+    load = Assistant.from_pretrained
+
+    def load_once(*arguments, **settings):
+        key = (arguments, tuple(sorted(settings.items())))
+        if key not in _LOADED:
+            _LOADED[key] = load(*arguments, **settings)
+        return _LOADED[key]
+
+    monkeypatch.setattr(Assistant, "from_pretrained", load_once)
+
+    def call(*arguments, stdin=""):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as leaving:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return leaving.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def ask(run, tiny_model_folder):
+    return lambda *arguments, **more: run(
+        "ask", "--model", tiny_model_folder, "--device", "cpu", *arguments, **more
+    )
+
+
+def one_error_line(code, out, err, *, expect=2):
+    assert code == expect, err
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    return err
+
+
+# ask
+
+
+def test_ask_prints_the_answer_and_nothing_else(ask, bot, media_folder):
+    code, out, err = ask("what?", "--image", media_folder / "red.png")
+    assert (code, err) == (0, "")
+    assert out == bot.ask("what?", image=media_folder / "red.png").text + "\n"
+
+
+def test_ask_streams_the_same(ask, bot, media_folder):
+    code, out, err = ask("what?", "--image", media_folder / "red.png", "--stream")
+    assert (code, err) == (0, "")
+    assert out == bot.ask("what?", image=media_folder / "red.png").text + "\n"
+
+
+def test_ask_as_json_with_weights(ask, bot, media_folder):
+    red, tone = media_folder / "red.png", media_folder / "tone.wav"
+    code, out, _ = ask(
+        "what?", "--image", f"{red}@0.7", "--audio", f"{tone}@-0.3", "--text", "a dog@2", "--json"
+    )
+    assert code == 0
+    values = json.loads(out)
+    assert set(values) == {
+        "answer",
+        "finish_reason",
+        "prompt_tokens",
+        "new_tokens",
+        "seconds",
+        "media",
+        "cached",
+    }
+    assert [(m["modality"], m["source"], m["weight"]) for m in values["media"]] == [
+        ("image", str(red), 0.7),
+        ("audio", str(tone), -0.3),
+        ("text", "a dog", 2.0),
+    ]
+    expected = bot.ask("what?", image=(red, 0.7), audio=(tone, -0.3), text=("a dog", 2.0))
+    assert values["answer"] == expected.text
+
+
+def test_generation_options_arrive(ask, bot):
+    code, out, _ = ask(
+        "hello", "--max-new-tokens", 5, "--temperature", 3, "--top-p", 1, "--seed", 7, "--system", "S"
+    )
+    expected = bot.ask("hello", max_new_tokens=5, temperature=3.0, top_p=1.0, seed=7, system="S")
+    assert (code, out) == (0, expected.text + "\n")
+
+
+def test_explain_prints_what_the_cache_found(ask, media_folder, tiny_cache_folder):
+    tone = ("what?", "--audio", media_folder / "tone.wav", "--cache-dir", tiny_cache_folder, "--cache-k", 3)
+    code, out, _ = ask(*tone, "--explain")
+    assert code == 0
+    assert out.count("picture ") == 3
+    assert "was moved towards" in out
+    code, out, _ = ask(*tone, "--explain", "--json", "--no-cache")
+    values = json.loads(out)
+    assert not values["cached"]
+    assert [hit["rank"] for hit in values["retrieved"]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "no question"),
+        (["x", "--image", "nowhere.png"], "'nowhere.png': there is no such file"),
+        (["x", "--image", "{media}/broken.png"], "broken.png"),
+        (["x", "--image", "{media}/red.png@much"], "the weight 'much' is not a number"),
+        (["x", "--image", "{media}/red.png@nan"], "not finite"),
+        (["x", "--image", "{media}/red.png@0"], "total weight of 0"),
+        (["x", "--image", "https://example.org/a.png"], "is remote"),
+        (["x", "--cache", "--text", "dog"], "this model has none"),
+        (["x", "--explain", "--text", "dog"], "this model has no cache"),
+        (["x", "--cache-dir", "nowhere", "--text", "dog"], "no cache folder at 'nowhere'"),
+        (["x", "--temperature", "-1"], "temperature is -1"),
+        (["x", "--device", "tpu9"], "no device 'tpu9'"),
+        (["x", "--stream", "--json"], "--stream prints words only"),
+        (["x", "--batch", "-"], "--batch takes questions"),
+        (["--batch", "nowhere.jsonl"], "'nowhere.jsonl': No such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(ask, media_folder, arguments, complaint):
+    arguments = [argument.format(media=media_folder) for argument in arguments]
+    assert complaint in one_error_line(*ask(*arguments))
+
+
+def test_a_missing_model_is_one_line(run, tmp_path):
+    assert "no model" in one_error_line(*run("ask", "x", "--model", tmp_path / "nowhere"))
+
+
+def test_unknown_options_and_commands_have_code_2(run):
+    assert run("ask", "x", "--smell", "rose.png")[0] == 2
+    assert run("sing")[0] == 2
+
+
+def test_a_cache_of_another_encoder_is_named(ask, tmp_path, bot):
+    from imagebind_llm.cache import build_cache
+
+    vectors = np.random.default_rng(1).normal(size=(20, 28)).astype(np.float32)
+    build_cache(vectors, encoder_fingerprint="0123456789abcdef").save(tmp_path / "other")
+    line = one_error_line(*ask("x", "--text", "dog", "--cache-dir", tmp_path / "other"))
+    assert "0123456789abcdef" in line
+    assert bot.encoder_fingerprint in line
+
+
+def test_our_own_faults_have_code_1_and_hint_at_debug(ask, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError("boom 93")
+
+    monkeypatch.setattr(Assistant, "ask_batch", fail)
+    line = one_error_line(*ask("x"), expect=1)
+    assert "boom 93" in line
+    assert "--debug" in line
+    code, _, err = ask("x", "--debug")
+    assert code == 1
+    assert "Traceback" in err
+
+
+# batch
+
+
+def test_batch_answers_line_by_line_in_order(ask, bot, media_folder, tmp_path):
+    red = str(media_folder / "red.png")
+    lines = [
+        {"id": 1, "question": "what?", "image": red},
+        {"question": "hello"},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}], "max_new_tokens": 4},
+    ]
+    file = tmp_path / "q.jsonl"
+    file.write_text("\n\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+    code, out, err = ask("--batch", file, "--max-new-tokens", 6)
+    assert (code, err) == (0, "")
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [a["answer"] for a in answers] == [
+        bot.ask("what?", image=red, max_new_tokens=6).text,
+        bot.ask("hello", max_new_tokens=6).text,
+        bot.ask("hi", max_new_tokens=4).text,
+    ]
+    assert answers[0]["id"] == 1
+    assert "id" not in answers[1]
+
+
+def test_batch_from_a_pipe_with_errors_has_code_2(ask):
+    stdin = '{"question": "hello"}\nnonsense\n{"question": "x", "image": "nowhere.png"}\n[]\n{"id": "e"}\n'
+    code, out, err = ask("--batch", "-", stdin=stdin)
+    assert code == 2
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [("answer" in a, "error" in a, a.get("line")) for a in answers] == [
+        (True, False, None),
+        (False, True, 2),
+        (False, True, 3),
+        (False, True, 4),
+        (False, True, 5),
+    ]
+    assert answers[4]["id"] == "e"
+    assert err == "error: 4 of 5 requests failed\n"
+
+
+# media arguments
+
+
+def test_paths_with_at_signs_and_weights(media_folder):
+    home = str(media_folder / "at@home.png")
+    red = str(media_folder / "red.png")
+    assert read_medium(Modality.IMAGE, home) == (home, 1.0)
+    assert read_medium(Modality.IMAGE, f"{home}@0.25") == (home, 0.25)
+    assert read_medium(Modality.IMAGE, f"{red}@-2e-1") == (red, -0.2)
+    assert read_medium(Modality.IMAGE, "no@where.png") == ("no@where.png", 1.0)
+    assert read_medium(Modality.TEXT, "mail me@home") == ("mail me@home", 1.0)
+    assert read_medium(Modality.TEXT, "a dog@-1") == ("a dog", -1.0)
+    with pytest.raises(UserError, match="'half' is not a number"):
+        read_medium(Modality.IMAGE, f"{red}@half")
+
+
+# chat
+
+
+def test_chat_through_a_pipe(run, bot, tiny_model_folder, media_folder):
+    red = media_folder / "red.png"
+    stdin = f"/image {red}\nwhat?\n\nand now?\n/clear\nhello\n/quit\nnever read\n"
+    code, out, err = run("chat", "--model", tiny_model_folder, "--max-new-tokens", 6, stdin=stdin)
+    chat = bot.chat(max_new_tokens=6)
+    expected = [chat.send("what?", image=red).text, chat.send("and now?").text]
+    expected.append(bot.ask("hello", max_new_tokens=6).text)
+    assert (code, err) == (0, "")
+    assert out == "\n".join(expected) + "\n"
+
+
+def test_chat_goes_on_after_errors_and_says_so_at_the_end(run, bot, tiny_model_folder):
+    stdin = "/smell rose\n/image\n/image nowhere.png\nwhat?\nhello\n"
+    code, out, err = run("chat", "--model", tiny_model_folder, stdin=stdin)
+    assert code == 2
+    assert out.endswith(bot.ask("hello").text + "\n")
+    assert [line[:7] for line in err.splitlines()] == ["error: "] * 3
+    assert "/help" in err
+    assert "nowhere.png" in err
+
+
+# embed
+
+
+@pytest.fixture
+def embed(run, tiny_model_folder):
+    return lambda *arguments: run("embed", *arguments, "--model", tiny_model_folder)
+
+
+def test_embed_writes_every_format(embed, bot, media_folder, tmp_path):
+    import csv
+
+    import pyarrow.parquet as pq
+
+    files = [media_folder / "red.png", media_folder / "tone.wav"]
+    expected = bot.embed(image=files[0], audio=files[1]).numpy()
+    for suffix in ("parquet", "npy", "csv"):
+        code, out, _ = embed(*files, "--out", tmp_path / f"x.{suffix}", "--json")
+        assert code == 0
+        assert json.loads(out)["count"] == 2
+    table = pq.read_table(tmp_path / "x.parquet")
+    assert table["path"].to_pylist() == [str(file) for file in files]
+    assert table["modality"].to_pylist() == ["image", "audio"]
+    np.testing.assert_allclose(np.stack(table["embedding"].to_pylist()), expected, atol=1e-5)
+    assert table.schema.metadata[b"encoder"].decode() == bot.encoder_fingerprint
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy"), expected, atol=1e-5)
+    with open(tmp_path / "x.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[1]["path"] == str(files[1])
+    np.testing.assert_allclose([float(rows[0][f"e{i}"]) for i in range(28)], expected[0], atol=1e-5)
+
+
+def test_embed_takes_folders_and_leaves_bad_files_out(embed, media_folder, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("red.png", "broken.png", "blue.png"):
+        (tmp_path / "in" / name).write_bytes((media_folder / name).read_bytes())
+    code, _, err = embed(tmp_path / "in", "--modality", "image", "--out", tmp_path / "x.npy")
+    assert code == 2
+    assert "broken.png" in err
+    assert "error: 1 of 3 files were left out" in err
+    assert np.load(tmp_path / "x.npy").shape == (2, 28)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["{media}/red.png", "--out", "x.xlsx"], "ends in '.xlsx'; expected .parquet, .csv, .npy"),
+        (["nowhere.png", "--out", "x.npy"], "there is no file 'nowhere.png'"),
+        (["{media}/red.png", "--out", "x.npy", "--modality", "smell"], "unknown modality 'smell'"),
+        (["{media}/red.png", "--out", "x.npy", "--modality", "text"], "files hold no text"),
+    ],
+)
+def test_embed_refuses(embed, media_folder, arguments, complaint):
+    assert complaint in one_error_line(*embed(*[a.format(media=media_folder) for a in arguments]))
+
+
+# cache
+
+
+def test_cache_from_build_to_search_and_use(run, ask, bot, tiny_model_folder, media_folder, tmp_path):
+    pictures = tmp_path / "pictures"
+    (pictures / "warm").mkdir(parents=True)
+    random = np.random.default_rng(5)
+    for i in range(12):
+        Image.fromarray(random.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(
+            pictures / "warm" / f"{i}.png"
+        )
+    (pictures / "captions.tsv").write_text("warm/3.png\tthe third\n")
+    (pictures / "torn.png").write_bytes(b"not a picture")
+    folder = tmp_path / "my-cache"
+    model = ("--model", tiny_model_folder)
+    code, out, err = run(
+        "cache", "build", pictures, "--out", folder, "--captions", pictures / "captions.tsv", "--json", *model
+    )
+    assert code == 0, err
+    built = json.loads(out)
+    assert (built["count"], built["left_out"], built["encoder_fingerprint"]) == (
+        12,
+        1,
+        bot.encoder_fingerprint,
+    )
+    assert "torn.png" in err
+
+    code, out, _ = run("cache", "info", folder, "--json")
+    facts = json.loads(out)
+    assert (code, facts["count"], facts["dim"], facts["kind"]) == (0, 12, 28, "exact")
+
+    code, out, _ = run(
+        "cache",
+        "search",
+        "--image",
+        pictures / "warm" / "3.png",
+        "--k",
+        4,
+        "--cache-dir",
+        folder,
+        "--out",
+        tmp_path / "sheet.png",
+        "--json",
+        *model,
+    )
+    hits = json.loads(out)
+    assert code == 0
+    assert len(hits) == 4
+    assert hits[0]["caption"] == "the third"
+    assert hits[0]["similarity"] == pytest.approx(1, abs=1e-4)
+    assert Image.open(tmp_path / "sheet.png").width > 4 * 100
+
+    code, out, _ = ask(
+        "what?", "--audio", media_folder / "tone.wav", "--cache-dir", folder, "--json", "--cache-k", 5
+    )
+    assert json.loads(out)["cached"]
+
+
+def test_cache_refuses(run, tiny_model_folder, tmp_path):
+    assert "nothing to search for" in one_error_line(*run("cache", "search", "--model", tiny_model_folder))
+    assert "no cache" in one_error_line(*run("cache", "search", "--text", "x", "--model", tiny_model_folder))
+    assert "no cache folder" in one_error_line(*run("cache", "info", tmp_path / "nowhere"))
+    assert "--kind is 'best'" in one_error_line(
+        *run("cache", "build", tmp_path, "--out", tmp_path / "c", "--kind", "best")
+    )
+    assert "there is no folder" in one_error_line(
+        *run("cache", "build", tmp_path / "none", "--out", tmp_path / "c")
+    )
+
+
+# info and help
+
+
+def test_info_knows_the_model_without_loading_it(run, tiny_model_folder, bot):
+    code, out, _ = run("info", tiny_model_folder, "--json")
+    assert code == 0
+    model = json.loads(out)["model"]
+    assert model["parameters"]["total"] == sum(tensor.numel() for tensor in bot.model.state_dict().values())
+    assert model["fingerprints"]["encoder"] == bot.encoder_fingerprint
+    assert model["language_model"]["layers"] == 3
+    assert len(model["encoder"]["modalities"]) == 8
+    code, out, _ = run("info", tiny_model_folder)
+    assert "width: 40" in out
+
+
+def test_version_and_help_of_every_command(run):
+    from imagebind_llm import __version__
+
+    assert run("--version")[1] == f"imagebind-llm {__version__}\n"
+    code, out, _ = run("--help")
+    assert code == 0
+    commands = [
+        line.split()[0] for line in out.partition("Commands:")[2].splitlines() if line.startswith("  ")
+    ]
+    commands = [name for name in commands if name.islower() and name.isalpha()]
+    assert {"ask", "chat", "embed", "cache", "info", "train"} <= set(commands)
+    for name in ("ask", "chat", "embed", "info", "cache build", "cache info", "cache search"):
+        code, out, _ = run(*name.split(), "--help")
+        assert code == 0
+        assert f"imagebind-llm {name}" in out.partition("Example")[2]
+
+
+# processes
+
+
+def python(code, **more):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, **more
+    )
+
+
+def test_importing_the_package_or_asking_for_help_imports_no_torch():
+    code = (
+        "import sys, imagebind_llm\n"
+        "from imagebind_llm.cli import main\n"
+        "for words in (['--help'], ['ask', '--help'], ['cache', 'build', '--help'], ['train', '--help']):\n"
+        "    try: main(words)\n"
+        "    except SystemExit as leaving: assert not leaving.code, words\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'faiss', 'pyarrow', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_all_public_names_exist():
+    import imagebind_llm
+
+    for name in imagebind_llm.__all__:
+        assert getattr(imagebind_llm, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = imagebind_llm.nothing
+
+
+_SLOW = """
+import sys, time
+from imagebind_llm import cli
+from imagebind_llm.cli import info
+import typer
+@info.app.callback(invoke_without_command=True)
+def slow():
+    {body}
+cli.main(['info'])
+"""
+
+
+def test_an_interruption_is_quiet():
+    code = _SLOW.format(body="print('ready', flush=True); time.sleep(60)")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.strip() == ""
+
+
+def test_a_closed_pipe_is_quiet():
+    code = _SLOW.format(body="[print('x' * 1000) for _ in range(1000)]")
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
