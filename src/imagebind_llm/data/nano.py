@@ -5,16 +5,17 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.data.world import SenseExamples
-from imagebind_llm.errors import ConfigError
 from imagebind_llm.modality import Modality
 from imagebind_llm.nano.captions import captions
 from imagebind_llm.nano.world.augment import augment_images, plain_images
 from imagebind_llm.nano.world.concepts import CONCEPTS, UNCLEAR
-from imagebind_llm.nano.world.images import load_images
+from imagebind_llm.nano.world.senses import World
+from imagebind_llm.nano.world.sounds import RATE
 from imagebind_llm.nano.world.tables import Split
 from imagebind_llm.nano.world.unclear import unclear_images
 
@@ -34,7 +35,7 @@ class NanoPictures:
     @lru_cache(maxsize=4)  # noqa: B019 - a world lives as long as its process
     def images(self, split: Split, limit: int | None = None) -> ImagePool:
         """Digits, objects and unclear pictures. Rows of the first two are those of ``load_images``."""
-        found = load_images(self.root, split)
+        found = self._world(split).images
         digits, objects = found.rows_of("mnist"), found.rows_of("cifar10")
         unclear = unclear_images(
             np.random.default_rng((0, split == "test")), _UNCLEAR_IMAGES[split], found.pixels[objects]
@@ -80,9 +81,21 @@ class NanoPictures:
         return [known[place] for place in order[:count]]
 
     def sense_batch(self, modality: Modality, rng: np.random.Generator, count: int) -> SenseExamples:
-        """Training examples of a modality, drawn at random."""
-        raise ConfigError(f"nano's world has no training examples of {modality.value}")
+        """See :meth:`imagebind_llm.nano.world.senses.World.sense_batch`."""
+        return SenseExamples(*self._world("train").sense_batch(modality, rng, count))
 
     def sense_test(self, modality: Modality, limit: int) -> SenseExamples:
-        """Held-out examples of a modality, always the same."""
-        raise ConfigError(f"nano's world has no test examples of {modality.value}")
+        """Held-out examples, always the same: all recordings for audio, else derived from test images."""
+        world = self._world("test")
+        if modality is not Modality.AUDIO:
+            return SenseExamples(*world.sense_batch(modality, np.random.default_rng(0), limit))
+        from imagebind_llm.media.audio import waveform_to_tensor
+
+        sounds = world.sounds
+        media = [waveform_to_tensor(torch.from_numpy(wave)[None], RATE, world.settings.audio) for wave in sounds.waves]
+        labels = torch.from_numpy(sounds.labels)
+        return SenseExamples(torch.stack(media), labels, torch.full_like(labels, -1))
+
+    @lru_cache(maxsize=2)  # noqa: B019
+    def _world(self, split: Split) -> World:
+        return World(self.root, split)

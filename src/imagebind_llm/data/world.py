@@ -1,6 +1,6 @@
 """What the training stages ask of a world of examples. Nano's is one; a test's tiny one is another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -75,20 +75,27 @@ class PictureWorld(Protocol):
 
 
 class DialogWorld(Protocol):
-    """Texts to learn language and instructions from. Messages are in the form :mod:`imagebind_llm.messages` reads."""
+    """Dialogs to learn from, in the form :mod:`imagebind_llm.messages` reads. Media sources are rows of an image pool."""
 
-    def text_dialog(self, rng: np.random.Generator) -> list[dict[str, Any]]:
-        """A text-only dialog."""
+    @property
+    def kinds(self) -> Sequence[str]:
+        """What ``dialog`` can draw; ``"text"`` and ``"statement"`` bring no media, ``"caption"`` and ``"media"`` do."""
         ...
 
-    def statement(self, rng: np.random.Generator) -> str | None:
-        """A free sentence for the language stage, or None to take a dialog instead."""
+    def dialog(
+        self,
+        kind: str,
+        rng: np.random.Generator,
+        split: str,
+        row_of: Callable[[int], int] | None = None,
+        weight_range: float = 0.0,
+    ) -> list[dict[str, Any]]:
+        """A dialog; ``split`` is ``"train"`` or ``"heldout"`` (phrasings never trained on).
+
+        ``row_of`` picks an image for a label; two media in one message get weights 0.5 ± up to ``weight_range``.
+        """
         ...
 
-    def caption_dialog(self, rng: np.random.Generator, label: int) -> list[dict[str, Any]]:
-        """A request for a caption of one image and its answer; the image is a content part with its place."""
-        ...
-
-    def media_dialog(self, rng: np.random.Generator, labels: Sequence[int]) -> list[dict[str, Any]]:
-        """Questions and answers about the given images (one, or several that are mixed)."""
+    def caption(self, rng: np.random.Generator, split: str, label: int, row: int) -> list[dict[str, Any]]:
+        """A request for a caption of the image ``row``, which shows ``label``, and its answer."""
         ...

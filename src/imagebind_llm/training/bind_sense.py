@@ -73,7 +73,7 @@ class BindSense(Stage):
         self.log_scale = nn.Parameter(torch.tensor(1 / recipe.temperature).log())
         self.pool = world.images("train", recipe.data.limit)
         folder = Path(recipe.bank) if recipe.bank else Path(recipe.run.folder) / "bank"
-        self.bank = image_bank(folder, self.encoder, world, self.pool, recipe.bank_views, recipe.run.seed)
+        self.bank = image_bank(folder, self.encoder, world, self.pool, recipe.bank_views, recipe.bank_seed)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         found = {
@@ -99,7 +99,8 @@ class BindSense(Stage):
         rng = step_rng(recipe.run.seed, index)
         examples = self.world.sense_batch(self.modality, rng, recipe.run.batch_size)
         rows = self.pool.draw_balanced(rng, recipe.bank_sample)
-        has_own = (examples.image_rows >= 0) & (examples.image_rows < len(self.pool))
+        # The rows of a limited pool are not those of the whole, so nothing has an image of its own there.
+        has_own = (examples.image_rows >= 0) & (recipe.data.limit is None)
         own_rows = np.where(has_own.numpy(), examples.image_rows.numpy(), 0)
         return SenseBatch(
             media=examples.media,

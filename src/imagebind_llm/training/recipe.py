@@ -133,6 +133,8 @@ class BindRecipe:
     """Folder of precomputed image embeddings (made if absent); null = inside the run."""
     bank_views: int = 2
     """Augmented views per image in the bank."""
+    bank_seed: int = 0
+    """Of the bank's views (a bank is shared between runs, so this is not the run's seed)."""
     bank_sample: int = 1024
     """Bank images each step is contrasted with, balanced over classes."""
     instance_weight: float = 0.5
@@ -188,6 +190,8 @@ class LanguageRecipe:
     """Size of a newly trained tokenizer's vocabulary."""
     row_length: int = 256
     """Tokens per packed row."""
+    mixture: dict[str, float] = field(default_factory=lambda: {"text": 0.4, "statement": 0.6})
+    """Parts of the dialogs: plain text, and text that states what a medium would have shown."""
     mask_prompts: bool = False
     """Train on answers only instead of on every token."""
     evaluate_items: int = 200
@@ -199,13 +203,13 @@ class AdapterSettings:
     """What is added to the language model in fine-tuning."""
 
     rank: int = 16
-    """LoRA rank."""
+    """LoRA rank; 0 = no LoRA."""
     scale: float = 1.0
     """LoRA output scale (alpha / rank)."""
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    """Linear layers that get LoRA."""
-    biases: tuple[str, ...] = ("q_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    """Linear layers that get a bias."""
+    targets: tuple[str, ...] | None = None
+    """Linear maps of a decoder layer that get LoRA (``self_attn.q_proj``, …); null = all of the family."""
+    biases: tuple[str, ...] | None = None
+    """Linear maps whose bias is trained; null = those of the family (all but keys and values)."""
     norms: bool = True
     """Whether norm scales are trained."""
 
@@ -228,6 +232,8 @@ class AlignSettings:
     """Length of a random Gaussian step on the unit sphere added to each image embedding (narrows the modality gap)."""
     limit: int | None = None
     """Use at most this many training images."""
+    seed: int = 0
+    """Of the bank's views (a bank is shared between runs, so this is not the run's seed)."""
 
 
 @dataclass(frozen=True)
@@ -264,8 +270,12 @@ class FinetuneRecipe:
     """What is added to the language model."""
     train_bind: bool = False
     """Whether the bind network and gates go on learning too."""
-    mixture: dict[str, float] = field(default_factory=lambda: {"media": 0.6, "text": 0.25, "caption": 0.15})
-    """Parts of the samples: instructions about media, text-only instructions, captions."""
+    mixture: dict[str, float] = field(
+        default_factory=lambda: {"media": 0.60, "text": 0.15, "statement": 0.10, "caption": 0.15}
+    )
+    """Parts of the dialogs: instructions about images, text only, perception stated in words, captions."""
+    mixture_weights: float = 0.15
+    """Two mixed images have weights 0.5 plus and minus up to this."""
     row_length: int = 256
     """Tokens per packed row."""
     evaluate_items: int = 200

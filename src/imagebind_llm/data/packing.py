@@ -1,0 +1,148 @@
+"""Many short dialogs in few rows: no token is padding that need not be.
+
+Each part of a row sees only itself (a block-diagonal causal mask), counts its positions from 0 and keeps its own
+conditions, so the loss is that of the same dialogs one by one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+IGNORED_LABEL = -100
+"""Positions with this label are not learnt (transformers' and torch's convention)."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One dialog to learn from.
+
+    ``input_ids``, ``learnt`` (which tokens are predicted) and ``condition_ids`` (-1: none) are equally long;
+    ``conditions [n, D]`` are what the condition ids point to.
+    """
+
+    input_ids: Sequence[int]
+    learnt: Sequence[bool]
+    condition_ids: Sequence[int]
+    conditions: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+class PackedBatch(NamedTuple):
+    """Rows of dialogs, as the model takes them.
+
+    Attributes:
+        input_ids: ``[R, T]`` int64.
+        labels: ``[R, T]`` int64, -100 where nothing is learnt (the model shifts them).
+        position_ids: ``[R, T]`` int64, from 0 in each dialog.
+        attention_mask: ``[R, 1, T, T]`` booleans, True where attention is allowed.
+        condition_ids: ``[R, T]`` int64 rows of ``conditions``, -1 for none.
+        conditions: ``[N, D]`` float32, None without any.
+        owner: ``[R, T]`` int64, the example each token belongs to, -1 for padding.
+    """
+
+    input_ids: Tensor
+    labels: Tensor
+    position_ids: Tensor
+    attention_mask: Tensor
+    condition_ids: Tensor
+    conditions: Tensor | None
+    owner: Tensor
+
+    @property
+    def learnt_tokens(self) -> int:
+        """Tokens that are predicted."""
+        return int((self.labels[:, 1:] != IGNORED_LABEL).sum())
+
+
+def assign_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
+    """Which examples share a row: first fit, longest first.
+
+    Raises:
+        ValueError: one is longer than a row.
+    """
+    if lengths and max(lengths) > row_length:
+        raise ValueError(f"an example has {max(lengths)} tokens, a row {row_length}")
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for number in sorted(range(len(lengths)), key=lambda n: -lengths[n]):
+        for row, left in enumerate(room):
+            if left >= lengths[number]:
+                break
+        else:
+            row = len(rows)
+            rows.append([])
+            room.append(row_length)
+        rows[row].append(number)
+        room[row] -= lengths[number]
+    return rows
+
+
+def pack(examples: Sequence[Example], row_length: int, pad_token: int) -> PackedBatch:
+    """Lay examples into rows; rows are as long as the longest of them.
+
+    A dialog's first token is never learnt: nothing in its part of the row comes before it.
+    """
+    rows = assign_rows([len(example) for example in examples], row_length)
+    count, length = len(rows), max(sum(len(examples[n]) for n in row) for row in rows)
+    input_ids = torch.full((count, length), pad_token, dtype=torch.int64)
+    labels = torch.full((count, length), IGNORED_LABEL, dtype=torch.int64)
+    position_ids = torch.zeros((count, length), dtype=torch.int64)
+    condition_ids = torch.full((count, length), -1, dtype=torch.int64)
+    owner = torch.full((count, length), -1, dtype=torch.int64)
+    first_condition, conditions = 0, []
+    starts = {}
+    for number, example in enumerate(examples):
+        starts[number] = first_condition
+        if example.conditions is not None:
+            conditions.append(example.conditions)
+            first_condition += len(example.conditions)
+    for row, members in enumerate(rows):
+        at = 0
+        for number in members:
+            example = examples[number]
+            part = slice(at, at + len(example))
+            ids = torch.tensor(example.input_ids)
+            learnt = torch.tensor(example.learnt)
+            learnt[0] = False
+            input_ids[row, part] = ids
+            labels[row, part] = torch.where(learnt, ids, IGNORED_LABEL)
+            position_ids[row, part] = torch.arange(len(example))
+            seen = torch.tensor(example.condition_ids)
+            condition_ids[row, part] = torch.where(seen >= 0, seen + starts[number], -1)
+            owner[row, part] = number
+            at += len(example)
+    return PackedBatch(
+        input_ids,
+        labels,
+        position_ids,
+        block_causal_mask(owner),
+        condition_ids,
+        torch.cat(conditions) if conditions else None,
+        owner,
+    )
+
+
+def block_causal_mask(owner: Tensor) -> Tensor:
+    """``[R, 1, T, T]`` booleans: a token sees itself and what comes before it in its own part of the row."""
+    same = owner[:, :, None] == owner[:, None, :]
+    length = owner.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()
+    return (same & causal)[:, None]
+
+
+def examples_right(logits: Tensor, batch: PackedBatch) -> Tensor:
+    """Booleans ``[examples]``: is every learnt token of the example the likeliest one? Then greedy decoding of each
+    answer, given the true ones before it, would reproduce it exactly."""
+    count = int(batch.owner.max()) + 1
+    targets = batch.labels[:, 1:]
+    wrong = (targets != IGNORED_LABEL) & (logits[:, :-1].argmax(-1) != targets)
+    misses = torch.zeros(count + 1, dtype=torch.int64, device=targets.device)
+    owner = batch.owner[:, 1:].clone()
+    owner[owner < 0] = count
+    misses.index_add_(0, owner.flatten(), wrong.flatten().long())
+    return misses[:count] == 0

@@ -1,0 +1,209 @@
+"""The two stages that teach the language model to see: captions first, then instructions. Images only."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from imagebind_llm.data.bank import EmbeddingBank, open_or_build_bank
+from imagebind_llm.data.dialogs import pick_kind, to_example
+from imagebind_llm.data.packing import Example, PackedBatch
+from imagebind_llm.data.pool import ImagePool
+from imagebind_llm.data.world import DialogWorld, PictureWorld
+from imagebind_llm.imagebind import ImageBindModel, load_imagebind
+from imagebind_llm.modality import Modality
+from imagebind_llm.training.bind_sense import image_bank, vision_fingerprint
+from imagebind_llm.training.dialog_stage import DialogStage
+from imagebind_llm.training.recipe import AlignSettings, FinetuneRecipe, PretrainRecipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from imagebind_llm.media.settings import MediaSettings
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+
+_TEST_IMAGES = 2000
+
+
+class ImageConditions:
+    """Precomputed embeddings of training and test images, and the variety that training adds to them."""
+
+    def __init__(self, settings: AlignSettings, encoder: ImageBindModel, world: PictureWorld, seed: int) -> None:
+        self.settings = settings
+        self.pool = world.images("train", settings.limit)
+        self.bank = image_bank(Path(settings.bank), encoder, world, self.pool, settings.views, seed)
+        self.test_pool = _subset(world.images("test"), _TEST_IMAGES)
+        self.test_bank = _test_bank(Path(settings.bank) / "test", encoder, world, self.test_pool)
+
+    def rows(self, rng: np.random.Generator, held_out: bool) -> Any:
+        """A function from a label to a random row that shows it."""
+        by_label = (self.test_pool if held_out else self.pool).rows_by_label
+        return lambda label: int(rng.choice(by_label[label]))
+
+    def embed(self, rng: np.random.Generator, rows: np.ndarray, held_out: bool) -> Tensor:
+        """Unit rows ``[M, D]``; training ones are moved a random step on the sphere."""
+        if held_out:
+            return self.test_bank.take(rng, rows)
+        vectors = self.bank.take(rng, rows)
+        if not self.settings.embedding_noise:
+            return vectors
+        step = F.normalize(torch.from_numpy(rng.standard_normal(vectors.shape, dtype=np.float32)), dim=-1)
+        length = torch.from_numpy(rng.uniform(0, self.settings.embedding_noise, len(rows)).astype(np.float32))
+        return F.normalize(vectors + length[:, None] * step, dim=-1)
+
+
+class _Align(DialogStage):
+    """A whole model with a frozen encoder, on dialogs about images."""
+
+    model: "ImageBindLLMForConditionalGeneration"
+    images: ImageConditions
+    dialogs: DialogWorld
+    media: "MediaSettings"
+
+    def logits(self, batch: PackedBatch) -> Tensor:
+        output: Tensor = self.model(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            conditions=batch.conditions,
+            condition_ids=batch.condition_ids,
+            use_cache=False,
+        ).logits
+        return output
+
+    def _example(self, messages: list[dict[str, Any]], rng: np.random.Generator, held_out: bool) -> Example:
+        return to_example(
+            messages, self.tokenizer, lambda rows: self.images.embed(rng, np.array(rows), held_out)
+        )
+
+    def _caption(self, rng: np.random.Generator, split: str, held_out: bool) -> Example:
+        pool = self.images.test_pool if held_out else self.images.pool
+        row = int(pool.draw(rng, 1, self.images.settings.shares)[0])
+        return self._example(self.dialogs.caption(rng, split, int(pool.labels[row]), row), rng, held_out)
+
+    def export(self, folder: Path) -> None:
+        from imagebind_llm.processing import ImageBindLLMProcessor
+
+        self.model.save_pretrained(folder)
+        ImageBindLLMProcessor(self.tokenizer, self.media).save_pretrained(folder)
+
+    def extra_metadata(self) -> dict[str, Any]:
+        return {"fingerprints": dict(self.model.config.fingerprints)}
+
+
+class Pretrain(_Align):
+    """Image-caption pairs; the bind network and the gates learn."""
+
+    name = "pretrain"
+
+    def __init__(
+        self, recipe: PretrainRecipe, world: PictureWorld, dialogs: DialogWorld, media: "MediaSettings"
+    ) -> None:
+        super().__init__()
+        self.recipe, self.dialogs, self.media = recipe, dialogs, media
+        encoder = load_imagebind(recipe.encoder)
+        self.model, self.tokenizer = new_model(recipe, encoder, media)
+        self.images = ImageConditions(recipe.data, encoder, world, recipe.data.seed)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        from imagebind_llm.adaptation import set_stage
+
+        return {f"model.{name}": parameter for name, parameter in set_stage(self.model, "pretrain").items()}
+
+    def draw(self, rng: np.random.Generator, split: str, held_out: bool) -> Example:
+        return self._caption(rng, split, held_out)
+
+
+class Finetune(_Align):
+    """Instructions with and without images; low-rank updates, biases and norms learn."""
+
+    name = "finetune"
+
+    def __init__(
+        self, recipe: FinetuneRecipe, world: PictureWorld, dialogs: DialogWorld, media: "MediaSettings"
+    ) -> None:
+        super().__init__()
+        from imagebind_llm.adaptation import add_biases, add_lora, tune_norms
+        from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+        from imagebind_llm.processing import ImageBindLLMProcessor
+
+        self.recipe, self.dialogs, self.media = recipe, dialogs, media
+        self.model = ImageBindLLMForConditionalGeneration.from_pretrained(recipe.model)
+        self.tokenizer = ImageBindLLMProcessor.from_pretrained(recipe.model).tokenizer
+        adapters = recipe.adapters
+        with torch.random.fork_rng():
+            torch.manual_seed(recipe.run.seed)
+            if adapters.rank:
+                add_lora(self.model, adapters.rank, adapters.scale, targets=adapters.targets)
+        if adapters.biases is None or adapters.biases:
+            add_biases(self.model, adapters.biases)
+        if adapters.norms:
+            tune_norms(self.model)
+        encoder = self.model.encoder
+        assert isinstance(encoder, ImageBindModel)
+        self.images = ImageConditions(recipe.data, encoder, world, recipe.data.seed)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        from imagebind_llm.adaptation import set_stage
+
+        stages = ("pretrain", "finetune") if self.recipe.train_bind else ("finetune",)
+        return {f"model.{name}": parameter for name, parameter in set_stage(self.model, stages).items()}
+
+    def draw(self, rng: np.random.Generator, split: str, held_out: bool) -> Example:
+        kind = pick_kind(rng, self.recipe.mixture, self.dialogs.kinds)
+        if kind == "caption":
+            return self._caption(rng, split, held_out)
+        row_of = self.images.rows(rng, held_out)
+        messages = self.dialogs.dialog(kind, rng, split, row_of, self.recipe.mixture_weights)
+        return self._example(messages, rng, held_out)
+
+
+def new_model(
+    recipe: PretrainRecipe, encoder: ImageBindModel, media: "MediaSettings"
+) -> "tuple[ImageBindLLMForConditionalGeneration, PreTrainedTokenizerBase]":
+    """A fresh bind network and injection between ``encoder`` and the recipe's language model."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from imagebind_llm.configuration import ImageBindLLMConfig
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+
+    language_model = AutoModelForCausalLM.from_pretrained(recipe.language_model)
+    tokenizer = AutoTokenizer.from_pretrained(recipe.language_model)
+    config = ImageBindLLMConfig(
+        text_config=language_model.config,
+        encoder_config={"type": "imagebind", **encoder.config.to_dict()},
+        embedding_dim=encoder.embedding_dim,
+        bind=recipe.bind,
+        injection=recipe.injection,
+        media=media.to_dict(),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.run.seed)
+        model = ImageBindLLMForConditionalGeneration(config, language_model, encoder)
+    return model, tokenizer
+
+
+def _subset(pool: ImagePool, count: int) -> ImagePool:
+    """The same share of each domain of ``pool``, about ``count`` images."""
+    share = min(1.0, count / len(pool))
+    domains = {name: rows[: max(1, round(share * len(rows)))] for name, rows in pool.domains.items()}
+    kept = np.sort(np.concatenate(list(domains.values())))
+    return ImagePool(
+        pool.pixels[kept], pool.labels[kept], {n: np.searchsorted(kept, rows) for n, rows in domains.items()}
+    )
+
+
+def _test_bank(folder: Path, encoder: ImageBindModel, world: PictureWorld, pool: ImagePool) -> EmbeddingBank:
+    encoder.eval()
+    with torch.no_grad():
+        return open_or_build_bank(
+            folder,
+            pool,
+            lambda images: encoder.encode(Modality.IMAGE, images),
+            lambda pixels, labels, rng: world.plain(pixels),
+            vision_fingerprint(encoder),
+            views=1,
+        )

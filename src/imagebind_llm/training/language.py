@@ -1,0 +1,77 @@
+"""The language stage: a small Llama from scratch on text-only dialogs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imagebind_llm.data.dialogs import pick_kind, to_example
+from imagebind_llm.data.packing import Example, PackedBatch
+from imagebind_llm.data.world import DialogWorld
+from imagebind_llm.errors import ConfigError
+from imagebind_llm.training.dialog_stage import DialogStage
+from imagebind_llm.training.recipe import LanguageRecipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Language(DialogStage):
+    """Next-token prediction on whole dialogs, or on their answers only."""
+
+    name = "language"
+
+    def __init__(
+        self, recipe: LanguageRecipe, dialogs: DialogWorld, tokenizer: "PreTrainedTokenizerBase"
+    ) -> None:
+        super().__init__()
+        from transformers import LlamaForCausalLM
+
+        self.recipe, self.dialogs, self.tokenizer = recipe, dialogs, tokenizer
+        with torch.random.fork_rng():
+            torch.manual_seed(recipe.run.seed)
+            self.model = LlamaForCausalLM(_config(recipe.model, tokenizer))
+        self.model.generation_config.eos_token_id = tokenizer.eos_token_id
+        self.model.generation_config.pad_token_id = tokenizer.pad_token_id
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        return {f"model.{name}": parameter for name, parameter in self.model.named_parameters()}
+
+    def draw(self, rng: np.random.Generator, split: str, held_out: bool) -> Example:
+        kind = pick_kind(rng, self.recipe.mixture, self.dialogs.kinds)
+        messages = self.dialogs.dialog(kind, rng, split)
+        return to_example(messages, self.tokenizer, learn_all=not (self.recipe.mask_prompts or held_out))
+
+    def logits(self, batch: PackedBatch) -> Tensor:
+        output: Tensor = self.model(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            use_cache=False,
+        ).logits
+        return output
+
+    def export(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def _config(values: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> Any:
+    from transformers import LlamaConfig
+
+    known = set(LlamaConfig().to_dict())
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"unknown setting 'model.{key}'; it is not one of transformers' LlamaConfig")
+    return LlamaConfig(
+        **{
+            "vocab_size": len(tokenizer),
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+            "tie_word_embeddings": True,
+            **values,
+        }
+    )
