@@ -7,6 +7,7 @@ arithmetic is learnt on numbers rather than on accidents of merging. Media parts
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,8 @@ CHAT_TEMPLATE = (
 """Each message is ``<|role|>text<|end|>``; rendering the first i messages is a prefix of rendering them
 all."""
 
-_NUMERALS = r"[0-9零一二三四五六七八九十]"
+_CHINESE_NUMERALS = "零一二三四五六七八九十"
+_NUMERALS = rf"[0-9{_CHINESE_NUMERALS}]"
 
 
 def corpus(seed: int, size: int) -> Iterator[str]:
@@ -97,7 +99,9 @@ def train_tokenizer(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(corpus(seed, corpus_size), trainer=trainer)
+    # A Chinese numeral is three bytes: seen often enough, it is certain to be merged into one token.
+    numerals = repeat(_CHINESE_NUMERALS, corpus_size)
+    tokenizer.train_from_iterator(chain(corpus(seed, corpus_size), numerals), trainer=trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,

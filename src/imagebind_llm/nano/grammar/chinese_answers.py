@@ -220,7 +220,10 @@ def _about_two(ask: Ask, concepts: tuple[int, int]) -> Answer:
         return _bigger(ask, (first, second))
     if first == second and kind not in ("is_there", "is_it"):
         return _same_twice(ask, first)
-    if kind in ("is_there", "is_it"):
+    if kind == "is_it":
+        word = "是的" if ask.target in concepts else "不是"
+        return Answer(f"{word}，这是{nouns if first != second else zh_noun(first)}。", word)
+    if kind == "is_there":
         word = "有" if ask.target in concepts else "没有"
         return Answer(f"{word}，是{nouns if first != second else zh_noun(first)}。", word)
     if kind == "see_and_hear":

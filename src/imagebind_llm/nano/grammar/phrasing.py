@@ -3,6 +3,7 @@ punctuation)."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from random import Random
 from typing import Literal
@@ -112,7 +113,7 @@ def phrase(
     """
     pattern = pick(random, patterns(language, kind or ask.kind, split))
     slots = question_slots(random, language, ask, reference, concept)
-    text = pattern.draw(random, slots)
+    text = pattern.draw(random, slots).replace("that that ", "that this ")
     return finish(
         random, language, text, bare=(kind or ask.kind) in _BARE_KINDS, follow_up=follow_up
     ), pattern.name
@@ -137,7 +138,9 @@ def finish(
     roll = random.random()
     if follow_up and roll < 0.5 and not bare:
         body = pick(random, following) + body
-    elif not bare and roll < (0.22 if request else 0.08) and not body.startswith(("please", "请")):
+    elif (
+        not bare and roll < (0.22 if request else 0.08) and not body.startswith(("please", "请", "I ", "我"))
+    ):
         body = pick(random, command if request else question) + body
     if not bare and random.random() < 0.05 and "please" not in body and "谢谢" not in body:
         body += pick(random, _CLOSINGS[language])
@@ -149,6 +152,7 @@ def finish(
     return body if body.endswith("？") else body + mark
 
 
+_TELLING = re.compile(r"thank|bye|so long|see you|that was|that is all")
 _ASKING = frozenset(
     [
         "what",
@@ -178,7 +182,9 @@ _ASKING = frozenset(
 
 def _finish_english(random: Random, body: str, request: bool, bare: bool) -> str:
     if bare and not request:
-        request = body.split(" ", 1)[0].rstrip(",") not in _ASKING and "how are" not in body
+        request = _TELLING.search(body) is not None or (
+            body.split(" ", 1)[0].rstrip(",") not in _ASKING and "how are" not in body
+        )
     last = body.rsplit(". ", 1)[-1].rsplit("? ", 1)[-1]
     tail = last[:1].isupper() and "? " in body and last.split(" ", 1)[0] in ("One", "Just", "In", "Answer")
     mark = "." if request or tail else "?"
