@@ -1,1 +1,38 @@
+"""The visual cache: image embeddings that stand between an embedding of any modality and the language model.
 
+The language model learnt from images only. At inference an embedding of sound, points or text is moved
+towards the images that lie nearest to it (paper, section 3.4)::
+
+    cache = build_cache(vectors, captions=names, thumbnails=images, encoder_fingerprint=encoder.fingerprint)
+    cache.save("my-cache")
+    cache = VisualCache.load("my-cache", expected_fingerprint=encoder.fingerprint)
+    closer = cache.enhance(embeddings, k=10, temperature=20.0, weight=0.5)
+    contact_sheet(["dog bark"], [cache.explain(embeddings[0])]).save("what-it-found.png")
+
+Files: ``manifest`` and ``folder`` (what lies on disk), ``rows`` (checked unit vectors in blocks), ``index``
+(all of faiss), ``entries`` (captions and thumbnails), ``visual_cache`` (search and enhance), ``build``,
+``images`` and ``shards`` (from a folder of pictures, resumable) and ``sheet`` (a picture of what was
+retrieved). Faiss and Arrow are imported on use.
+"""
+
+from imagebind_llm.cache.build import build_cache
+from imagebind_llm.cache.entries import CacheEntry
+from imagebind_llm.cache.errors import CacheError
+from imagebind_llm.cache.images import ImageBuild, SkippedImage, build_cache_from_images
+from imagebind_llm.cache.manifest import CacheManifest
+from imagebind_llm.cache.sheet import contact_sheet
+from imagebind_llm.cache.visual_cache import CacheHits, Retrieved, VisualCache
+
+__all__ = [
+    "CacheEntry",
+    "CacheError",
+    "CacheHits",
+    "CacheManifest",
+    "ImageBuild",
+    "Retrieved",
+    "SkippedImage",
+    "VisualCache",
+    "build_cache",
+    "build_cache_from_images",
+    "contact_sheet",
+]
