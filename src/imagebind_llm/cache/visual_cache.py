@@ -103,7 +103,8 @@ class VisualCache:
         """How many candidates a graph keeps while it searches; ``None`` for an index that is not a graph.
 
         More finds neighbours that fewer miss, and takes longer in proportion (default 128). Setting it lasts
-        for this object and what it saves; a value below 1, or on an index that is not a graph, is a CacheError.
+        for this object and what it saves; a value below 1, or an index that is not a graph,
+        is a CacheError.
         """
         graph = getattr(self._index, "hnsw", None)
         return None if graph is None else int(graph.efSearch)
