@@ -9,7 +9,7 @@ recall@k and the cosine of the enhanced embedding to the one that exact search g
 
 Vectors are generated block by block and never held together; the exact answer is found on a second pass
 over the same blocks. They are clustered, with a spectrum that decays as 1/sqrt(i), as image embeddings have.
-Queries come in two sorts: ``image`` (same distribution) and ``cross`` (all moved by one common offset, noisier:
+Queries come in two sorts: ``image`` (same distribution) and ``cross`` (moved by one common offset, noisier:
 a stand-in for embeddings of sound, text or points, which lie apart from the images).
 """
 
