@@ -180,10 +180,12 @@ def chat_turn(random: Random, language: Language, kind: str, split: Split) -> Tu
     return make_turn(text, name, kind, answer_to(language, Ask(kind), ()), ())
 
 
-def property_turn(random: Random, language: Language, shown: tuple[int, ...], split: Split) -> Turn:
+def property_turn(
+    random: Random, language: Language, shown: tuple[int, ...], split: Split, *, perceived: bool = True
+) -> Turn:
     kind = property_for(random, shown[0])
     if random.random() < 0.2:
-        kind = pick(random, ("is_it", "is_kind", "beyond"))
+        kind = pick(random, ("is_it", "is_kind", "beyond") if perceived else ("is_kind", "beyond"))
     return ask_turn(random, language, draw_ask(random, kind, shown), shown, split, media=None, follow_up=True)
 
 

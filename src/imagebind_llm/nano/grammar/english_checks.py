@@ -10,7 +10,7 @@ CHECKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "is that {x}",
             "is it {x}",
             "is this {x}",
-            "is [the thing|it|this thing] in the <media> {x}",
+            "is [the thing|this thing] in the <media> {x}",
             "[could|might] [it|this|that] be {x}",
             "do you [see|hear|sense|recognise] {x} [here|in the <media>|]",
             "can you [see|hear|sense] {x}",

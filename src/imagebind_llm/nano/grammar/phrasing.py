@@ -174,7 +174,6 @@ _ASKING = frozenset(
         "so",
         "same",
         "next",
-        "here",
         "that",
     ]
 )

@@ -150,7 +150,7 @@ def text_sample(
     text, name = phrase(random, language, ask, split, reference="name", concept=concept)
     turns = [make_turn(text, name, asked, answer_to(language, ask, (concept,)), (concept,))]
     if kind is None and asked in PROPERTY_KINDS and random.random() < 0.2:
-        turns.append(property_turn(random, language, (concept,), split))
+        turns.append(property_turn(random, language, (concept,), split, perceived=False))
     return make_sample(language, turns)
 
 
