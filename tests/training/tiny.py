@@ -109,3 +109,70 @@ def run_values(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 OPTIMIZER: dict[str, Any] = {"lr": 3e-3, "warmup_steps": 2}
+
+
+LANGUAGE_MODEL: dict[str, Any] = {
+    "hidden_size": 24,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+}
+WORDS = (
+    "what is this colour ? it red green blue nothing both and a caption of image say twice "
+    "<|pad|> <|bos|> <|end|> <|user|> <|assistant|> <|unknown|>"
+).split()
+
+
+def tokenizer() -> Any:
+    """One token a word."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<|unknown|>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        bos_token="<|bos|>",
+        eos_token="<|end|>",
+        pad_token="<|pad|>",
+        unk_token="<|unknown|>",
+        additional_special_tokens=["<|user|>", "<|assistant|>"],
+    )
+    fast.chat_template = (
+        "{{- bos_token -}}{%- for m in messages -%}{{- '<|' + m['role'] + '|>' + m['content'] + '<|end|>' -}}"
+        "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
+    )
+    return fast
+
+
+def turn(question: str, answer: str, *media: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"role": "user", "content": [*media, {"type": "text", "text": question}]},
+        {"role": "assistant", "content": [{"type": "text", "text": answer}]},
+    ]
+
+
+class TinyDialogs:
+    """Colours, asked for one by one, in mixtures, in a second turn, and in words."""
+
+    kinds = ("text", "caption", "media")
+
+    def dialog(
+        self, kind: str, rng: np.random.Generator, split: str, row_of: Any = None, weight_range: float = 0.0
+    ) -> list[dict[str, Any]]:
+        first, second = (int(label) for label in rng.integers(0, 3, 2))
+        if kind == "text":
+            return turn(f"say {NAMES[first]}", NAMES[first]) + turn("twice", f"{NAMES[first]} {NAMES[first]}")
+        if kind == "caption":
+            return self.caption(rng, split, first, row_of(first))
+        media = [{"type": "image", "image": row_of(label), "weight": 0.5} for label in (first, second)]
+        if rng.random() < 0.5:
+            return turn("what is both", f"{NAMES[first]} and {NAMES[second]}", *media)
+        return turn("what is this", f"it is {NAMES[first]}", media[0]) + turn(
+            "and this ?", f"it is {NAMES[second]}", media[1]
+        )
+
+    def caption(self, rng: np.random.Generator, split: str, label: int, row: int) -> list[dict[str, Any]]:
+        return turn("caption of image", f"a {NAMES[label]} image", {"type": "image", "image": row})

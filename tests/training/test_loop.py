@@ -1,0 +1,156 @@
+"""The loop: exact resume for every stage, what moves, stopping on signals and on numbers that are none."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from builders import KINDS, make
+from safetensors.torch import load_file
+
+from imagebind_llm.errors import ConfigError
+from imagebind_llm.training.checkpoint import list_checkpoints
+from imagebind_llm.training.loop import TrainingError, learning_rate, train
+from imagebind_llm.training.recipe import OptimizerSettings
+from imagebind_llm.training.stage import Stage
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("inputs")
+
+
+def last_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    newest = list_checkpoints(folder / "checkpoints")[-1]
+    return load_file(newest / "trained.safetensors") | load_file(newest / "optimizer.safetensors")
+
+
+class Killed(Exception):
+    """Stands for a kill -9: nothing after it runs, nothing is saved."""
+
+
+def kill_at(stage: Stage, index: int) -> Stage:
+    usual = stage.batch
+
+    def batch(number: int) -> Any:
+        if number >= index:
+            raise Killed
+        return usual(number)
+
+    stage.batch = batch  # type: ignore[method-assign]
+    return stage
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_and_resumed_is_bitwise_uninterrupted(kind: str, tmp_path: Path, inputs: Path) -> None:
+    run = {"checkpoint_every": 2, "steps": 6}
+    optimizer = {"ema": 0.9} if kind in ("images", "depth") else {}
+    straight = tmp_path / "straight"
+    train(*make(kind, straight, inputs, run=run, optimizer=optimizer))
+    broken = tmp_path / "broken"
+    stage, recipe = make(kind, broken, inputs, run=run, optimizer=optimizer)
+    with pytest.raises(Killed):
+        train(kill_at(stage, 5), recipe)  # dies in step 5, one step after a checkpoint
+    assert [path.name for path in list_checkpoints(broken / "checkpoints")] == ["step-00000002", "step-00000004"]
+    result = train(*make(kind, broken, inputs, run=run, optimizer=optimizer))
+    assert result.finished
+    expected, found = last_tensors(straight), last_tensors(broken)
+    assert expected.keys() == found.keys()
+    assert len(expected) > 5
+    for name, tensor in expected.items():
+        assert tensor.equal(found[name]), name
+    lines = [(folder / "metrics.jsonl").read_text() for folder in (straight, broken)]
+    assert lines[0] == lines[1]
+
+
+def test_accumulated_micro_batches_resume_exactly_too(tmp_path: Path, inputs: Path) -> None:
+    run = {"checkpoint_every": 2, "steps": 4, "accumulate": 3, "batch_size": 2, "prefetch": 2}
+    train(*make("finetune", tmp_path / "straight", inputs, run=run))
+    stage, recipe = make("finetune", tmp_path / "broken", inputs, run=run)
+    with pytest.raises(Killed):
+        train(kill_at(stage, 8), recipe)
+    train(*make("finetune", tmp_path / "broken", inputs, run=run))
+    expected, found = last_tensors(tmp_path / "straight"), last_tensors(tmp_path / "broken")
+    assert all(tensor.equal(found[name]) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exactly_the_trainable_set_moves(kind: str, tmp_path: Path, inputs: Path) -> None:
+    stage, recipe = make(kind, tmp_path, inputs, run={"steps": 2})
+    before = {name: tensor.clone() for name, tensor in stage.state_dict().items()}
+    declared = set(stage.trainable()) | set(stage.moving_buffers())
+    train(stage, recipe)
+    after = stage.state_dict()
+    moved = {name for name, tensor in after.items() if not tensor.equal(before[name])}
+    tied = {"model.lm_head.weight"} if kind == "language" else set()
+    assert moved - tied == declared
+    assert moved != set(before) or kind == "language"
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path, inputs: Path) -> None:
+    stage, recipe = make("language", tmp_path, inputs, run={"checkpoint_every": 2, "steps": 6})
+    usual = stage.loss
+
+    def loss(batch: Any) -> Any:
+        value, metrics = usual(batch)
+        return (value * float("nan") if stage.broken else value), metrics  # type: ignore[union-attr]
+
+    stage.loss, stage.broken = loss, False  # type: ignore[method-assign,assignment]
+    usual_batch = stage.batch
+
+    def batch(index: int) -> Any:
+        stage.broken = index == 3  # type: ignore[assignment]
+        return usual_batch(index)
+
+    stage.batch = batch  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"step 3: loss is nan .*step-00000002") as caught:
+        train(stage, recipe)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-00000002"]
+    assert all(bool(torch.isfinite(p).all()) for p in stage.parameters())
+
+
+def test_sigterm_saves_and_the_next_call_goes_on(tmp_path: Path, inputs: Path) -> None:
+    stage, recipe = make("language", tmp_path, inputs)
+    usual = stage.batch
+
+    def batch(index: int) -> Any:
+        if index == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return usual(index)
+
+    stage.batch = batch  # type: ignore[method-assign]
+    result = train(stage, recipe)
+    assert (result.finished, result.step, result.signal) == (False, 4, signal.SIGTERM)
+    assert not result.export.exists()
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-00000004"]
+    resumed = train(*make("language", tmp_path, inputs))
+    assert (resumed.finished, resumed.step) == (True, 6)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_another_recipe_is_not_continued(tmp_path: Path, inputs: Path) -> None:
+    train(*make("language", tmp_path, inputs))
+    with pytest.raises(ConfigError, match=r"row_length \(48 then, 47 now\)"):
+        train(*make("language", tmp_path, inputs, row_length=47))
+    train(*make("language", tmp_path, inputs, row_length=47, run={"resume": "never"}))
+    assert json.loads((tmp_path / "export" / "training.json").read_text())["step"] == 6
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path: Path, inputs: Path) -> None:
+    train(*make("language", tmp_path, inputs, run={"checkpoint_every": 1, "steps": 5}))
+    names = [path.name for path in list_checkpoints(tmp_path / "checkpoints")]
+    assert names == ["step-00000004", "step-00000005"]
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    settings = OptimizerSettings(base_lr=1e-3, warmup_steps=4, final_ratio=0.1)
+    peak = settings.peak(512)
+    assert peak == pytest.approx(2e-3)
+    rates = [learning_rate(settings, peak, step, 100) for step in range(100)]
+    assert rates[:4] == pytest.approx([peak * share for share in (0.25, 0.5, 0.75, 1.0)])
+    assert max(rates) == peak
+    assert rates[-1] == pytest.approx(0.1 * peak, rel=0.02)

@@ -1,0 +1,75 @@
+"""Recipes: what is wrong is named, with the nearest right name."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from imagebind_llm.errors import ConfigError
+from imagebind_llm.training.recipe import STAGES, load_recipe, save_resolved
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "nano").glob("*.yaml"))
+
+
+def write(folder: Path, **changes: object) -> Path:
+    values = yaml.safe_load((RECIPES[0].parent / "language.yaml").read_text()) | changes
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_every_recipe_of_nano_loads() -> None:
+    assert len(RECIPES) >= 9
+    for path in RECIPES:
+        stage = yaml.safe_load(path.read_text())["stage"]
+        assert isinstance(load_recipe(stage, path), STAGES[stage])
+
+
+def test_unknown_settings_name_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'row_lenght'; did you mean 'row_length'\?"):
+        load_recipe("language", write(tmp_path, row_lenght=3))
+    with pytest.raises(ConfigError, match=r"'optimizer.warmup'; did you mean 'warmup_steps'\?"):
+        load_recipe("language", write(tmp_path), ["optimizer.warmup=3"])
+    with pytest.raises(ConfigError, match=r"'run.zzz'; known are accumulate, batch_size"):
+        load_recipe("language", write(tmp_path), ["run.zzz=3"])
+
+
+def test_overrides_replace_values(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        "language",
+        write(tmp_path),
+        ["optimizer.lr=3e-4", "run.steps=77", "mask_prompts=true", "model.hidden_size=96", "optimizer.clip=null"],
+    )
+    assert (recipe.optimizer.lr, recipe.run.steps, recipe.mask_prompts) == (3e-4, 77, True)
+    assert recipe.model["hidden_size"] == 96
+    assert recipe.optimizer.clip is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("run.steps=many", "run.steps is 'many'; expected int"),
+        ("run.steps=0", "run.steps is 0; expected at least 1"),
+        ("run.resume=maybe", "run.resume is 'maybe'; use one of 'auto'"),
+        ("optimizer.base_lr=0.1", "optimizer.lr is 0.002 and optimizer.base_lr is 0.1"),
+        ("optimizer.betas=[0.9]", r"optimizer.betas is \[0.9\]; expected 2 values"),
+        ("run", "'run' is not of the form key=value"),
+        ("tokenizer.x=1", "'tokenizer' is 'runs/nano/tokenizer', not a group"),
+    ],
+)
+def test_wrong_values_are_named(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("language", write(tmp_path), [override])
+
+
+def test_a_recipe_of_another_stage_says_how_to_run_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="run: train language"):
+        load_recipe("bind", write(tmp_path))
+
+
+def test_the_resolved_recipe_loads_again(tmp_path: Path) -> None:
+    recipe = load_recipe("language", write(tmp_path), ["run.seed=12345"])
+    save_resolved("language", recipe, tmp_path)
+    text = (tmp_path / "recipe.yaml").read_text()
+    assert "# torch " in text
+    assert load_recipe("language", tmp_path / "recipe.yaml") == recipe
