@@ -14,9 +14,9 @@ def fingerprint(config: ImageBindConfig, weights: Mapping[str, Tensor]) -> str:
     """16 hex digits of SHA-256 over the configuration and every floating-point tensor of ``weights``.
 
     Tensors count as float16, in any order: a model saved in float16 keeps its fingerprint. Whole-number
-    buffers (BatchNorm's batch counter) do not count, as no embedding depends on them. bfloat16 is coarser than
-    float16, so weights rounded to it are other weights; ``load_imagebind`` takes the fingerprint before it
-    rounds.
+    buffers (BatchNorm's batch counter) do not count, as no embedding depends on them. bfloat16 is coarser
+    than float16, so weights rounded to it are other weights; ``load_imagebind`` takes the fingerprint before
+    it rounds.
     """
     floats = {name: tensor for name, tensor in weights.items() if tensor.is_floating_point()}
     return fingerprint_state_dict(floats, header=json.dumps(config.to_dict(), sort_keys=True))

@@ -51,11 +51,10 @@ def make_head(name: str, width: int, embedding_dim: int, config: HeadConfig) -> 
     nn.init.normal_(linear.weight, std=width**-0.5)
     dropout = nn.Dropout(config.dropout)
     if name == "text":
-        return nn.Sequential(OrderedDict(proj=nn.Sequential(OrderedDict([("0", norm), ("1", linear)]))))
-    position = {"imu": 3}.get(name, 2)
-    return nn.Sequential(
-        OrderedDict[str, nn.Module]([("0", norm), (str(position - 1), dropout), (str(position), linear)])
-    )
+        return nn.Sequential(OrderedDict(proj=nn.Sequential(norm, linear)))
+    if name == "imu":  # the original has one more step without weights here, which counts in the key
+        return nn.Sequential(norm, nn.Identity(), dropout, linear)
+    return nn.Sequential(norm, dropout, linear)
 
 
 def make_postprocessor(config: HeadConfig) -> nn.Sequential:

@@ -13,7 +13,7 @@ from imagebind_llm.imagebind.transformer import PointBlock, Trunk
 
 
 class GroupFeatures(nn.Module):
-    """A small PointNet: each group's relative coordinates ``[B, G, K, 3]`` → its feature ``[B, G, width]``."""
+    """A small PointNet: the relative coordinates of groups ``[B, G, K, 3]`` → features ``[B, G, width]``."""
 
     def __init__(self, hidden: int, width: int) -> None:
         super().__init__()
@@ -33,27 +33,33 @@ class GroupFeatures(nn.Module):
         enter, first_norm, _, lift = self.first_conv
         mix, second_norm, _, leave = self.second_conv
         local = _linear(F.relu(first_norm(_linear(groups.reshape(-1, 3), enter))), lift)  # [B·G·K, 2h]
-        whole = local.view(batch * count, size, -1).amax(dim=1)
-        # The published layer reads (group maximum, point) side by side. Its left half gives one result for all
+        whole = local.unflatten(0, (batch * count, size)).amax(dim=1)
+        # The published layer reads (group maximum, point) side by side. Its left half gives the same for all
         # points of a group, so it is applied once to the group.
-        left, right = mix.weight[:, :, 0].chunk(2, dim=1)
-        shared = F.linear(whole, left, mix.bias)
-        mixed = F.linear(local, right).view(batch * count, size, -1) + shared[:, None]
+        both, bias = _as_linear(mix)
+        left, right = both.chunk(2, dim=1)
+        shared = F.linear(whole, left, bias)
+        mixed = F.linear(local, right).unflatten(0, (batch * count, size)) + shared[:, None]
         features = _linear(F.relu(second_norm(mixed.flatten(0, 1))), leave)
-        return features.view(batch, count, size, -1).amax(dim=2)
+        return features.unflatten(0, (batch, count, size)).amax(dim=2)
 
 
 def _linear(rows: Tensor, conv: nn.Module) -> Tensor:
     """``conv``, of kernel 1, on ``[M, in]`` rows."""
+    return F.linear(rows, *_as_linear(conv))
+
+
+def _as_linear(conv: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight ``[out, in]`` and bias of a convolution of kernel 1."""
     assert isinstance(conv, nn.Conv1d)
-    return F.linear(rows, conv.weight[:, :, 0], conv.bias)
+    return conv.weight[:, :, 0], conv.bias
 
 
 class PointTransformer(nn.Module):
     """``[B, N, 3]`` → class token beside the groups' maximum, ``[B, 2 · trunk width]``.
 
-    ``start``: a generator that draws the first centre of each cloud (an augmentation in training); ``None``,
-    the default, starts at point 0, so equal clouds give equal embeddings.
+    ``start``: a generator that draws the first centre of each cloud (an augmentation in training);
+    ``None``, the default, starts at point 0, so equal clouds give equal embeddings.
     """
 
     def __init__(self, config: PointConfig) -> None:

@@ -39,7 +39,7 @@ def farthest_points(points: Tensor, count: int, start: torch.Generator | None = 
 
 @torch.no_grad()
 def nearest_points(points: Tensor, centres: Tensor, count: int) -> Tensor:
-    """Which ``count`` points of ``[B, N, 3]`` lie nearest to each of ``centres [B, G, 3]``: ``[B, G, count]``.
+    """The ``count`` points of ``[B, N, 3]`` nearest to each of ``centres [B, G, 3]``, as ``[B, G, count]``.
 
     A centre that is a point is its own neighbour. The order within a group is not defined. Squared distances
     come from the expanded form ``|a|² - 2ab + |b|²``, as in the reference.

@@ -47,7 +47,7 @@ class TubeletConv(PatchConv):
         span = self.weight.shape[2]
         # [B, C, T', H, W, span] -> [B·T', C·span, H, W], channel-major like the kernel's axes
         windows = x.unfold(2, span, step).permute(0, 2, 1, 5, 3, 4)
-        merged = windows.reshape(windows.shape[0] * windows.shape[1], -1, *windows.shape[-2:])
+        merged = windows.flatten(2, 3).flatten(0, 1)
         out = F.conv2d(merged, self.weight.flatten(1, 2), stride=stride, padding=padding)
         return out.unflatten(0, (windows.shape[0], windows.shape[1]))
 
@@ -83,7 +83,7 @@ class GridStem(nn.Module):
         stem = config.stem
         self.proj: nn.Module
         if config.frames:
-            # Published as index 1 of a sequence whose index 0 repeats an image; here the convolution does that.
+            # Published as index 1 of a sequence whose index 0 repeats an image; here the convolution does so.
             self.proj = nn.Sequential(OrderedDict([("1", TubeletConv(config))]))
         else:
             self.proj = PatchConv(config)

@@ -73,8 +73,8 @@ class TextTokens(nn.Module):
 
     The text is read out at its largest id, which is the end of text (49407). Nothing after it can be seen
     there, so the batch is cut after its last readout: same result, less work. A text that was truncated
-    without its end id is read out at the start id, where every such text looks the same; the tokenizer of this
-    package keeps the end id.
+    without its end id is read out at the start id, where every such text looks the same; the tokenizer of
+    this package keeps the end id.
     """
 
     mask: Tensor

@@ -1,7 +1,8 @@
 """The one transformer trunk that every modality uses.
 
 The point encoder was published with other parameter names than the rest (``norm1`` for ``norm_1``, ``qkv``
-for ``in_proj``), so a block and its attention exist under two sets of names. What they compute is written once.
+for ``in_proj``), so a block and its attention exist under two sets of names. What they compute is written
+once.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from imagebind_llm.imagebind.config import TrunkConfig
 
 
 class DropPath(nn.Module):
-    """In training, drops a residual branch for whole samples with chance ``rate`` and scales up the others."""
+    """In training, drops a residual branch for whole samples with chance ``rate``; scales up the others."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()

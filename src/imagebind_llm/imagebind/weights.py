@@ -15,6 +15,7 @@ from imagebind_llm.files import atomic_directory
 from imagebind_llm.imagebind.config import ImageBindConfig
 from imagebind_llm.imagebind.fingerprint import fingerprint
 from imagebind_llm.imagebind.model import ImageBindModel
+from imagebind_llm.imagebind.skeleton import skeleton
 from imagebind_llm.imagebind.tokens import causal_mask
 
 CONFIG_FILE = "config.json"
@@ -89,8 +90,7 @@ def _load(
     dtype: torch.dtype,
     copy: bool,
 ) -> ImageBindModel:
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-        model = ImageBindModel(config)
+    model = skeleton(config)
     check_state_dict(model.state_dict(), tensors)
     placed = {name: _cast(tensor, device, dtype, copy) for name, tensor in tensors.items()}
     model.load_state_dict(placed, strict=True, assign=True)
