@@ -10,7 +10,6 @@ from torch.overrides import TorchFunctionMode
 from imagebind_llm.imagebind.config import ImageBindConfig
 from imagebind_llm.imagebind.model import ImageBindModel
 
-
 _FILLERS = (
     Tensor.normal_,
     Tensor.uniform_,
