@@ -82,7 +82,7 @@ def turns_about(axis: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 
 def unclear_points(rng: np.random.Generator, batch: int, count: int) -> np.ndarray:
-    """Clouds ``[batch, count, 3]`` of nothing known: blobs, boxes, spheres, planes, sticks, random clusters."""
+    """Clouds ``[batch, count, 3]`` of nothing known: blobs, boxes, spheres, planes, sticks, clusters."""
     direction = rng.standard_normal((batch, count, 3))
     sphere = direction / np.linalg.norm(direction, axis=2, keepdims=True)
     cube = rng.uniform(-1.0, 1.0, (batch, count, 3))

@@ -1,8 +1,8 @@
 """Training batches for the audio encoder, augmented as mel spectra.
 
-A 2 s filter bank costs milliseconds, so every recording is analysed once at a few playing speeds. Powers of
-independent sounds add, hence placement, gain, room colour, echo and background noise can all be applied to the
-stored spectra; the result is what the media pipeline would give for the mixed wave, up to cross terms.
+A 2 s filter bank costs milliseconds, so every recording is analysed once at a few playing speeds. Powers
+of independent sounds add, hence placement, gain, room colour, echo and background noise can all be applied
+to the stored spectra; the result is what the media pipeline would give for the mixed wave, up to cross terms.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from imagebind_llm.nano.world.sounds import RATE, AudioSet, change_rate
 SPEEDS = (0.9, 0.95, 1.0, 1.06, 1.14)
 """Playing speeds. More upwards, because the speakers are all men: higher formants stand for other voices."""
 
-_NOISES, _UNCLEARS = 160, 400
+_NOISES, _UNCLEARS = 120, 300
 _BANK_SEED = 20230907  # the banks of noises are part of the world, not of a run
 
 
 @dataclass(frozen=True)
 class _Bank:
-    """Log-mel spectra of many sounds end to end: ``frames`` float16 ``[total, mel]``, with starts and lengths."""
+    """Log-mel spectra of many sounds end to end: ``frames`` float16 ``[total, mel]``, starts and lengths."""
 
     frames: np.ndarray
     start: np.ndarray
@@ -170,7 +170,7 @@ def spectrum(wave: np.ndarray, settings: AudioSettings) -> np.ndarray:
 
 
 def _group_chances(group: np.ndarray) -> np.ndarray:
-    """Cumulative chances that let large groups (one long recording session) weigh only as their square root."""
+    """Cumulative chances in which large groups (one long session) weigh only as their square root."""
     _, place, size = np.unique(group, return_inverse=True, return_counts=True)
     chance = 1.0 / np.sqrt(size[place])
     cumulative = np.cumsum(chance)
@@ -191,7 +191,7 @@ def _echo(rng: np.random.Generator, power: np.ndarray) -> np.ndarray:
 
 
 def _room_colour(rng: np.random.Generator, count: int, bins: int) -> np.ndarray:
-    """Smooth random equalisation ``[count, 1, bins]`` as a power factor: a tilt and two waves, up to ±9 dB."""
+    """Random equalisation ``[count, 1, bins]`` as a power factor: a tilt and two waves, at most ±9 dB."""
     axis = np.linspace(-1.0, 1.0, bins)
     decibel = rng.uniform(-4.0, 4.0, (count, 1)) * axis
     for cycles in (1.0, 2.5):

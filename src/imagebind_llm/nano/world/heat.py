@@ -1,8 +1,8 @@
 """Thermal pictures derived from handwriting: a warm (or chilled) finger's trace on a wall.
 
-Physics: the trace starts at a fixed difference to the wall and spreads by heat conduction, which after a time t
-is a Gaussian of width sqrt(2 D t); meanwhile it fades towards the wall's temperature. The wall has a gentle
-temperature gradient, the sensor adds noise and a fixed column pattern, as microbolometers do.
+Physics: the trace starts warmer or colder than the wall and spreads by heat conduction, which after a time
+t has blurred it by a Gaussian of width sqrt(2 D t). The wall has a gentle temperature gradient, the sensor
+adds noise and a fixed column pattern, as microbolometers do.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Inertial recordings derived from handwriting: a sensor in the hand that writes a digit in the air.
 
-Physics: the pen follows the digit's path, slower where it bends (the two-thirds power law of human movement) and
-resting before and after. The hand sits on a forearm of length L that turns about the elbow, so moving by x and y
-turns the sensor by -x / L about the vertical and by y / L about the horizontal. The accelerometer feels the
-acceleration and gravity in the turned frame, the gyroscope the turning; both are mounted a little askew, with
-bias and noise. x points right, y up, z towards the writer.
+Physics: the pen follows the digit's path, slower where it bends (the two-thirds power law of human
+movement), and rests before and after. The hand sits on a forearm of length L that turns about the elbow, so
+moving by x and y turns the sensor by -x / L about the vertical and by y / L about the horizontal. The
+accelerometer feels the acceleration and gravity in the turned frame, the gyroscope the turning; both are
+mounted a little askew, with bias and noise. x points right, y up, z towards the writer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def writing_motion(paths: np.ndarray, rng: np.random.Generator, samples: int, ra
 
 
 def unclear_motion(rng: np.random.Generator, count: int, samples: int, rate_hz: float) -> np.ndarray:
-    """Recordings ``[count, samples, 6]`` of no digit: rest, shaking, walking, aimless waving, loose sensors."""
+    """Recordings ``[count, samples, 6]`` of no digit: rest, shaking, steps, aimless waving, noise."""
     total = samples + 2 * _MARGIN
     clock = np.arange(total) / rate_hz
     kind = rng.integers(0, 4, count)
@@ -111,7 +111,7 @@ def _moments(path: np.ndarray) -> np.ndarray:
 
 
 def _derivatives(place: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Smoothed position, velocity, acceleration ``[B, 2, samples]`` of positions ``[B, time, 2]`` with margins."""
+    """Smoothed position, velocity, acceleration ``[B, 2, samples]`` of ``[B, time, 2]`` with margins."""
     total = place.shape[1]
     place = np.ascontiguousarray(place.transpose(0, 2, 1), np.float32)
     turning = 2 * np.pi * np.fft.rfftfreq(total, 1 / rate_hz).astype(np.float32)

@@ -35,7 +35,7 @@ def coloured_noise(rng: np.random.Generator, count: int, slope: float) -> np.nda
 
 
 def unclear_wave(rng: np.random.Generator, seconds: float = 2.0) -> np.ndarray:
-    """One far-off sound, float32 ``[seconds * 16000]``, -1..1, at any loudness from a whisper to full scale."""
+    """One far-off sound, float32 ``[seconds * 16000]``, -1..1, from a whisper to full scale."""
     kinds: tuple[Callable[[np.random.Generator, np.ndarray], np.ndarray], ...] = (
         _noise, _noise, _silence, _tone, _chirp, _clicks, _bursts,
     )  # fmt: skip

@@ -96,9 +96,9 @@ def _walk(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     heading = np.where(loops[:, None], np.array([-1.0, 0.0]), 0.0).astype(np.float32)
     walked = np.zeros((count, pixels.shape[1], 2), np.float32)
     walked[:, 0] = pixels[batch, current]
-    lengths = present.any(1).astype(np.int64)
+    lengths = present.sum(1).clip(None, 1)
     for step in range(1, pixels.shape[1]):
-        going = free.any(1)
+        going = np.asarray(free.any(1))
         if not going.any():
             break
         here = pixels[batch, current]
@@ -133,9 +133,10 @@ def _pixel_lists(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _first_pixels(pixels: np.ndarray, present: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Where the pen starts: the end of the line nearest to the top left, or the top of a line closed there."""
+    """Where the pen starts: the line's end nearest to the top left, or the top of a line closed there."""
     height = np.where(present, pixels[:, :, 1], np.inf)
-    top, bottom = height.min(1), np.where(present, pixels[:, :, 1], -np.inf).max(1)
+    top, bottom = height.min(1), np.where(present, pixels[:, :, 1], 0.0).max(1)
+    top = np.minimum(top, bottom)  # also where there is no ink at all
     # The tail of a "9" is where the pen leaves, not where it starts.
     upper = ends & (height <= (top + 0.6 * (bottom - top))[:, None])
     place = pixels[:, :, 1] + 0.35 * pixels[:, :, 0]

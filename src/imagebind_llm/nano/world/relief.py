@@ -1,8 +1,8 @@
 """Depth derived from handwriting: digits raised from or cut into a slanted board.
 
-Geometry: the board is a plane at a random distance, tilted; the strokes stand in front of it or lie behind it by
-a fixed share of that distance, with slightly rounded edges; the camera's error grows with distance, as that of
-a structured-light or stereo sensor does.
+Geometry: the board is a plane at a random distance, tilted; the strokes stand in front of it or lie behind
+it by a fixed share of that distance; the camera's relative error grows with distance, as that of a
+structured-light or stereo sensor does.
 """
 
 from __future__ import annotations

@@ -122,6 +122,7 @@ class World:
         self, rng: np.random.Generator, count: int, groups: list[np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Labels and rows ``[count]``: a tenth unclear (row -1), the others even over ``groups`` of rows."""
+        groups = [rows for rows in groups if len(rows)]
         group = rng.integers(0, len(groups), count)
         sizes = np.array([len(rows) for rows in groups])
         place = (rng.random(count) * sizes[group]).astype(np.int64)

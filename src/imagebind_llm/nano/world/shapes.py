@@ -14,7 +14,7 @@ from imagebind_llm.nano.world.tables import Split, label_ids, read_columns
 
 @dataclass(frozen=True)
 class ShapeSet:
-    """Point clouds float32 ``[N, points, 3]``, concept ids ``[N]`` and groups of near-equal shapes ``[N]``."""
+    """Point clouds float32 ``[N, points, 3]``, concept ids ``[N]``, groups of near-equal shapes ``[N]``."""
 
     points: np.ndarray
     labels: np.ndarray
@@ -34,9 +34,9 @@ def load_shapes(root: str | Path, split: Split) -> ShapeSet:
 def view_shapes(points: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
     """Random views ``[B, count, 3]`` of clouds ``[B, N, 3]`` in the unit sphere.
 
-    Half are turned any way; half stand on one of a cube's faces with any heading and a slight tilt, because files
-    disagree about which axis is up but are nearly always aligned to one. All may be mirrored and stretched by
-    a tenth along each axis.
+    Half are turned any way; half stand on one of a cube's faces with any heading and a slight tilt, because
+    files disagree about which axis is up but are nearly always aligned to one. All may be mirrored and
+    stretched by a tenth along each axis.
     """
     batch, available, _ = points.shape
     chosen = rng.random((batch, available)).argpartition(count - 1, axis=1)[:, :count]
@@ -44,7 +44,7 @@ def view_shapes(points: np.ndarray, rng: np.random.Generator, count: int) -> np.
     view = view * rng.uniform(0.9, 1.1, (batch, 1, 3)).astype(np.float32)
     view[:, :, 0] *= np.where(rng.random((batch, 1)) < 0.5, -1.0, 1.0).astype(np.float32)
     up = np.tile(np.array([0.0, 1.0, 0.0]), (batch, 1))
-    heading = turns_about(up, rng.uniform(0.0, 2 * np.pi, batch))
+    heading = turns_about(up, rng.uniform(0.0, 2 * np.pi, (batch,)))
     aligned = small_turns(rng, batch, 10.0) @ heading @ CUBE_TURNS[rng.integers(0, len(CUBE_TURNS), batch)]
     free = any_turns(rng, batch)
     turn = np.where(rng.random((batch, 1, 1)) < 0.5, aligned, free)

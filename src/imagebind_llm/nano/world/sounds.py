@@ -23,7 +23,7 @@ class AudioSet:
         waves: float32 mono waves at 16 kHz, -1..1, lengths differ.
         labels: int64 ``[N]``, concept ids.
         kind: ``[N]`` strings: ``"fsdd"``, ``"animals"`` or ``"animals_extra"``.
-        group: int64 ``[N]``; recordings of one kind with the same group come from one session (speech: speaker).
+        group: int64 ``[N]``; equal numbers of one kind mean one session (speech: one speaker).
     """
 
     waves: list[np.ndarray]
