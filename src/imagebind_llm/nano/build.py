@@ -50,7 +50,7 @@ def steps(recipes: Path, runs: Path, data: Path, out: Path) -> list[Step]:
             (
                 "train",
                 "merge",
-                str(runs / "bind-images" / "export"),
+                base,
                 *exports,
                 "--out",
                 str(runs / "encoder"),

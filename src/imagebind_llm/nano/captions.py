@@ -14,11 +14,26 @@ from imagebind_llm.nano.grammar.words import (
 from imagebind_llm.nano.world.concepts import DIGITS, UNCLEAR
 
 _DIGIT_FORMS = (
-    "{n}", "the digit {n}", "a digit {n}", "digit {n}", "the number {n}", "a number {n}", "number {n}",
-    "a handwritten {n}", "a handwritten digit {n}", "a drawing of the number {n}", "a picture of the digit {n}",
-    "an image of a {n}", "the figure {n}", "someone says {n}", "a voice saying {n}", "the spoken word {n}",
-    "a {n} written by hand", "this is a {n}", "it is the number {n}",
-)  # fmt: skip
+    "{n}",
+    "the digit {n}",
+    "a digit {n}",
+    "digit {n}",
+    "the number {n}",
+    "a number {n}",
+    "number {n}",
+    "a handwritten {n}",
+    "a handwritten digit {n}",
+    "a drawing of the number {n}",
+    "a picture of the digit {n}",
+    "an image of a {n}",
+    "the figure {n}",
+    "someone says {n}",
+    "a voice saying {n}",
+    "the spoken word {n}",
+    "a {n} written by hand",
+    "this is a {n}",
+    "it is the number {n}",
+)
 _ZH_DIGIT_FORMS = (
     "{n}",
     "数字{n}",
@@ -30,16 +45,48 @@ _ZH_DIGIT_FORMS = (
     "{n}的图片",
 )
 _OBJECT_FORMS = (
-    "{n}", "{a}", "a photo of {a}", "a picture of {a}", "an image of {a}", "a small photo of {a}",
-    "a blurry photo of {a}", "a photograph of {a}", "this is {a}", "there is {a}", "the {n}", "one {n}",
-    "a close-up photo of {a}", "a drawing of {a}", "the shape of {a}", "a model of {a}", "the sound of {a}",
-)  # fmt: skip
+    "{n}",
+    "{a}",
+    "a photo of {a}",
+    "a picture of {a}",
+    "an image of {a}",
+    "a small photo of {a}",
+    "a blurry photo of {a}",
+    "a photograph of {a}",
+    "this is {a}",
+    "there is {a}",
+    "the {n}",
+    "one {n}",
+    "a close-up photo of {a}",
+    "a drawing of {a}",
+    "the shape of {a}",
+    "a model of {a}",
+    "the sound of {a}",
+)
 _ZH_OBJECT_FORMS = ("{n}", "{a}", "{a}的照片", "{a}的图片", "这是{a}", "有{a}", "{n}的声音", "{n}的形状")
 _UNCLEAR_FORMS = (
-    "nothing", "nothing recognisable", "noise", "white noise", "random noise", "an empty picture", "a blank page",
-    "an empty page", "something unclear", "something unknown", "a meaningless pattern", "a pattern without meaning",
-    "static", "silence", "a blank image", "nothing to see", "什么都没有", "噪声", "空白", "看不清的东西", "一片空白",
-)  # fmt: skip
+    "nothing",
+    "nothing recognisable",
+    "noise",
+    "white noise",
+    "random noise",
+    "an empty picture",
+    "a blank page",
+    "an empty page",
+    "something unclear",
+    "something unknown",
+    "a meaningless pattern",
+    "a pattern without meaning",
+    "static",
+    "silence",
+    "a blank image",
+    "nothing to see",
+    "什么都没有",
+    "噪声",
+    "空白",
+    "看不清的东西",
+    "一片空白",
+)
 
 
 @cache
