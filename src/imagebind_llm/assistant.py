@@ -10,24 +10,20 @@
 
 import itertools
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from imagebind_llm.answers import Answer, Options, Request, media_items
-from imagebind_llm.cache.errors import CacheError
-from imagebind_llm.dialog import Dialog, Message, build_dialog
-from imagebind_llm.embedder import Embedder, Ticket, mixtures
-from imagebind_llm.engine import Engine, Generated, Job
+from imagebind_llm.embedder import Embedder, mixtures
+from imagebind_llm.engine import Engine
 from imagebind_llm.errors import UserError
 from imagebind_llm.loading import choose_device, choose_dtype, load_model
 from imagebind_llm.locate import locate_folder
-from imagebind_llm.messages import MediaItem
+from imagebind_llm.messages import MediaItem, Message
+from imagebind_llm.pipeline import CacheHandle, Pipeline, TextPieces
 from imagebind_llm.processing import ImageBindLLMProcessor
 
 if TYPE_CHECKING:
@@ -38,16 +34,6 @@ if TYPE_CHECKING:
 CACHE_FOLDER = "cache"
 _EMBED_AT_ONCE = 64
 """Media held decoded in memory by :meth:`Assistant.embed`."""
-
-
-@dataclass
-class _Prepared:
-    """A request whose media are being decoded, or the error that it met on the way."""
-
-    request: Request
-    dialog: Dialog
-    tickets: list[list[Ticket]]
-    uses_cache: list[bool]
 
 
 class Assistant:
@@ -69,9 +55,10 @@ class Assistant:
     ) -> None:
         self.model = model.eval()
         self.processor = processor
-        self._cache = cache
         self._engine = Engine(model, processor, batch_size)
         self._embedder = Embedder(self._engine)
+        self._cache = CacheHandle(cache, lambda: self.encoder_fingerprint)
+        self._pipeline = Pipeline(self._engine, self._embedder, self._cache)
 
     @classmethod
     def from_pretrained(
@@ -120,11 +107,7 @@ class Assistant:
         Raises:
             CacheError: there is no cache in the folder, or another encoder made it.
         """
-        if isinstance(self._cache, str | os.PathLike):
-            from imagebind_llm.cache import VisualCache
-
-            self._cache = VisualCache.load(Path(self._cache), expected_fingerprint=self.encoder_fingerprint)
-        return self._cache
+        return self._cache.get()
 
     @property
     def encoder_fingerprint(self) -> str | None:
@@ -181,7 +164,8 @@ class Assistant:
             UserError: a medium that cannot be read, or an unknown or impossible setting.
         """
         media = _given(image, video, audio, text, point, depth, thermal, imu)
-        result = self._answer([Request.make(question, media, messages=messages, system=system, **options)])[0]
+        request = Request.make(question, media, messages=messages, system=system, **options)
+        (result,) = self._pipeline.answer([request])
         if isinstance(result, Exception):
             raise result
         return result
@@ -207,11 +191,11 @@ class Assistant:
         """
         size = 2 * self._engine.batch_size
         source = iter(requests)
-        ahead = self._prepare_all(itertools.islice(source, size))
+        ahead = self._pipeline.prepare_all(itertools.islice(source, size))
         while ahead:
             now = ahead
-            ahead = self._prepare_all(itertools.islice(source, size))
-            yield from self._finish_all(now)
+            ahead = self._pipeline.prepare_all(itertools.islice(source, size))
+            yield from self._pipeline.finish_all(now)
 
     def stream(
         self, question: str | None = None, *, messages: Sequence[Message] | None = None, **arguments: Any
@@ -224,17 +208,11 @@ class Assistant:
 
     def stream_request(self, request: Request) -> Iterator[str]:
         """Stream the answer to a ready request."""
-        prepared = self._prepare(request, {})
-        if isinstance(prepared, Exception):
-            raise prepared
-        self._embedder.finish(ticket for condition in prepared.tickets for ticket in condition)
-        (job,) = self._jobs([prepared], {0: None})
-        if isinstance(job, Exception):
-            raise job
-        decoder = _TextPieces(self.processor)
+        job = self._pipeline.job(request)
+        pieces = TextPieces(self.processor)
         for ids in self._engine.stream(job):
-            yield from decoder.add(ids)
-        yield from decoder.rest()
+            yield from pieces.add(ids)
+        yield from pieces.rest()
 
     def chat(self, system: str | None = None, **options: Any) -> "Chat":
         """A dialog with a memory: media may come in any turn, and later turns go on seeing them."""
@@ -298,141 +276,9 @@ class Assistant:
         Raises:
             CacheError: the model has no cache.
         """
-        cache = self._cache_or_refuse()
+        cache = self._cache.require()
         options = Options(cache_k=k, cache_temperature=temperature)
         return self._engine.explain(self.condition(**media), cache, options)
-
-    # --- inside
-
-    def _cache_or_refuse(self) -> "VisualCache":
-        cache = self.cache
-        if cache is None:
-            raise CacheError("this model has no cache; build one with: imagebind-llm cache build")
-        return cache
-
-    def _answer(self, requests: Iterable[Any]) -> list[Answer | Exception]:
-        return self._finish_all(self._prepare_all(requests))
-
-    def _prepare_all(self, requests: Iterable[Any]) -> list[tuple[float, _Prepared | Exception]]:
-        among: dict[Any, Ticket] = {}
-        return [(time.perf_counter(), self._prepare(request, among)) for request in requests]
-
-    def _prepare(self, request: Any, among: dict[Any, Ticket]) -> _Prepared | Exception:
-        """Check everything that can be checked now, and start to decode the media."""
-        if isinstance(request, Exception):  # something that the caller could not even read: keep its place
-            return request
-        try:
-            own = Request.read(request)
-            dialog = build_dialog(own.messages, self.processor.tokenizer, add_generation_prompt=True)
-            self._engine.room(dialog, own.options)
-            uses = [
-                self._engine.wants_cache(
-                    [item.modality for item in condition], own.options, self._cache is not None
-                )
-                for condition in dialog.conditions
-            ]
-            if own.options.explain and dialog.conditions:
-                self._cache_or_refuse()
-            tickets = [self._embedder.start(condition, among) for condition in dialog.conditions]
-        except UserError as error:
-            return error
-        return _Prepared(own, dialog, tickets, uses)
-
-    def _finish_all(self, prepared: list[tuple[float, _Prepared | Exception]]) -> list[Answer | Exception]:
-        ready = [item for _, item in prepared if isinstance(item, _Prepared)]
-        self._embedder.finish(ticket for item in ready for condition in item.tickets for ticket in condition)
-        explained: dict[int, Any] = {}
-        jobs = self._jobs(ready, explained)
-        generated = iter(self._engine.generate([job for job in jobs if isinstance(job, Job)]))
-        results: list[Answer | Exception] = []
-        numbers = itertools.count()
-        for start, item in prepared:
-            if isinstance(item, Exception):
-                results.append(item)
-                continue
-            number = next(numbers)
-            job = jobs[number]
-            if isinstance(job, Exception):
-                results.append(job)
-                continue
-            results.append(self._make_answer(item, next(generated), start, explained.get(number) or ()))
-        return results
-
-    def _jobs(self, ready: list[_Prepared], explained: dict[int, Any]) -> list[Job | Exception]:
-        """Mix and enhance the embedded media of each request; what the cache found goes to ``explained``."""
-        jobs: list[Job | Exception] = []
-        for number, item in enumerate(ready):
-            try:
-                conditions = None
-                if item.tickets:
-                    mixed = mixtures(
-                        [
-                            [
-                                (ticket.result(), medium.weight)
-                                for ticket, medium in zip(tickets, media, strict=True)
-                            ]
-                            for tickets, media in zip(item.tickets, item.dialog.conditions, strict=True)
-                        ]
-                    )
-                    if item.request.options.explain:
-                        found = self._engine.explain(mixed[-1], self._cache_or_refuse(), item.request.options)
-                        explained[number] = tuple(found)
-                    conditions = self._enhanced(mixed, item)
-                jobs.append(Job(item.dialog, conditions, item.request.options))
-            except Exception as error:  # of a decoder: one broken file must not take the others along
-                jobs.append(error)
-        return jobs
-
-    def _enhanced(self, mixed: Tensor, item: _Prepared) -> Tensor:
-        rows = torch.tensor(item.uses_cache)
-        if not rows.any():
-            return mixed
-        if bool((torch.linalg.vector_norm(mixed[rows], dim=1) < 1e-6).any()):
-            raise UserError(
-                "the media cancel each other out, so the cache has nothing to look for; change a weight"
-            )
-        enhanced = mixed.clone()
-        enhanced[rows] = self._engine.enhance(mixed[rows], self._cache_or_refuse(), item.request.options)
-        return enhanced
-
-    def _make_answer(self, item: _Prepared, found: Generated, start: float, retrieved: Any) -> Answer:
-        seen = item.dialog.condition_ids[-1]
-        return Answer(
-            text=self.processor.decode(found.ids, skip_special_tokens=True).strip(),
-            finish_reason=found.finish_reason,
-            prompt_tokens=len(item.dialog),
-            new_tokens=len(found.ids),
-            seconds=time.perf_counter() - start,
-            media=tuple(item.dialog.conditions[seen]) if seen >= 0 else (),
-            cached=seen >= 0 and item.uses_cache[seen],
-            retrieved=retrieved,
-        )
-
-
-class _TextPieces:
-    """Tokens → text, holding back what may still change: half a character, white space at the end."""
-
-    def __init__(self, processor: ImageBindLLMProcessor) -> None:
-        self._processor = processor
-        self._ids: list[int] = []
-        self._said = ""
-
-    def add(self, ids: list[int]) -> Iterator[str]:
-        self._ids += ids
-        text = self._text()
-        if not text.endswith("\ufffd"):
-            yield from self._new(text.rstrip())
-
-    def rest(self) -> Iterator[str]:
-        yield from self._new(self._text().rstrip())
-
-    def _text(self) -> str:
-        return self._processor.decode(self._ids, skip_special_tokens=True).lstrip()
-
-    def _new(self, text: str) -> Iterator[str]:
-        if len(text) > len(self._said):
-            piece, self._said = text[len(self._said) :], text
-            yield piece
 
 
 _MODALITIES = ("image", "video", "audio", "text", "point", "depth", "thermal", "imu")

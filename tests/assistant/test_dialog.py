@@ -228,10 +228,13 @@ def test_malformed_dialogs_are_refused_in_one_line(messages, complaint):
     assert "\n" not in str(caught.value)
 
 
-def test_a_dialog_is_built_in_well_under_a_millisecond(chatml):
+def test_building_a_dialog_takes_little_time(chatml):
     messages = [user(image(), text("what?")), answer("dog")]
     build_dialog(messages, chatml)
-    start = time.perf_counter()
-    for _ in range(200):
-        build_dialog(messages, chatml)
-    assert (time.perf_counter() - start) / 200 < 2e-3
+    best = float("inf")
+    for _ in range(5):
+        start = time.process_time()  # this process alone: the machine may be busy
+        for _ in range(40):
+            build_dialog(messages, chatml)
+        best = min(best, (time.process_time() - start) / 40)
+    assert best < 2e-3
