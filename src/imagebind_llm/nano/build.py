@@ -31,7 +31,7 @@ def steps(recipes: Path, runs: Path, data: Path, out: Path) -> list[Step]:
     """The steps of the build. The first sense after the images computes the bank that all others share."""
     root = f"data.root={data}"
     first, *others = SENSES
-    base = str(runs / "bind-images" / "export")
+    base = str(runs / "bind-images-2" / "export")
     exports = [str(runs / f"bind-{sense}" / "export") for sense in SENSES]
 
     def train(stage: str, name: str, *after: str) -> Step:
@@ -40,8 +40,9 @@ def steps(recipes: Path, runs: Path, data: Path, out: Path) -> list[Step]:
 
     return [
         train("bind", "bind-images"),
+        train("bind", "bind-images-2", "bind-images"),
         train("language", "language"),
-        train("bind", f"bind-{first}", "bind-images"),
+        train("bind", f"bind-{first}", "bind-images-2"),
         train("pretrain", "pretrain", "language", f"bind-{first}"),
         *(train("bind", f"bind-{sense}", f"bind-{first}") for sense in others),
         train("finetune", "finetune", "pretrain"),
