@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from imagebind_llm.errors import ConfigError
 from imagebind_llm.training.checkpoint import list_checkpoints
-from imagebind_llm.training.loop import TrainingError, learning_rate, train
+from imagebind_llm.training.loop import TrainingError, train
+from imagebind_llm.training.optimization import learning_rate
 from imagebind_llm.training.recipe import OptimizerSettings
 from imagebind_llm.training.stage import Stage
 
@@ -28,7 +29,7 @@ def last_tensors(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(newest / "trained.safetensors") | load_file(newest / "optimizer.safetensors")
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """Stands for a kill -9: nothing after it runs, nothing is saved."""
 
 
@@ -54,7 +55,10 @@ def test_killed_and_resumed_is_bitwise_uninterrupted(kind: str, tmp_path: Path, 
     stage, recipe = make(kind, broken, inputs, run=run, optimizer=optimizer)
     with pytest.raises(Killed):
         train(kill_at(stage, 5), recipe)  # dies in step 5, one step after a checkpoint
-    assert [path.name for path in list_checkpoints(broken / "checkpoints")] == ["step-00000002", "step-00000004"]
+    assert [path.name for path in list_checkpoints(broken / "checkpoints")] == [
+        "step-00000002",
+        "step-00000004",
+    ]
     result = train(*make(kind, broken, inputs, run=run, optimizer=optimizer))
     assert result.finished
     expected, found = last_tensors(straight), last_tensors(broken)
@@ -87,7 +91,6 @@ def test_exactly_the_trainable_set_moves(kind: str, tmp_path: Path, inputs: Path
     moved = {name for name, tensor in after.items() if not tensor.equal(before[name])}
     tied = {"model.lm_head.weight"} if kind == "language" else set()
     assert moved - tied == declared
-    assert moved != set(before) or kind == "language"
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path, inputs: Path) -> None:

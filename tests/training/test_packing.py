@@ -13,11 +13,11 @@ from imagebind_llm.training.stage import step_rng
 
 
 def test_packed_loss_is_the_loss_of_the_same_dialogs_one_by_one(tmp_path: Path) -> None:
-    stage, recipe = make("finetune", tmp_path / "run", tmp_path)
+    stage, _ = make("finetune", tmp_path / "run", tmp_path)
     assert isinstance(stage, Finetune)
     with torch.no_grad():
         stage.model.injection.gate.fill_(0.7)  # so that conditions count
-    stage.eval()
+    stage.eval().requires_grad_(False)
     examples = [stage.draw(step_rng(3, n), "train", False) for n in range(24)]
     packed = pack(examples, 48, 0)
     assert len(packed.owner) < 24 / 2
@@ -59,7 +59,9 @@ def test_conditions_are_numbered_through_and_borders_are_not_learnt() -> None:
 
 
 def test_an_example_is_right_only_if_all_its_answers_are() -> None:
-    batch = pack([Example([1, 2, 3], [False, True, True], [-1] * 3), Example([4, 5], [False, True], [-1] * 2)], 5, 0)
+    batch = pack(
+        [Example([1, 2, 3], [False, True, True], [-1] * 3), Example([4, 5], [False, True], [-1] * 2)], 5, 0
+    )
     logits = torch.nn.functional.one_hot(torch.tensor([[2, 3, 0, 5, 0]]), 6).float()
     assert examples_right(logits, batch).tolist() == [True, True]
     logits[0, 1] = torch.tensor([9.0, 0, 0, 0, 0, 0])

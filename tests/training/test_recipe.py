@@ -38,7 +38,13 @@ def test_overrides_replace_values(tmp_path: Path) -> None:
     recipe = load_recipe(
         "language",
         write(tmp_path),
-        ["optimizer.lr=3e-4", "run.steps=77", "mask_prompts=true", "model.hidden_size=96", "optimizer.clip=null"],
+        [
+            "optimizer.lr=3e-4",
+            "run.steps=77",
+            "mask_prompts=true",
+            "model.hidden_size=96",
+            "optimizer.clip=null",
+        ],
     )
     assert (recipe.optimizer.lr, recipe.run.steps, recipe.mask_prompts) == (3e-4, 77, True)
     assert recipe.model["hidden_size"] == 96

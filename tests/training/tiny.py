@@ -119,10 +119,32 @@ LANGUAGE_MODEL: dict[str, Any] = {
     "num_key_value_heads": 1,
     "max_position_embeddings": 64,
 }
-WORDS = (
-    "what is this colour ? it red green blue nothing both and a caption of image say twice "
-    "<|pad|> <|bos|> <|end|> <|user|> <|assistant|> <|unknown|>"
-).split()
+WORDS = [
+    "what",
+    "is",
+    "this",
+    "colour",
+    "?",
+    "it",
+    "red",
+    "green",
+    "blue",
+    "nothing",
+    "both",
+    "and",
+    "a",
+    "caption",
+    "of",
+    "image",
+    "say",
+    "twice",
+    "<|pad|>",
+    "<|bos|>",
+    "<|end|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|unknown|>",
+]
 
 
 def tokenizer() -> Any:

@@ -1,14 +1,15 @@
 """Image embeddings computed once: several augmented views of every image of a pool, in shards on disk.
 
-The folder holds ``manifest.json`` and one ``shard-XXXX.npy`` (float16 ``[views, images, D]``) per stretch of images,
-with a SHA-256 each. An interrupted computation goes on with the first missing shard. The views of an image depend
-only on the seed and the shard, so a bank is the same however often it was interrupted.
+The folder holds ``manifest.json`` and one ``shard-XXXX.npy`` (float16 ``[views, images, D]``) per stretch of
+images, with a SHA-256 each. An interrupted computation goes on with the first missing shard. The views of an
+image depend only on the seed and the shard, so a bank is the same however often it was interrupted.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ Augment = Callable[[np.ndarray, np.ndarray, np.random.Generator], Tensor]
 
 @dataclass(frozen=True)
 class EmbeddingBank:
-    """Unit embeddings ``vectors [views, N, D]`` (float16) of the images of a pool, row for row, and their labels."""
+    """Unit embeddings ``vectors [views, N, D]`` (float16) of the images of a pool, row for row, and their
+    labels."""
 
     vectors: np.ndarray
     labels: np.ndarray
@@ -56,7 +58,8 @@ class EmbeddingBank:
         )
 
     def class_means(self, labels: int) -> Tensor:
-        """Unit mean embedding of the labels ``0 … labels-1``, ``[labels, D]``; zero rows for labels without images."""
+        """Unit mean embedding of the labels ``0 … labels-1``, ``[labels, D]``; zero rows for labels without
+        images."""
         means = torch.zeros(labels, self.vectors.shape[2])
         for label in np.unique(self.labels[self.labels < labels]):
             rows = np.flatnonzero(self.labels == label)
@@ -87,6 +90,8 @@ def open_or_build_bank(
     Raises:
         CheckpointError: the folder holds embeddings by another encoder or of other images.
     """
+    from tqdm import tqdm
+
     folder.mkdir(parents=True, exist_ok=True)
     identity = {
         "encoder": fingerprint,
@@ -96,15 +101,14 @@ def open_or_build_bank(
         "seed": seed,
         "shard_images": SHARD_IMAGES,
     }
-    manifest = _read_manifest(folder, identity)
-    shards = manifest["shards"]
     count = -(-len(pool) // SHARD_IMAGES)
-    missing = [number for number in range(count) if _name(number) not in shards]
-    if missing:
-        from tqdm import tqdm
-
-        logger.info("computing %d of %d shards of image embeddings in %s", len(missing), count, folder)
-        for number in tqdm(missing, unit="shard", desc="embeddings", mininterval=5.0):
+    with _only_one(folder):  # runs that share a bank start side by side: one computes, the others wait
+        manifest = _read_manifest(folder, identity)
+        shards = manifest["shards"]
+        missing = [number for number in range(count) if _name(number) not in shards]
+        if missing:
+            logger.info("computing %d of %d shards of image embeddings in %s", len(missing), count, folder)
+        for number in tqdm(missing, unit="shard", desc="embeddings", mininterval=5.0, disable=not missing):
             rows = np.arange(number * SHARD_IMAGES, min((number + 1) * SHARD_IMAGES, len(pool)))
             vectors = _encode_shard(pool, rows, encode, augment, views, seed, number)
             with atomic_write(folder / _name(number)) as temporary, temporary.open("wb") as file:
@@ -121,6 +125,16 @@ def open_or_build_bank(
             )
         loaded.append(np.load(path, allow_pickle=False))
     return EmbeddingBank(np.concatenate(loaded, axis=1), pool.labels, fingerprint)
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold a lock that other processes wait for; the system frees it if this one dies."""
+    import fcntl
+
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _encode_shard(

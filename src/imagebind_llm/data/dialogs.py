@@ -1,4 +1,5 @@
-"""From messages to examples: the same rendering as at inference, with a picture's embedding for its condition."""
+"""From messages to examples: the same rendering as at inference, with a picture's embedding for its
+condition."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,9 @@ def to_example(
     dialog = build_dialog(messages, tokenizer)
     learnt = [True] * len(dialog) if learn_all else dialog.labels_mask
     if not any(learnt[1:]):
-        raise UserError(f"a dialog of {len(messages)} messages has no assistant's token to learn; check its roles")
+        raise UserError(
+            f"a dialog of {len(messages)} messages has no assistant's token to learn; check its roles"
+        )
     conditions = None
     if dialog.conditions:
         if embed is None:

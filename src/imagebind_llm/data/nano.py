@@ -1,4 +1,5 @@
-"""Nano's world as the training stages see it: real pictures and derived senses, captions and dialogs of its grammar."""
+"""Nano's world as the training stages see it: real pictures and derived senses, captions and dialogs of its
+grammar."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -92,7 +93,10 @@ class NanoPictures:
         from imagebind_llm.media.audio import waveform_to_tensor
 
         sounds = world.sounds
-        media = [waveform_to_tensor(torch.from_numpy(wave)[None], RATE, world.settings.audio) for wave in sounds.waves]
+        media = [
+            waveform_to_tensor(torch.from_numpy(wave)[None], RATE, world.settings.audio)
+            for wave in sounds.waves
+        ]
         labels = torch.from_numpy(sounds.labels)
         return SenseExamples(torch.stack(media), labels, torch.full_like(labels, -1))
 

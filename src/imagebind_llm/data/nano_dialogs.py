@@ -1,6 +1,7 @@
-"""Nano's dialogs as the training stages draw them: its grammar's samples, with image rows in place of concepts."""
+"""Nano's dialogs as the training stages draw them: its grammar's samples, with image rows in place of
+concepts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,12 @@ class NanoDialogs:
     kinds = ("text", "statement", "caption", "media")
 
     def dialog(
-        self, kind: str, rng: np.random.Generator, split: Split, row_of: PickRow | None = None, weight_range: float = 0.0
+        self,
+        kind: str,
+        rng: np.random.Generator,
+        split: Split,
+        row_of: PickRow | None = None,
+        weight_range: float = 0.0,
     ) -> Messages:
         """See :meth:`imagebind_llm.data.world.DialogWorld.dialog`."""
         if kind == "text":
@@ -36,7 +42,9 @@ class NanoDialogs:
         if kind == "statement":
             return messages(statement_sample(rng, split=split))
         if row_of is None:
-            raise ConfigError(f"dialogs of kind {kind!r} bring images, which a text-only stage has not; drop it")
+            raise ConfigError(
+                f"dialogs of kind {kind!r} bring images, which a text-only stage has not; drop it"
+            )
         if kind == "caption":
             label = int(rng.integers(len(CONCEPTS)))
             return self.caption(rng, split, label, row_of(label))

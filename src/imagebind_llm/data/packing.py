@@ -1,7 +1,7 @@
 """Many short dialogs in few rows: no token is padding that need not be.
 
-Each part of a row sees only itself (a block-diagonal causal mask), counts its positions from 0 and keeps its own
-conditions, so the loss is that of the same dialogs one by one.
+Each part of a row sees only itself (a block-diagonal causal mask), counts its positions from 0 and keeps its
+own conditions, so the loss is that of the same dialogs one by one.
 """
 
 from collections.abc import Sequence
@@ -70,11 +70,8 @@ def assign_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
     rows: list[list[int]] = []
     room: list[int] = []
     for number in sorted(range(len(lengths)), key=lambda n: -lengths[n]):
-        for row, left in enumerate(room):
-            if left >= lengths[number]:
-                break
-        else:
-            row = len(rows)
+        row = next((row for row, left in enumerate(room) if left >= lengths[number]), len(rows))
+        if row == len(rows):
             rows.append([])
             room.append(row_length)
         rows[row].append(number)
@@ -136,8 +133,8 @@ def block_causal_mask(owner: Tensor) -> Tensor:
 
 
 def examples_right(logits: Tensor, batch: PackedBatch) -> Tensor:
-    """Booleans ``[examples]``: is every learnt token of the example the likeliest one? Then greedy decoding of each
-    answer, given the true ones before it, would reproduce it exactly."""
+    """Booleans ``[examples]``: is every learnt token of the example the likeliest one? Then greedy decoding
+    of each answer, given the true ones before it, would reproduce it exactly."""
     count = int(batch.owner.max()) + 1
     targets = batch.labels[:, 1:]
     wrong = (targets != IGNORED_LABEL) & (logits[:, :-1].argmax(-1) != targets)

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.modality import Modality
+
+Split = Literal["train", "test"]
+"""Of images and other media."""
+Phrasing = Literal["train", "heldout"]
+"""Of questions: those that training shows, and those it never does."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,8 @@ class SenseExamples:
     Attributes:
         media: ``[B, …]`` float32, shaped as the encoder's ``encode`` takes them.
         labels: int64 ``[B]``.
-        image_rows: int64 ``[B]``, the row of the image each was derived from in the pool of its split, -1 if none.
+        image_rows: int64 ``[B]``, the row of the image each was derived from in the pool of its split, -1 if
+        none.
     """
 
     media: Tensor
@@ -36,10 +42,11 @@ class PictureWorld(Protocol):
 
     @property
     def judged_labels(self) -> int:
-        """Labels ``0 … judged_labels-1`` are things to recognise; the rest (nothing to recognise) is not tested."""
+        """Labels ``0 … judged_labels-1`` are things to recognise; the rest (nothing to recognise) is not
+        tested."""
         ...
 
-    def images(self, split: str, limit: int | None = None) -> ImagePool:
+    def images(self, split: Split, limit: int | None = None) -> ImagePool:
         """The images of ``"train"`` or ``"test"``."""
         ...
 
@@ -75,27 +82,32 @@ class PictureWorld(Protocol):
 
 
 class DialogWorld(Protocol):
-    """Dialogs to learn from, in the form :mod:`imagebind_llm.messages` reads. Media sources are rows of an image pool."""
+    """Dialogs to learn from, in the form :mod:`imagebind_llm.messages` reads. Media sources are rows of an
+    image pool."""
 
     @property
     def kinds(self) -> Sequence[str]:
-        """What ``dialog`` can draw; ``"text"`` and ``"statement"`` bring no media, ``"caption"`` and ``"media"`` do."""
+        """What ``dialog`` can draw; ``"text"`` and ``"statement"`` bring no media, ``"caption"`` and
+        ``"media"`` do."""
         ...
 
     def dialog(
         self,
         kind: str,
         rng: np.random.Generator,
-        split: str,
+        split: Phrasing,
         row_of: Callable[[int], int] | None = None,
         weight_range: float = 0.0,
     ) -> list[dict[str, Any]]:
         """A dialog; ``split`` is ``"train"`` or ``"heldout"`` (phrasings never trained on).
 
-        ``row_of`` picks an image for a label; two media in one message get weights 0.5 ± up to ``weight_range``.
+        ``row_of`` picks an image for a label; two media in one message get weights 0.5 ± up to
+        ``weight_range``.
         """
         ...
 
-    def caption(self, rng: np.random.Generator, split: str, label: int, row: int) -> list[dict[str, Any]]:
+    def caption(
+        self, rng: np.random.Generator, split: Phrasing, label: int, row: int
+    ) -> list[dict[str, Any]]:
         """A request for a caption of the image ``row``, which shows ``label``, and its answer."""
         ...

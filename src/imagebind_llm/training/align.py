@@ -1,5 +1,6 @@
 """The two stages that teach the language model to see: captions first, then instructions. Images only."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from imagebind_llm.data.bank import EmbeddingBank, open_or_build_bank
 from imagebind_llm.data.dialogs import pick_kind, to_example
 from imagebind_llm.data.packing import Example, PackedBatch
 from imagebind_llm.data.pool import ImagePool
-from imagebind_llm.data.world import DialogWorld, PictureWorld
+from imagebind_llm.data.world import DialogWorld, Phrasing, PictureWorld
 from imagebind_llm.imagebind import ImageBindModel, load_imagebind
 from imagebind_llm.modality import Modality
 from imagebind_llm.training.bind_sense import image_bank, vision_fingerprint
@@ -31,7 +32,9 @@ _TEST_IMAGES = 2000
 class ImageConditions:
     """Precomputed embeddings of training and test images, and the variety that training adds to them."""
 
-    def __init__(self, settings: AlignSettings, encoder: ImageBindModel, world: PictureWorld, seed: int) -> None:
+    def __init__(
+        self, settings: AlignSettings, encoder: ImageBindModel, world: PictureWorld, seed: int
+    ) -> None:
         self.settings = settings
         self.pool = world.images("train", settings.limit)
         self.bank = image_bank(Path(settings.bank), encoder, world, self.pool, settings.views, seed)
@@ -74,12 +77,24 @@ class _Align(DialogStage):
         ).logits
         return output
 
-    def _example(self, messages: list[dict[str, Any]], rng: np.random.Generator, held_out: bool) -> Example:
-        return to_example(
+    def _example(
+        self,
+        messages: list[dict[str, Any]],
+        rng: np.random.Generator,
+        held_out: bool,
+        unit_share: float = 0.0,
+    ) -> Example:
+        """Look up the images of a dialog; ``unit_share`` of its conditions are scaled to length 1."""
+        example = to_example(
             messages, self.tokenizer, lambda rows: self.images.embed(rng, np.array(rows), held_out)
         )
+        if example.conditions is None or not unit_share:
+            return example
+        chosen = torch.from_numpy(rng.random(len(example.conditions)) < unit_share)[:, None]
+        units = F.normalize(example.conditions, dim=-1)
+        return replace(example, conditions=torch.where(chosen, units, example.conditions))
 
-    def _caption(self, rng: np.random.Generator, split: str, held_out: bool) -> Example:
+    def _caption(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
         pool = self.images.test_pool if held_out else self.images.pool
         row = int(pool.draw(rng, 1, self.images.settings.shares)[0])
         return self._example(self.dialogs.caption(rng, split, int(pool.labels[row]), row), rng, held_out)
@@ -113,7 +128,7 @@ class Pretrain(_Align):
 
         return {f"model.{name}": parameter for name, parameter in set_stage(self.model, "pretrain").items()}
 
-    def draw(self, rng: np.random.Generator, split: str, held_out: bool) -> Example:
+    def draw(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
         return self._caption(rng, split, held_out)
 
 
@@ -152,13 +167,13 @@ class Finetune(_Align):
         stages = ("pretrain", "finetune") if self.recipe.train_bind else ("finetune",)
         return {f"model.{name}": parameter for name, parameter in set_stage(self.model, stages).items()}
 
-    def draw(self, rng: np.random.Generator, split: str, held_out: bool) -> Example:
+    def draw(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
         kind = pick_kind(rng, self.recipe.mixture, self.dialogs.kinds)
         if kind == "caption":
             return self._caption(rng, split, held_out)
         row_of = self.images.rows(rng, held_out)
         messages = self.dialogs.dialog(kind, rng, split, row_of, self.recipe.mixture_weights)
-        return self._example(messages, rng, held_out)
+        return self._example(messages, rng, held_out, 0.0 if held_out else self.recipe.mixture_units)
 
 
 def new_model(

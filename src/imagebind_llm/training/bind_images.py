@@ -55,7 +55,9 @@ class BindImages(Stage):
 
         text = self.encoder.config.text
         if text is None:
-            raise ConfigError("the encoder has no text tower, which image training needs; give it a text config")
+            raise ConfigError(
+                "the encoder has no text tower, which image training needs; give it a text config"
+            )
         settings = TextSettings(context_length=text.context)
         return tokenize(list(captions), settings)  # type: ignore[call-overload]
 

@@ -1,4 +1,4 @@
-"""The bind stage for one more modality: its tower learns to land where the frozen image encoder puts that label."""
+"""The bind stage for one more modality: its tower learns to land where the frozen one puts such images."""
 
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +22,8 @@ _MAX_SCALE = 100.0
 
 
 class SenseBatch(NamedTuple):
-    """``media [B, …]`` with labels; ``images [K, D]`` image embeddings with labels; ``own [B, D]`` the embedding of the
-    image each example was derived from, and ``has_own [B]`` whether there is one."""
+    """``media [B, …]`` with labels; ``images [K, D]`` image embeddings with labels; ``own [B, D]`` the
+    embedding of the image each example was derived from, and ``has_own [B]`` whether there is one."""
 
     media: Tensor
     labels: Tensor
@@ -36,7 +36,8 @@ class SenseBatch(NamedTuple):
 def image_bank(
     folder: Path, encoder: ImageBindModel, world: PictureWorld, pool: ImagePool, views: int, seed: int
 ) -> EmbeddingBank:
-    """Embeddings of the pool's images by this encoder's vision tower, computed if they are not in ``folder``."""
+    """Embeddings of the pool's images by this encoder's vision tower, computed if they are not in
+    ``folder``."""
     encoder.eval()
     with torch.no_grad():
         return open_or_build_bank(
@@ -60,8 +61,8 @@ def vision_fingerprint(encoder: ImageBindModel) -> str:
 
 
 class BindSense(Stage):
-    """Multi-positive symmetric InfoNCE from one modality to a bank of image embeddings, and, for examples derived from
-    an image, the cosine to that very image."""
+    """Multi-positive symmetric InfoNCE from one modality to a bank of image embeddings, and, for examples
+    derived from an image, the cosine to that very image."""
 
     name = "bind"
 

@@ -1,4 +1,4 @@
-"""Saving a run so that it can go on bit for bit: trained tensors, optimizer moments, step. Nothing else is state."""
+"""Saving a run so that it goes on bit for bit: trained tensors, optimizer moments, step. All its state."""
 
 import json
 import re
@@ -43,7 +43,9 @@ def save_checkpoint(
     """
     target = folder / f"step-{step:08d}"
     with atomic_directory(target) as temporary:
-        weights: dict[str, Tensor] = {f"parameter/{name}": tensor for name, tensor in tensors.parameters.items()}
+        weights: dict[str, Tensor] = {
+            f"parameter/{name}": tensor for name, tensor in tensors.parameters.items()
+        }
         weights |= {f"buffer/{name}": tensor for name, tensor in tensors.buffers.items()}
         weights |= {f"average/{name}": tensor for name, tensor in tensors.average.items()}
         save_file(_contiguous(weights), temporary / "trained.safetensors")
@@ -75,8 +77,8 @@ def read_header(path: Path) -> dict[str, Any]:
         ) from None
     if header.get("format") != FORMAT:
         raise CheckpointError(
-            f"checkpoint {path} has format {header.get('format')}; this version reads {FORMAT}: start over with "
-            "run.resume=never"
+            f"checkpoint {path} has format {header.get('format')}; this version reads {FORMAT}: "
+            "start over with run.resume=never"
         )
     return header
 
@@ -131,11 +133,11 @@ def _check(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) ->
     if missing or unexpected:
         raise CheckpointError(
             f"checkpoint {path} lacks {missing[:3]} and has unexpected {unexpected[:3]} "
-            f"({len(missing)} and {len(unexpected)} in all); it belongs to another recipe: use run.resume=never"
+            f"({len(missing)} and {len(unexpected)} in all); it is of another recipe: use run.resume=never"
         )
     for name, tensor in expected.items():
         if found[name].shape != tensor.shape:
             raise CheckpointError(
-                f"checkpoint {path} holds {name} of shape {tuple(found[name].shape)}, expected {tuple(tensor.shape)}; "
-                "it belongs to another recipe: use run.resume=never"
+                f"checkpoint {path} holds {name} of shape {tuple(found[name].shape)}, "
+                f"expected {tuple(tensor.shape)}; it is of another recipe: use run.resume=never"
             )

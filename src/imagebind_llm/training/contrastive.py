@@ -35,7 +35,7 @@ def symmetric_loss(
     scale: Tensor,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """The mean of both directions of :func:`multi_positive_loss` between unit rows ``[A, D]`` and ``[B, D]``."""
+    """Both directions of :func:`multi_positive_loss` between unit rows ``[A, D]`` and ``[B, D]``, in mean."""
     logits = scale * first @ second.T
     positive = same_label(first_labels, second_labels)
     forward = multi_positive_loss(logits, positive, smoothing)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from imagebind_llm.data.packing import Example, PackedBatch, examples_right, pack
+from imagebind_llm.data.world import Phrasing
 from imagebind_llm.errors import ConfigError
 from imagebind_llm.training.stage import Stage, step_rng
 
@@ -28,7 +29,7 @@ class DialogStage(Stage):
     recipe: Any
 
     @abstractmethod
-    def draw(self, rng: np.random.Generator, split: str, held_out: bool) -> Example:
+    def draw(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
         """One example; ``split`` names the phrasings, ``held_out`` the images."""
 
     @abstractmethod
@@ -43,7 +44,7 @@ class DialogStage(Stage):
         pad = self.tokenizer.pad_token_id
         return pack(examples, self.recipe.row_length, pad if isinstance(pad, int) else 0)
 
-    def _fitting(self, rng: np.random.Generator, split: str, held_out: bool) -> Example:
+    def _fitting(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
         """An example that fits a row: longer ones are drawn again, never cut."""
         shortest = None
         for _ in range(_ATTEMPTS):
@@ -52,8 +53,8 @@ class DialogStage(Stage):
                 return example
             shortest = min(len(example), shortest or len(example))
         raise ConfigError(
-            f"{_ATTEMPTS} dialogs in a row were longer than row_length {self.recipe.row_length} (the shortest has "
-            f"{shortest} tokens); make rows longer"
+            f"{_ATTEMPTS} dialogs in a row were longer than row_length {self.recipe.row_length} "
+            f"(the shortest has {shortest} tokens); make rows longer"
         )
 
     def weight(self, batch: PackedBatch) -> float:
@@ -67,10 +68,11 @@ class DialogStage(Stage):
         return loss, {"row_fill": filled, "rows": torch.tensor(float(len(batch.owner)))}
 
     @cached_property
-    def _held_out(self) -> dict[str, list[PackedBatch]]:
+    def _held_out(self) -> dict[Phrasing, list[PackedBatch]]:
         """Test batches with known phrasings and with phrasings that training never shows."""
         found = {}
-        for place, split in enumerate(("train", "heldout")):
+        phrasings: tuple[Phrasing, ...] = ("train", "heldout")
+        for place, split in enumerate(phrasings):
             rng = step_rng(self.recipe.run.seed, _EVALUATION_STREAM + place)
             examples = [self._fitting(rng, split, True) for _ in range(self.recipe.evaluate_items)]
             parts = range(0, len(examples), _EVALUATION_BATCH)
@@ -78,12 +80,13 @@ class DialogStage(Stage):
         return found
 
     def evaluate(self) -> dict[str, float]:
-        """``loss`` and ``exact`` (all answers of a dialog right, word for word) on held-out images; ``…_new`` with
-        phrasings that were never trained on."""
+        """``loss`` and ``exact`` (all answers of a dialog right, word for word) on held-out images; ``…_new``
+        with phrasings that were never trained on."""
         from imagebind_llm.modeling import causal_loss
 
         measured = {}
-        for split, suffix in (("train", ""), ("heldout", "_new")):
+        suffixes: dict[Phrasing, str] = {"train": "", "heldout": "_new"}
+        for split, suffix in suffixes.items():
             total, tokens, right, count = 0.0, 0.0, 0, 0
             for batch in self._held_out[split]:
                 logits = self.logits(batch)

@@ -13,7 +13,7 @@ _SECTIONS = ("modality_preprocessors", "modality_trunks", "modality_heads", "mod
 
 
 def open_encoder(encoder: str, overrides: dict[str, Any] | None, seed: int) -> ImageBindModel:
-    """The encoder in a folder, or a new one of nano's sizes with ``overrides`` (nested) and weights from ``seed``."""
+    """The encoder in a folder, or a new one: nano, changed by nested ``overrides``, weights from ``seed``."""
     import torch
 
     if encoder != "new":

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from imagebind_llm.data.dialogs import pick_kind, to_example
 from imagebind_llm.data.packing import Example, PackedBatch
-from imagebind_llm.data.world import DialogWorld
+from imagebind_llm.data.world import DialogWorld, Phrasing
 from imagebind_llm.errors import ConfigError
 from imagebind_llm.training.dialog_stage import DialogStage
 from imagebind_llm.training.recipe import LanguageRecipe
@@ -39,7 +39,7 @@ class Language(DialogStage):
     def trainable(self) -> dict[str, nn.Parameter]:
         return {f"model.{name}": parameter for name, parameter in self.model.named_parameters()}
 
-    def draw(self, rng: np.random.Generator, split: str, held_out: bool) -> Example:
+    def draw(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
         kind = pick_kind(rng, self.recipe.mixture, self.dialogs.kinds)
         messages = self.dialogs.dialog(kind, rng, split)
         return to_example(messages, self.tokenizer, learn_all=not (self.recipe.mask_prompts or held_out))

@@ -1,22 +1,19 @@
 """The one training loop: AdamW, warm-up and cosine, accumulation, averaging, checkpoints, exact resume.
 
-Exactness: the batch of a step, dropout included, is a pure function of (seed, step), so the state of a run is its
-weights, its optimizer moments and its step.
+Exactness: the batch of a step, dropout included, is a pure function of (seed, step), so the state of a run is
+its weights, its optimizer moments and its step.
 """
 
+import json
 import logging
 import math
 import shutil
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,6 +28,14 @@ from imagebind_llm.training.checkpoint import (
     read_header,
     save_checkpoint,
 )
+from imagebind_llm.training.interrupts import Interrupts
+from imagebind_llm.training.optimization import (
+    averaged,
+    learning_rate,
+    parameter_groups,
+    start_average,
+    update_average,
+)
 from imagebind_llm.training.recipe import OptimizerSettings, RunSettings, save_resolved
 from imagebind_llm.training.report import MetricsLog, plot_loss
 from imagebind_llm.training.settings import flatten, to_plain
@@ -42,8 +47,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _HARMLESS = (
-    "run.folder", "run.threads", "run.prefetch", "run.log_every", "run.evaluate_every", "run.checkpoint_every",
-    "run.checkpoint_minutes", "run.keep", "run.resume", "evaluate_items",
+    "run.folder", "run.threads", "run.prefetch", "run.log_every", "run.evaluate_every",
+    "run.checkpoint_every", "run.checkpoint_minutes", "run.keep", "run.resume", "evaluate_items",
 )  # fmt: skip
 """Settings that may change between a run and its continuation without changing what is learnt."""
 
@@ -66,26 +71,6 @@ class RunResult:
     """The signal that stopped the run."""
 
 
-def learning_rate(settings: OptimizerSettings, peak: float, step: int, steps: int) -> float:
-    """The rate of optimizer step ``step`` (0-based) of ``steps``: linear rise, then half a cosine."""
-    if step < settings.warmup_steps:
-        return peak * (step + 1) / settings.warmup_steps
-    progress = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * progress))
-    return peak * (settings.final_ratio + (1 - settings.final_ratio) * cosine)
-
-
-def parameter_groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; tensors of fewer than two dimensions and anything called bias do not."""
-    plain = [n for n, p in parameters.items() if p.ndim < 2 or n.rpartition(".")[2].endswith("bias")]
-    decayed = [name for name in parameters if name not in set(plain)]
-    groups = [
-        {"params": [parameters[name] for name in decayed], "weight_decay": weight_decay},
-        {"params": [parameters[name] for name in plain], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
-
-
 def is_finished(folder: str | Path) -> bool:
     """Whether a run of this folder has been exported."""
     return (Path(folder) / "export").is_dir()
@@ -106,7 +91,7 @@ class _Run:
 
     def __init__(self, stage: Stage, recipe: Any) -> None:
         run: RunSettings = recipe.run
-        self.run, self.settings, self.recipe = run, recipe.optimizer, recipe
+        self.run, self.recipe = run, recipe
         self.optimizer_settings: OptimizerSettings = recipe.optimizer
         self.folder = Path(run.folder)
         self.checkpoints = self.folder / "checkpoints"
@@ -123,9 +108,7 @@ class _Run:
         stage.to(self.accelerator.device)
         self.tensors = TrainedTensors(parameters, stage.moving_buffers(), {})
         if self.optimizer_settings.ema is not None:
-            for name, tensor in [*parameters.items(), *self.tensors.buffers.items()]:
-                if tensor.is_floating_point():
-                    self.tensors.average[name] = tensor.detach().clone()
+            self.tensors.average.update(start_average(self._live))
         optimizer = torch.optim.AdamW(
             parameter_groups(parameters, self.optimizer_settings.weight_decay),
             lr=0.0,
@@ -137,22 +120,23 @@ class _Run:
         self.bare_stage = stage
         self.stage, self.optimizer = self.accelerator.prepare(stage, optimizer)
         self.peak = self.optimizer_settings.peak(run.batch_size * run.accumulate)
-        self.stopped_by: int | None = None
-        self.started_at = 0
+
+    @property
+    def _live(self) -> dict[str, Tensor]:
+        return {**self.tensors.parameters, **self.tensors.buffers}
 
     def go(self) -> RunResult:
         step = self._resume()
-        self.started_at = step
         if step >= self.run.steps and self.export_folder.is_dir():
             logger.info("%s is finished (%d steps); its result is %s", self.folder, step, self.export_folder)
             return RunResult(True, step, self.export_folder)
         save_resolved(self.bare_stage.name, self.recipe, self.folder)
         self.log = MetricsLog(self.folder / "metrics.jsonl", step)
-        with self._signals():
-            step = self._steps(step)
-        if self.stopped_by is not None:
-            logger.info("stopped by signal %d at step %d; run again to go on", self.stopped_by, step)
-            return RunResult(False, step, self.export_folder, self.stopped_by)
+        with Interrupts() as interrupts:
+            step = self._steps(step, interrupts)
+        if step < self.run.steps:
+            logger.info("stopped by signal %s at step %d; run again to go on", interrupts.received, step)
+            return RunResult(False, step, self.export_folder, interrupts.received)
         self._finish(step)
         return RunResult(True, step, self.export_folder)
 
@@ -178,15 +162,15 @@ class _Run:
         ]
         if changed:
             raise ConfigError(
-                f"{checkpoint} was made by another recipe: {'; '.join(changed[:4])}; give another run.folder, or "
-                "run.resume=never to start over, or run.resume=force to go on regardless"
+                f"{checkpoint} was made by another recipe: {'; '.join(changed[:4])}; use another run.folder, "
+                "or run.resume=never to start over, or run.resume=force to go on regardless"
             )
 
-    def _steps(self, step: int) -> int:
+    def _steps(self, step: int, interrupts: Interrupts) -> int:
         from tqdm import tqdm
 
         batches = self._batches(step)
-        saved_at, last_save = step, time.monotonic()
+        last_save = time.monotonic()
         pace = 1.0 if sys.stderr.isatty() else 30.0  # a log file needs no animation
         with tqdm(total=self.run.steps, initial=step, unit="step", mininterval=pace, maxinterval=pace) as bar:
             while step < self.run.steps:
@@ -203,14 +187,11 @@ class _Run:
                 due = (self.run.checkpoint_every and step % self.run.checkpoint_every == 0) or (
                     self.run.checkpoint_minutes and minutes >= self.run.checkpoint_minutes
                 )
-                if due or self.stopped_by is not None or step == self.run.steps:
+                if due or interrupts.received is not None or step == self.run.steps:
                     self._save(step)
-                    saved_at, last_save = step, time.monotonic()
-                if self.stopped_by is not None and step < self.run.steps:
+                    last_save = time.monotonic()
+                if interrupts.received is not None:
                     break
-        assert saved_at == step
-        if step == self.run.steps:
-            self.stopped_by = None
         return step
 
     def _step(self, step: int, micro_batches: list[Any]) -> dict[str, Tensor | float]:
@@ -239,13 +220,14 @@ class _Run:
         if not (math.isfinite(float(values["loss"])) and math.isfinite(float(norm))):
             kept = list_checkpoints(self.checkpoints)
             raise TrainingError(
-                f"step {step}: loss is {float(values['loss'])} and gradient norm {float(norm)} at learning rate "
-                f"{rate:.3g}; stopped before the weights moved, last good checkpoint is "
+                f"step {step}: loss is {float(values['loss'])} and gradient norm {float(norm)} at learning "
+                f"rate {rate:.3g}; stopped before the weights moved, last good checkpoint is "
                 f"{kept[-1] if kept else 'none yet'}: lower the learning rate or optimizer.clip"
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._average()
+        if self.optimizer_settings.ema is not None:
+            update_average(self.tensors.average, self._live, self.optimizer_settings.ema)
         return {**values, "grad_norm": norm, "lr": rate}
 
     def _to_device(self, batch: Any) -> Any:
@@ -254,17 +236,6 @@ class _Run:
         from accelerate.utils import send_to_device
 
         return send_to_device(batch, self.accelerator.device)
-
-    def _average(self) -> None:
-        if not self.tensors.average:
-            return
-        decay = self.optimizer_settings.ema
-        assert decay is not None
-        live = {**self.tensors.parameters, **self.tensors.buffers}
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.tensors.average.values()), [live[name] for name in self.tensors.average], 1 - decay
-            )
 
     def _batches(self, first_step: int) -> Iterator[list[Any]]:
         """Micro-batches of each step from ``first_step`` on, prepared ahead if asked."""
@@ -284,23 +255,9 @@ class _Run:
                     waiting.append(pool.submit(make, step + len(waiting)))
                 yield waiting.pop(0).result()
 
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Eval mode, no gradients, averaged weights in place of the live ones."""
-        live = {**self.tensors.parameters, **self.tensors.buffers}
-        kept = {name: live[name].detach().clone() for name in self.tensors.average}
-        self.bare_stage.eval()
-        with torch.no_grad():
-            try:
-                for name, tensor in self.tensors.average.items():
-                    live[name].copy_(tensor)
-                yield
-            finally:
-                for name, tensor in kept.items():
-                    live[name].copy_(tensor)
-
     def _evaluate(self, step: int) -> dict[str, float]:
-        with self._averaged():
+        self.bare_stage.eval()
+        with averaged(self.tensors.average, self._live):
             measured = {f"eval/{key}": round(value, 5) for key, value in self.bare_stage.evaluate().items()}
         if measured:
             self.log.write(step, measured)
@@ -313,10 +270,8 @@ class _Run:
         )
 
     def _finish(self, step: int) -> None:
-        import json
-
         measured = self._evaluate(step)
-        with self._averaged(), atomic_directory(self.export_folder) as temporary:
+        with averaged(self.tensors.average, self._live), atomic_directory(self.export_folder) as temporary:
             self.bare_stage.export(temporary)
             result = {
                 "stage": self.bare_stage.name,
@@ -327,25 +282,6 @@ class _Run:
             (temporary / "training.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         plot_loss(self.folder / "metrics.jsonl", self.folder / "loss.png")
         logger.info("exported to %s", self.export_folder)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Let the step in progress end, then save: the first SIGTERM or SIGINT; a second SIGINT interrupts."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(number: int, frame: FrameType | None) -> None:
-            if self.stopped_by is not None and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.stopped_by = number
-
-        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _freeze_all_but(stage: Stage) -> dict[str, nn.Parameter]:

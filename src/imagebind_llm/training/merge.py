@@ -9,14 +9,15 @@ from imagebind_llm.training.encoders import in_tower
 
 
 def merge_towers(base: Path, towers: Sequence[Path], out: Path) -> str:
-    """Write ``out``: the encoder ``base`` with, from each folder of ``towers``, the one tower that differs from base.
+    """Write ``out``: the encoder ``base`` with, from each folder of ``towers``, the one tower that differs
+    from base.
 
     Returns:
         The fingerprint of the new encoder.
 
     Raises:
-        CheckpointError: a folder has another configuration or other vision weights, differs in no tower, or two
-            folders bring the same tower.
+        CheckpointError: a folder has another configuration or other vision weights, or differs in no tower,
+            or two folders bring the same tower.
     """
     model = load_imagebind(base)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -1,7 +1,7 @@
 """What a training run is: one YAML file per stage, read into frozen dataclasses.
 
-Every field has one line that says what it means. ``key=value`` overrides use dotted keys. The resolved recipe is
-saved beside the run with the versions it ran under.
+Every field has one line that says what it means. ``key=value`` overrides use dotted keys. The resolved recipe
+is saved beside the run with the versions it ran under.
 """
 
 import os
@@ -54,7 +54,8 @@ class RunSettings:
     keep: int = 2
     """Checkpoints kept."""
     resume: Literal["auto", "never", "force"] = "auto"
-    """``auto`` continues the folder's run if its recipe is the same, ``force`` also if it changed, ``never`` starts over."""
+    """``auto`` continues the folder's run if its recipe is the same, ``force`` also if it changed, ``never``
+    starts over."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "keep", "log_every"):
@@ -161,8 +162,8 @@ class BindRecipe:
         found = [Modality.parse(name) for name in self.modalities]
         if not self.anchor and (len(found) != 1 or found[0] in (Modality.TEXT, Modality.VIDEO)):
             raise ConfigError(
-                f"modalities is {list(self.modalities)}; give [image, text] or exactly one of audio, point, depth, "
-                "thermal, imu"
+                f"modalities is {list(self.modalities)}; give [image, text] or exactly one of "
+                "audio, point, depth, thermal, imu"
             )
         if self.anchor and set(found) != {Modality.IMAGE, Modality.TEXT}:
             raise ConfigError(
@@ -229,7 +230,8 @@ class AlignSettings:
     )
     """Parts of the drawn images by domain."""
     embedding_noise: float = 0.0
-    """Length of a random Gaussian step on the unit sphere added to each image embedding (narrows the modality gap)."""
+    """Length of a random Gaussian step on the unit sphere added to each image embedding (narrows the modality
+    gap)."""
     limit: int | None = None
     """Use at most this many training images."""
     seed: int = 0
@@ -276,6 +278,8 @@ class FinetuneRecipe:
     """Parts of the dialogs: instructions about images, text only, perception stated in words, captions."""
     mixture_weights: float = 0.15
     """Two mixed images have weights 0.5 plus and minus up to this."""
+    mixture_units: float = 0.3
+    """Share of conditions scaled to length 1, as the visual cache leaves mixtures (otherwise they are shorter)."""
     row_length: int = 256
     """Tokens per packed row."""
     evaluate_items: int = 200
@@ -315,7 +319,8 @@ def load_recipe(stage: str, path: str | os.PathLike[str], overrides: Sequence[st
 
 
 def save_resolved(stage: str, recipe: Any, folder: Path) -> None:
-    """Write ``recipe.yaml``: the resolved settings, loadable again as they are, and the versions in comments."""
+    """Write ``recipe.yaml``: the resolved settings, loadable again as they are, and the versions in
+    comments."""
     found = []
     for package in ("imagebind-llm", *_REPORTED_PACKAGES):
         try:

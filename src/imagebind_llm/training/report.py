@@ -14,7 +14,8 @@ logger = logging.getLogger(__name__)
 class MetricsLog:
     """``metrics.jsonl``: one JSON object a line, each with its ``step``.
 
-    On resuming, lines after the checkpoint's step are dropped, so the file reads as if the run had never stopped.
+    On resuming, lines after the checkpoint's step are dropped, so the file reads as if the run had never
+    stopped.
     """
 
     def __init__(self, path: Path, resumed_at: int) -> None:

@@ -17,11 +17,12 @@ T = TypeVar("T")
 def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
     """An instance of the dataclass ``kind`` from ``values``.
 
-    Nested dataclasses, ``X | None``, ``tuple[X, …]``, ``dict[str, X]`` and ``Literal`` fields are followed; whole
-    numbers are accepted where a float is declared, nothing else is converted.
+    Nested dataclasses, ``X | None``, ``tuple[X, …]``, ``dict[str, X]`` and ``Literal`` fields are followed;
+    whole numbers are accepted where a float is declared, nothing else is converted.
 
     Raises:
-        ConfigError: a key that does not exist (naming the nearest one), a missing key or a value of another type.
+        ConfigError: a key that does not exist (naming the nearest one), a missing key or a value of another
+        type.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path or 'the recipe'} is {values!r}; expected a mapping of settings")
@@ -36,13 +37,15 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
             arguments[name] = _convert(hints[name], values[name], _join(path, name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ConfigError(
-                f"setting {_join(path, name)!r} is missing; add it to the recipe or give {_join(path, name)}=VALUE"
+                f"setting {_join(path, name)!r} is missing; "
+                f"add it to the recipe or give {_join(path, name)}=VALUE"
             )
     return kind(**arguments)
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A copy of ``values`` with dotted ``key=value`` pairs set; values are read as YAML (``3e-4``, ``[a, b]``, ``null``).
+    """A copy of ``values`` with dotted ``key=value`` pairs set; values are read as YAML (``3e-4``, ``[a,
+    b]``, ``null``).
 
     Raises:
         ConfigError: a pair without ``=``, or a key that goes through a plain value.

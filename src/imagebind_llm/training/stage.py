@@ -30,7 +30,7 @@ class Stage(nn.Module):
         """The micro-batch ``index`` (CPU tensors): a pure function of the recipe's seed and ``index``."""
 
     def weight(self, batch: Any) -> float:
-        """Valid units in a micro-batch (tokens, rows): its share in the mean over accumulated micro-batches."""
+        """Valid units in a micro-batch: its share in the mean over accumulated micro-batches."""
         return 1.0
 
     @abstractmethod
@@ -42,7 +42,7 @@ class Stage(nn.Module):
         return self.loss(batch)
 
     def evaluate(self) -> dict[str, float]:
-        """Held-out measures; called in eval mode without gradients, with averaged weights if there are any."""
+        """Held-out measures; called in eval mode, without gradients, with averaged weights if any."""
         return {}
 
     @abstractmethod

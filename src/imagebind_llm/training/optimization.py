@@ -1,0 +1,56 @@
+"""What happens to the weights in a step: learning rate, decay groups, the running average."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imagebind_llm.training.recipe import OptimizerSettings
+
+
+def learning_rate(settings: OptimizerSettings, peak: float, step: int, steps: int) -> float:
+    """The rate of optimizer step ``step`` (0-based) of ``steps``: linear rise, then half a cosine."""
+    if step < settings.warmup_steps:
+        return peak * (step + 1) / settings.warmup_steps
+    progress = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    return peak * (settings.final_ratio + (1 - settings.final_ratio) * cosine)
+
+
+def parameter_groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; tensors of fewer than two dimensions and anything called bias do not."""
+    plain = [n for n, p in parameters.items() if p.ndim < 2 or n.rpartition(".")[2].endswith("bias")]
+    decayed = [name for name in parameters if name not in set(plain)]
+    groups = [
+        {"params": [parameters[name] for name in decayed], "weight_decay": weight_decay},
+        {"params": [parameters[name] for name in plain], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def start_average(live: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of the floating-point tensors of ``live``, by name, to average over the steps."""
+    return {name: tensor.detach().clone() for name, tensor in live.items() if tensor.is_floating_point()}
+
+
+@torch.no_grad()
+def update_average(average: dict[str, Tensor], live: dict[str, Tensor], decay: float) -> None:
+    """``average ← decay · average + (1 - decay) · live``, in place."""
+    torch._foreach_lerp_(list(average.values()), [live[name].detach() for name in average], 1 - decay)
+
+
+@contextmanager
+def averaged(average: dict[str, Tensor], live: dict[str, Tensor]) -> Iterator[None]:
+    """The averages in place of the live tensors; those are put back in the end."""
+    kept = {name: live[name].detach().clone() for name in average}
+    with torch.no_grad():
+        try:
+            for name, tensor in average.items():
+                live[name].copy_(tensor)
+            yield
+        finally:
+            for name, tensor in kept.items():
+                live[name].copy_(tensor)
