@@ -1,0 +1,104 @@
+"""``imagebind-llm eval``: measure a model."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagebind_llm.cli import options as shared
+from imagebind_llm.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Measure a model, with intervals and controls.",
+    short_help="Measure a model.",
+)
+
+_NANO = """
+\b
+Examples:
+  imagebind-llm eval nano --data DATA --out results
+  imagebind-llm eval nano --data DATA --items 50
+  imagebind-llm eval nano --data DATA --model runs/nano/finetune/export --json
+
+\b
+DATA holds the folders mnist, cifar10, fsdd, animals, animals_extra and shapes, each with
+train.parquet and test.parquet. --out gets results.json, results.md, senses.png and
+confusion-*.png.
+"""
+_CARD = """
+\b
+Example:
+  imagebind-llm eval card results/results.json --out MODEL_CARD.md
+"""
+
+
+@app.callback()
+def evaluate() -> None:
+    """Measure a model, with intervals and controls."""
+
+
+@app.command(epilog=_NANO, short_help="Nano's senses, cache on and off, languages, mixtures, controls.")
+def nano(
+    data: Annotated[Path, typer.Option("--data", help="Folder of nano's datasets.")],
+    model: shared.ModelOption = "nano",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for results, tables and pictures.")
+    ] = None,
+    items: Annotated[
+        int | None,
+        typer.Option("--items", min=2, help="Most items of each sense. Default: 2000 pictures, 500 derived."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of questions and derivations.")] = 0,
+    cache_dir: shared.CacheFolderOption = None,
+    batch_size: shared.BatchSizeOption = 64,
+    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw pictures into --out.")] = True,
+    device: shared.DeviceOption = "auto",
+    dtype: shared.DtypeOption = "auto",
+    json_: shared.JsonOption = False,
+) -> None:
+    """Nano's senses, cache on and off, languages, mixtures, far-off input and controls."""
+    if not data.is_dir():
+        raise UserError(f"there is no folder {str(data)!r}; give the folder of mnist, cifar10, fsdd, …")
+    from imagebind_llm.evaluation.plots import draw_all, load_pyplot
+    from imagebind_llm.files import atomic_write
+    from imagebind_llm.locate import locate_folder
+
+    if out is not None and plots:
+        load_pyplot()  # before minutes of work, not after them
+    folder = locate_folder(model)
+    bot = shared.open_assistant(str(folder), device, dtype, cache_dir)
+    from imagebind_llm.evaluation.nano import evaluate_nano
+    from imagebind_llm.evaluation.tables import report
+
+    results = evaluate_nano(
+        bot,
+        data,
+        model_name=Path(model).name,
+        folder=folder,
+        seed=seed,
+        items=items,
+        batch_size=batch_size,
+    )
+    text = json.dumps(results, ensure_ascii=False, indent=1) + "\n"
+    if out is not None:
+        with atomic_write(out / "results.json") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        with atomic_write(out / "results.md") as temporary:
+            temporary.write_text(report(results), encoding="utf-8")
+        if plots:
+            draw_all(results, out)
+    typer.echo(json.dumps(results, ensure_ascii=False) if json_ else report(results))
+
+
+@app.command(epilog=_CARD, short_help="Write the model card from results.")
+def card(
+    results: Annotated[Path, typer.Argument(help="results.json of eval nano.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("MODEL_CARD.md"),
+) -> None:
+    """Write nano's model card (a README for the Hugging Face hub) from results."""
+    from imagebind_llm.evaluation.card import read_results, write_card
+
+    write_card(read_results(results), out)
+    typer.echo(str(out))

@@ -1,0 +1,94 @@
+"""Where results come from: the model's weights, the versions and the commit that made them."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imagebind_llm import __version__
+from imagebind_llm.assistant import Assistant
+
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "peft",
+    "numpy",
+    "faiss-cpu",
+    "soxr",
+    "soundfile",
+    "pillow",
+)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and machine."""
+    versions: dict[str, str] = {"imagebind-llm": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "commit": commit(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def commit() -> str | None:
+    """The commit this package is run from, with ``+`` if files differ; None outside a repository."""
+    here = Path(__file__)
+    try:
+        # An installed copy may lie inside somebody else's repository: only a tracked file counts.
+        _git(here.parent, "ls-files", "--error-unmatch", here.name)
+        found = _git(here.parent, "rev-parse", "HEAD")
+        changed = _git(here.parent, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()
+
+
+def model_facts(bot: Assistant, name: str, folder: Path | None = None) -> dict[str, Any]:
+    """Name, sizes, fingerprints and cache settings of a model; a digest of the weights in ``folder``."""
+    config = bot.model.config
+    sizes: dict[str, int] = {}
+    for key, parameter in bot.model.named_parameters():
+        part = key.partition(".")[0]
+        sizes[part] = sizes.get(part, 0) + parameter.numel()
+    cache = bot.cache
+    return {
+        "name": name,
+        "stage": config.stage,
+        "parameters": sizes | {"total": sum(sizes.values())},
+        "fingerprints": {**config.fingerprints, "encoder": bot.encoder_fingerprint},
+        "weights_sha256": None if folder is None else _weights_digest(folder),
+        "cache": dict(config.cache),
+        "cache_pictures": None if cache is None else cache.size,
+        "embedding_dim": config.embedding_dim,
+    }
+
+
+def _weights_digest(folder: Path) -> str | None:
+    """SHA-256 over the weight files of a model folder, in the order of their names."""
+    files = sorted(folder.glob("*.safetensors"))
+    digest = hashlib.sha256()
+    for file in files:
+        with open(file, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest() if files else None

@@ -1,0 +1,114 @@
+"""What is evaluated: something that embeds media and answers questions about embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from imagebind_llm.answers import Options
+from imagebind_llm.assistant import Assistant
+from imagebind_llm.dialog import Message, build_dialog
+from imagebind_llm.engine import Engine, Job
+from imagebind_llm.modality import Modality
+from imagebind_llm.nano.grammar import Turn
+
+NEW_TOKENS = 32
+"""Longest answer in tokens; the grammar's longest has 31."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A dialog that waits for an answer.
+
+    Attributes:
+        turn: what is asked last, and its true answer. It is for judging; whoever answers must not look at it.
+        messages: the dialog so far, the question last. Media parts are placeholders.
+        conditions: ``[n, D]``, one row for each message that brings media; None when none does.
+    """
+
+    turn: Turn
+    messages: tuple[Message, ...]
+    conditions: Tensor | None
+
+    @classmethod
+    def about(cls, turn: Turn, condition: Tensor | None) -> Question:
+        """A single question about one condition ``[D]``, or about nothing."""
+        conditions = None if condition is None else condition[None]
+        return cls(turn, (user(turn.question, condition is not None),), conditions)
+
+
+def user(text: str, media: bool) -> Message:
+    """A user's message. ``media`` puts a placeholder into it, which stands for a condition given apart."""
+    parts: list[dict[str, Any]] = [{"type": "image", "image": "given as an embedding"}] if media else []
+    return {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
+
+
+class Subject(Protocol):
+    """Who is evaluated. Tests put an oracle in its place."""
+
+    @property
+    def has_cache(self) -> bool:
+        """Whether :meth:`enhance` can be called."""
+        ...
+
+    def embed(self, modality: Modality, tensors: Sequence[Tensor]) -> Tensor:
+        """Unit rows ``[n, D]`` of media tensors without batch axis."""
+        ...
+
+    def enhance(self, conditions: Tensor) -> Tensor:
+        """Conditions ``[n, D]`` moved towards cached pictures, with the model's own settings."""
+        ...
+
+    def uses_cache(self, modalities: Sequence[Modality]) -> bool:
+        """Whether a condition of these modalities is enhanced unless somebody says otherwise."""
+        ...
+
+    def answer(self, questions: Sequence[Question]) -> list[str]:
+        """Answers, in order."""
+        ...
+
+
+class AssistantSubject:
+    """An :class:`~imagebind_llm.assistant.Assistant`, asked in batches about embeddings made beforehand."""
+
+    def __init__(self, bot: Assistant, batch_size: int = 64, new_tokens: int = NEW_TOKENS) -> None:
+        self.bot = bot
+        self._engine = Engine(bot.model, bot.processor, batch_size)
+        self._options = Options(max_new_tokens=new_tokens)
+
+    @property
+    def has_cache(self) -> bool:
+        """Whether the model came with a cache, or was given one."""
+        return self.bot.cache is not None
+
+    def embed(self, modality: Modality, tensors: Sequence[Tensor]) -> Tensor:
+        """Unit rows ``[n, D]``."""
+        self._engine.check_modality(modality)
+        return self._engine.embed([(modality, tensor) for tensor in tensors])
+
+    def enhance(self, conditions: Tensor) -> Tensor:
+        """Conditions moved towards cached pictures."""
+        cache = self.bot.cache
+        assert cache is not None, "there is no cache"
+        return self._engine.enhance(conditions, cache, self._options)
+
+    def uses_cache(self, modalities: Sequence[Modality]) -> bool:
+        """The model's default."""
+        return self._engine.wants_cache(modalities, self._options, self.has_cache)
+
+    @torch.no_grad()
+    def answer(self, questions: Sequence[Question]) -> list[str]:
+        """Greedy answers."""
+        tokenizer = self.bot.processor.tokenizer
+        jobs = [
+            Job(build_dialog(q.messages, tokenizer, add_generation_prompt=True), q.conditions, self._options)
+            for q in questions
+        ]
+        return [
+            self.bot.processor.decode(found.ids, skip_special_tokens=True).strip()
+            for found in self._engine.generate(jobs)
+        ]
