@@ -79,3 +79,12 @@ def test_the_resolved_recipe_loads_again(tmp_path: Path) -> None:
     text = (tmp_path / "recipe.yaml").read_text()
     assert "# torch " in text
     assert load_recipe("language", tmp_path / "recipe.yaml") == recipe
+
+
+def test_the_command_line_names_a_wrong_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from imagebind_llm.cli import main
+
+    with pytest.raises(SystemExit) as leaving:
+        main(["train", "language", str(write(tmp_path)), "run.stepps=3"])
+    assert leaving.value.code == 2
+    assert capsys.readouterr().err == "error: unknown setting 'run.stepps'; did you mean 'steps'?\n"

@@ -279,7 +279,7 @@ class FinetuneRecipe:
     mixture_weights: float = 0.15
     """Two mixed images have weights 0.5 plus and minus up to this."""
     mixture_units: float = 0.3
-    """Share of conditions scaled to length 1, as the visual cache leaves mixtures (otherwise they are shorter)."""
+    """Share of conditions scaled to length 1, as the visual cache leaves mixtures."""
     row_length: int = 256
     """Tokens per packed row."""
     evaluate_items: int = 200
