@@ -58,7 +58,9 @@ class TokenDeltas:
             delta = self._gathered[position]
         else:
             delta = functional.embedding(self._rows.to(self._table.device), self._table[position])
-        return states + delta.to(states)
+        if delta.dtype != states.dtype or delta.device != states.device:
+            delta = delta.to(states)
+        return states + delta
 
 
 class ConditionDeltas:

@@ -2,40 +2,31 @@
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from imagebind_llm.adaptation import install_biases, install_lora
 from imagebind_llm.bind import BindNetwork
+from imagebind_llm.conditioning import Enhancer, check_condition_ids, enhance_conditions
 from imagebind_llm.configuration import ImageBindLLMConfig
-from imagebind_llm.errors import CheckpointError, ConfigError, UserError
+from imagebind_llm.errors import ConfigError, UserError
 from imagebind_llm.families import DecoderShape
 from imagebind_llm.injection import ARGUMENT, ConditionDeltas, Injection
+from imagebind_llm.loss import causal_loss
 from imagebind_llm.mixing import mix
 
 if TYPE_CHECKING:
     from imagebind_llm.media.batch import MediaBatch
 
-IGNORED_LABEL = -100
+__all__ = ["ImageBindLLMForConditionalGeneration", "causal_loss"]
+
 _ENCODER_BATCH = 64
 """Media encoded at once; bounds memory whatever the number of conditions."""
-
-
-class Enhancer(Protocol):
-    """What a visual cache does to embeddings (see :class:`imagebind_llm.cache.VisualCache`)."""
-
-    def enhance(
-        self, embeddings: Tensor, k: int = ..., temperature: float = ..., weight: float = ...
-    ) -> Tensor:
-        """``[B, D]`` → ``[B, D]``."""
-        ...
 
 
 class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -150,41 +141,19 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             CheckpointError: tensors are missing, unexpected or of another shape; or an adapter whose
                 language model or encoder has another fingerprint than the one it was trained with.
         """
-        from imagebind_llm.checkpoints.folder import ADAPTER_FILE, load_adapter_folder
+        from imagebind_llm.checkpoints.folder import find_adapter, load_adapter_folder, load_whole_folder
 
-        adapter = _find_file(name, ADAPTER_FILE, kwargs)
-        if adapter is not None:
-            for key in ("revision", "subfolder"):
-                kwargs.pop(key, None)  # of the adapter, not of its base
-            dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", None))
-            return load_adapter_folder(cls, adapter, language_model, encoder, dtype, **kwargs)
-        if language_model is not None or encoder is not None:
-            raise UserError(f"{name} is a whole model; language_model= and encoder= are for adapter folders")
-        wants_info = kwargs.pop("output_loading_info", False)
-        try:
-            found: Any = super().from_pretrained(name, *args, output_loading_info=True, **kwargs)
-        except RuntimeError as error:
-            if "mismatched" not in str(error):
-                raise
-            raise CheckpointError(
-                f"the weights in {name} have other shapes than its config.json says; use the pair that "
-                f"belongs"
-            ) from error
-        model, info = found
-        faults = [
-            f"{len(info[f'{kind}_keys'])} {kind} ({', '.join(sorted(map(str, info[f'{kind}_keys']))[:4])})"
-            for kind in ("missing", "unexpected", "mismatched")
-            if info[f"{kind}_keys"]
-        ]
-        if faults:
-            raise CheckpointError(
-                f"the weights in {name} do not fit its config.json: {'; '.join(faults)}; "
-                "copy or download the whole folder again"
-            )
-        recorded = model.config.fingerprints["encoder"]
-        if recorded and hasattr(model.encoder, "remember_fingerprint"):
-            model.encoder.remember_fingerprint(recorded)  # loading in a coarser precision does not change it
-        return found if wants_info else model
+        adapter = find_adapter(name, kwargs)
+        if adapter is None:
+            if language_model is not None or encoder is not None:
+                raise UserError(
+                    f"{name} is a whole model; language_model= and encoder= are for adapter folders"
+                )
+            return load_whole_folder(super().from_pretrained, name, *args, **kwargs)
+        for key in ("revision", "subfolder"):
+            kwargs.pop(key, None)  # of the adapter, not of its base
+        dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", None))
+        return load_adapter_folder(cls, adapter, language_model, encoder, dtype, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
         """The token embedding of the language model."""
@@ -280,14 +249,13 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         given = input_ids if input_ids is not None else inputs_embeds
         if given is None:
             raise UserError("neither input_ids nor inputs_embeds was given")
-        rows, length = given.shape[:2]
         if deltas is None:
             if condition_ids is not None and bool((condition_ids >= 0).any()):
                 raise UserError(
                     "condition_ids point to conditions, but neither conditions nor media were given"
                 )
         else:
-            condition_ids = _checked_ids(condition_ids, deltas.count, rows, length, given.device)
+            condition_ids = check_condition_ids(condition_ids, deltas.count, given)
             kwargs[ARGUMENT] = deltas.select(condition_ids)
         kwargs.pop("return_dict", None)
         outputs = self.language_model(
@@ -341,49 +309,18 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
                     raise UserError("both conditions and media were given; expected one of them")
                 conditions = self.embed_media(media)
             if conditions is not None and cache is not None:
-                conditions = self._enhance(conditions, media, cache, cache_options or {})
+                conditions = enhance_conditions(
+                    conditions, media, cache, self.config.cache, cache_options or {}
+                )
             deltas = self.condition_deltas(conditions)
         given = inputs if inputs is not None else kwargs.get("input_ids", kwargs.get("inputs_embeds"))
         if deltas is not None:
             if given is not None:
-                rows, length = given.shape[:2]
-                condition_ids = _checked_ids(condition_ids, deltas.count, rows, length, given.device)
+                condition_ids = check_condition_ids(condition_ids, deltas.count, given, wait_for_device=True)
             kwargs["deltas"] = deltas
         if condition_ids is not None:
             kwargs["condition_ids"] = condition_ids
         return super().generate(inputs, *args, **kwargs)  # type: ignore[misc]
-
-    def _enhance(
-        self, conditions: Tensor, media: "MediaBatch | None", cache: Enhancer, options: Mapping[str, Any]
-    ) -> Tensor:
-        settings = {
-            "enabled": None,
-            **{key: self.config.cache[key] for key in ("k", "temperature", "weight")},
-        }
-        for key in options:
-            if key not in settings:
-                raise ConfigError(f"unknown cache option {key!r}; expected one of {', '.join(settings)}")
-        settings.update({key: value for key, value in options.items() if value is not None})
-        enabled = settings.pop("enabled")
-        count = len(conditions)
-        if enabled is None:
-            by_default = set(self.config.cache["modalities"])
-            chosen = (
-                [True] * count if media is None else [bool(by_default & found) for found in media.modalities]
-            )
-        elif isinstance(enabled, Sequence):
-            chosen = [bool(value) for value in enabled]
-        else:
-            chosen = [bool(enabled)] * count
-        if len(chosen) != count:
-            raise ConfigError(f"cache option 'enabled' has {len(chosen)} values for {count} conditions")
-        if not any(chosen):
-            return conditions
-        rows = torch.tensor(chosen, device=conditions.device)
-        enhanced = cache.enhance(conditions[rows].float(), **settings).to(conditions)
-        result = conditions.clone()
-        result[rows] = enhanced
-        return result
 
     def prepare_inputs_for_generation(  # type: ignore[override]
         self, input_ids: Tensor, **kwargs: Any
@@ -412,68 +349,6 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             last = condition_ids[:, -1:].expand(-1, new)
             updated["condition_ids"] = torch.cat((condition_ids, last), dim=1)
         return updated
-
-
-def causal_loss(logits: Tensor, labels: Tensor, count: Tensor | int | None = None) -> Tensor:
-    """Next-token cross entropy in float32, averaged over the kept labels (0 if there are none).
-
-    Args:
-        logits: ``[B, T, V]``.
-        labels: ``[B, T]``, ``-100`` where nothing is learned.
-        count: divide the sum by this instead (labels of a whole global batch).
-    """
-    targets = labels[:, 1:].to(logits.device)
-    total = functional.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
-    )
-    if count is None:
-        count = (targets != IGNORED_LABEL).sum().clamp(min=1)
-    return total / count
-
-
-def _checked_ids(ids: Tensor | None, count: int, rows: int, length: int, device: torch.device) -> Tensor:
-    """Condition ids ``[rows, length]``. Left out, row ``b`` sees condition ``b``, or all see the only one."""
-    if ids is None:
-        if count not in (1, rows):
-            raise UserError(f"{count} conditions for {rows} rows; give condition_ids [{rows}, {length}]")
-        seen = (
-            torch.arange(count, device=device).expand(rows)
-            if count == 1
-            else torch.arange(rows, device=device)
-        )
-        return seen[:, None].expand(rows, length)
-    if ids.shape != (rows, length):
-        raise UserError(
-            f"condition_ids have shape {list(ids.shape)}; expected [{rows}, {length}] as the tokens"
-        )
-    if ids.device.type == "cpu" and length > 1 and not torch.compiler.is_compiling():
-        # on an accelerator this would wait for the device at every step
-        low, high = int(ids.min()), int(ids.max())
-        if low < -1 or high >= count:
-            raise UserError(
-                f"condition_ids span {low} … {high}; expected -1 … {count - 1} for {count} conditions"
-            )
-    return ids
-
-
-def _find_file(name: str | os.PathLike[str], file: str, arguments: Mapping[str, Any]) -> Path | None:
-    """The local path of ``file`` in a folder or hub repository, or ``None`` if that has no such file."""
-    if Path(name).is_dir():
-        path = Path(name) / arguments.get("subfolder", "") / file
-        return path if path.is_file() else None
-    from transformers.utils import cached_file
-
-    keys = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
-    chosen = {key: arguments[key] for key in keys if arguments.get(key) is not None}
-    found = cached_file(
-        name,
-        file,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        **chosen,
-    )
-    return None if found is None else Path(found)
 
 
 def _build_encoder(settings: Mapping[str, Any] | None) -> nn.Module | None:

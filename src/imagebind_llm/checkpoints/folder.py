@@ -9,7 +9,7 @@ An adapter folder holds ``adapter.safetensors`` instead of the weights: what tra
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,64 @@ def read_adapter(file: Path) -> dict[str, Tensor]:
             return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} cannot be read ({error}); copy or download it again") from None
+
+
+def find_adapter(name: str | os.PathLike[str], arguments: Mapping[str, Any]) -> Path | None:
+    """The local path of the adapter file in a folder or hub repository; ``None`` if it is a whole model.
+
+    Args:
+        name: folder or hub id.
+        arguments: those of ``from_pretrained``; what concerns the hub is used.
+    """
+    if Path(name).is_dir():
+        path = Path(name) / (arguments.get("subfolder") or "") / ADAPTER_FILE
+        return path if path.is_file() else None
+    from transformers.utils import cached_file
+
+    keys = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+    found = cached_file(
+        name,
+        ADAPTER_FILE,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        **{key: arguments[key] for key in keys if arguments.get(key) is not None},
+    )
+    return None if found is None else Path(found)
+
+
+def load_whole_folder(
+    load: Callable[..., Any], name: str | os.PathLike[str], *args: Any, **kwargs: Any
+) -> Any:
+    """Load a whole model with transformers' own ``from_pretrained`` (``load``), and refuse what it only
+    reports.
+
+    Raises:
+        CheckpointError: tensors are missing, unexpected or of another shape.
+    """
+    wants_info = kwargs.pop("output_loading_info", False)
+    try:
+        model, info = found = load(name, *args, output_loading_info=True, **kwargs)
+    except RuntimeError as error:
+        if "mismatched" not in str(error):
+            raise
+        raise CheckpointError(
+            f"the weights in {name} have other shapes than its config.json says; use the pair that belongs"
+        ) from error
+    faults = [
+        f"{len(info[f'{kind}_keys'])} {kind} ({', '.join(sorted(map(str, info[f'{kind}_keys']))[:4])})"
+        for kind in ("missing", "unexpected", "mismatched")
+        if info[f"{kind}_keys"]
+    ]
+    if faults:
+        raise CheckpointError(
+            f"the weights in {name} do not fit its config.json: {'; '.join(faults)}; "
+            "copy or download the whole folder again"
+        )
+    recorded = model.config.fingerprints["encoder"]
+    if recorded and hasattr(model.encoder, "remember_fingerprint"):
+        model.encoder.remember_fingerprint(recorded)  # loading in a coarser precision does not change it
+    return found if wants_info else model
 
 
 def load_adapter_folder(
