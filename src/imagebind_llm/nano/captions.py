@@ -56,7 +56,6 @@ _OBJECT_FORMS = (
     "this is {a}",
     "there is {a}",
     "the {n}",
-    "one {n}",
     "a close-up photo of {a}",
     "a drawing of {a}",
     "the shape of {a}",

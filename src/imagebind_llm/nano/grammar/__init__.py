@@ -2,7 +2,7 @@
 
 ``media_sample``, ``statement_sample``, ``text_sample`` and ``caption_sample`` draw dialogs; ``messages``
 turns one into chat messages; ``judge``, ``correct`` and ``is_doubt`` check generated answers;
-``caption`` names a concept for the text encoder; ``questions`` lists one question per phrasing of a kind.
+``questions`` lists one question per phrasing of a kind.
 """
 
 from imagebind_llm.nano.grammar.ask import (
@@ -17,7 +17,6 @@ from imagebind_llm.nano.grammar.ask import (
     SINGLE_KINDS,
     TEXT_KINDS,
 )
-from imagebind_llm.nano.grammar.captions import caption
 from imagebind_llm.nano.grammar.dialogs import Sample, Turn, answer_to
 from imagebind_llm.nano.grammar.judge import correct, is_doubt, is_nothing_given, judge, named
 from imagebind_llm.nano.grammar.phrasing import SPLITS, Split, kinds, patterns
@@ -49,7 +48,6 @@ __all__ = [
     "Split",
     "Turn",
     "answer_to",
-    "caption",
     "caption_sample",
     "correct",
     "is_doubt",
