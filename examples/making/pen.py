@@ -37,7 +37,10 @@ def pen_lines(digit: str, rng: np.random.Generator, wobble: float = 0.012) -> li
     """Smooth lines ``[n, 2]`` of a digit, x and y (down) within about ±0.5; each call writes a little
     differently."""
     slant, turn = rng.uniform(-0.12, 0.12), np.radians(rng.uniform(-5.0, 5.0))
-    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ [[1.0, slant], [0.0, 1.0]]
+    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ [
+        [1.0, slant],
+        [0.0, 1.0],
+    ]
     lines = []
     for stroke in STROKES[digit]:
         points = (np.array(stroke) - 0.5) * [_WIDTH, 1.0]
@@ -115,8 +118,13 @@ def on_paper(ink: np.ndarray, style: str, rng: np.random.Generator) -> Image.Ima
         paper = paper + (np.asarray(smear, float)[..., None] - 127) * 0.8
     picture = paper + (np.array(pens[style]) - paper) * coverage[..., None]
     if style != "white":  # a photograph of the paper: uneven light, grain, a lens that is not perfect
-        rows, columns = np.mgrid[-1:1:size * 1j, -1:1:size * 1j]
-        light = 1.0 + rng.uniform(-0.1, 0.1) * rows + rng.uniform(-0.1, 0.1) * columns - 0.05 * (rows**2 + columns**2)
+        rows, columns = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+        light = (
+            1.0
+            + rng.uniform(-0.1, 0.1) * rows
+            + rng.uniform(-0.1, 0.1) * columns
+            - 0.05 * (rows**2 + columns**2)
+        )
         picture = picture * light[..., None] + rng.normal(0.0, 3.0, picture.shape)
     image = Image.fromarray(picture.clip(0, 255).astype(np.uint8))
     return image if style == "white" else image.filter(ImageFilter.GaussianBlur(0.8))

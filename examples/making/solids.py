@@ -109,7 +109,9 @@ def _bar(
 ) -> Any:
     """A round bar along x (or upright), with other radii in front and behind."""
     angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-    rings = [(s * length / 2, r * np.cos(a), r * np.sin(a)) for s, r in ((1, front), (-1, back)) for a in angle]
+    rings = [
+        (s * length / 2, r * np.cos(a), r * np.sin(a)) for s, r in ((1, front), (-1, back)) for a in angle
+    ]
     points = np.array(rings)
     return _hull((points[:, [1, 0, 2]] if upright else points) + np.array(at))
 

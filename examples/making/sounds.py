@@ -98,7 +98,9 @@ def call(name: str, seed: int) -> np.ndarray:
 
 def white_noise(seed: int, seconds: float = 1.5) -> np.ndarray:
     """What a radio between stations gives."""
-    return (0.15 * np.random.default_rng(seed).normal(size=round(seconds * RATE))).clip(-1, 1).astype(np.float32)
+    return (
+        (0.15 * np.random.default_rng(seed).normal(size=round(seconds * RATE))).clip(-1, 1).astype(np.float32)
+    )
 
 
 def _along(curve: Curve, count: int) -> np.ndarray:
@@ -106,12 +108,12 @@ def _along(curve: Curve, count: int) -> np.ndarray:
     return np.interp(np.linspace(0, 1, count), moments, values)
 
 
-def _voice(
-    rng: np.random.Generator, seconds: float, pitch: Curve, rough: float, breath: float
-) -> np.ndarray:
+def _voice(rng: np.random.Generator, seconds: float, pitch: Curve, rough: float, breath: float) -> np.ndarray:
     """Pulses of the vocal folds (a sawtooth, softened) with unsteady pitch and strength, and breath."""
     count = round(seconds * RATE)
-    unsteady = np.interp(np.arange(count), np.arange(0, count + 99, 99), rng.normal(size=(count + 99 + 98) // 99))
+    unsteady = np.interp(
+        np.arange(count), np.arange(0, count + 99, 99), rng.normal(size=(count + 99 + 98) // 99)
+    )
     phase = np.cumsum(_along(pitch, count) * (1 + rough * unsteady)) / RATE
     pulses = (1 - phase % 1.0) ** 2 - 1 / 3
     pulses = lfilter([0.35], [1, -0.65], pulses) * (1 + 2 * rough * unsteady)
@@ -119,7 +121,10 @@ def _voice(
 
 
 def _mouth(
-    source: np.ndarray, formants: Sequence[Curve], widths: Sequence[float], shares: Sequence[float] = (1, 0.7, 0.3)
+    source: np.ndarray,
+    formants: Sequence[Curve],
+    widths: Sequence[float],
+    shares: Sequence[float] = (1, 0.7, 0.3),
 ) -> np.ndarray:
     """Two-pole resonances whose frequencies move, side by side."""
     count, block = len(source), 64
