@@ -154,6 +154,8 @@ def merge_lora(model: "ImageBindLLMForConditionalGeneration") -> None:
         parent, _, leaf = name.rpartition(".")
         setattr(model.language_model.get_submodule(parent), leaf, base_linear(module))
     model.config.lora = {**settings, "targets": list(kept)} if kept else None
+    if not kept:
+        vars(model.language_model).pop("peft_config", None)  # peft's note that updates are installed
 
 
 def _of_stage(model: "ImageBindLLMForConditionalGeneration", stage: str) -> dict[str, nn.Parameter]:

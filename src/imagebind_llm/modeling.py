@@ -313,7 +313,10 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
                     conditions, media, cache, self.config.cache, cache_options or {}
                 )
             deltas = self.condition_deltas(conditions)
-        given = inputs if inputs is not None else kwargs.get("input_ids", kwargs.get("inputs_embeds"))
+        named = (kwargs.get(key) for key in ("input_ids", "inputs_embeds"))
+        given = (
+            inputs if inputs is not None else next((tensor for tensor in named if tensor is not None), None)
+        )
         if deltas is not None:
             if given is not None:
                 condition_ids = check_condition_ids(condition_ids, deltas.count, given, wait_for_device=True)
@@ -323,18 +326,26 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return super().generate(inputs, *args, **kwargs)  # type: ignore[misc]
 
     def prepare_inputs_for_generation(  # type: ignore[override]
-        self, input_ids: Tensor, **kwargs: Any
+        self,
+        input_ids: Tensor,
+        inputs_embeds: Tensor | None = None,  # by name: generate looks whether a model knows embeddings
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """As transformers does, with the condition ids of just the tokens that go in."""
         prepared: dict[str, Any] = super().prepare_inputs_for_generation(  # type: ignore[misc]
             input_ids,  # type: ignore[arg-type]
+            inputs_embeds=inputs_embeds,
             **kwargs,
         )
         condition_ids = prepared.get("condition_ids")
         if condition_ids is not None:
             given = prepared.get("input_ids")
-            given = prepared["inputs_embeds"] if given is None else given
-            prepared["condition_ids"] = condition_ids[:, -given.shape[1] :]
+            length = (prepared["inputs_embeds"] if given is None else given).shape[1]
+            end = condition_ids.shape[1]
+            if input_ids.shape[1] != end:  # a prompt read in chunks, or given as embeddings
+                past = kwargs.get("past_key_values")
+                end = length + (0 if past is None else int(past.get_seq_length()))
+            prepared["condition_ids"] = condition_ids[:, end - length : end]
         return prepared
 
     def _update_model_kwargs_for_generation(
@@ -345,7 +356,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         )
         condition_ids = updated.get("condition_ids")
         if condition_ids is not None:
-            new = kwargs.get("num_new_tokens", 1)
+            new = args[1] if len(args) > 1 else kwargs.get("num_new_tokens", 1)
             last = condition_ids[:, -1:].expand(-1, new)
             updated["condition_ids"] = torch.cat((condition_ids, last), dim=1)
         return updated

@@ -118,6 +118,29 @@ def test_generation_sees_the_condition_of_the_last_prompt_token(style):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"prefill_chunk_size": 3},
+        {"cache_implementation": "static", "disable_compile": True},
+        {"embeds": True},
+    ],
+    ids=["chunked prefill", "static cache", "embeddings"],
+)
+def test_other_ways_to_generate_give_the_same_tokens(way):
+    model = open_gates(make_model())
+    seen = torch.tensor([[0, 0, 0, 1, 1, -1, 0], [1, 1, -1, 0, 0, 0, 1]])
+    settings = {"condition_ids": seen, "conditions": conditions(), "max_new_tokens": 5, "do_sample": False}
+    settings |= {"eos_token_id": None, "attention_mask": torch.ones_like(seen)}
+    expected = model.generate(input_ids=tokens(), **settings)[:, 7:]
+    if way.pop("embeds", False):
+        embeds = model.get_input_embeddings()(tokens())
+        assert torch.equal(model.generate(inputs_embeds=embeds, **settings), expected)
+    else:
+        assert torch.equal(model.generate(input_ids=tokens(), **settings, **way)[:, 7:], expected)
+
+
+@torch.no_grad()
 def test_deltas_are_computed_once_per_generation(monkeypatch):
     model = open_gates(make_model())
     calls = []
