@@ -1,8 +1,5 @@
 """Animals as solids: bird, frog, horse and deer, cat, dog."""
 
-# ruff: noqa: E501
-# fmt: off - one part of a thing a line
-
 from __future__ import annotations
 
 from making.render import Colour, Solid, ellipsoid, limb, slab

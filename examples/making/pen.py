@@ -13,8 +13,8 @@ STROKES: dict[str, list[Stroke]] = {
     "one": [[(0.34, 0.2), (0.54, 0.03), (0.53, 0.5), (0.5, 0.98)]],
     "two": [[(0.16, 0.24), (0.3, 0.06), (0.58, 0.04), (0.76, 0.22), (0.68, 0.48), (0.4, 0.76), (0.14, 0.96),
              (0.14, 0.96), (0.5, 0.93), (0.88, 0.95)]],
-    "three": [[(0.18, 0.12), (0.46, 0.02), (0.76, 0.12), (0.74, 0.34), (0.42, 0.47), (0.42, 0.47), (0.74, 0.54),
-               (0.84, 0.76), (0.6, 0.96), (0.3, 0.97), (0.12, 0.86)]],
+    "three": [[(0.18, 0.12), (0.46, 0.02), (0.76, 0.12), (0.74, 0.34), (0.42, 0.47), (0.42, 0.47),
+               (0.74, 0.54), (0.84, 0.76), (0.6, 0.96), (0.3, 0.97), (0.12, 0.86)]],
     "four": [[(0.46, 0.03), (0.28, 0.34), (0.1, 0.62), (0.1, 0.62), (0.5, 0.62), (0.92, 0.6)],
              [(0.68, 0.3), (0.67, 0.65), (0.64, 0.99)]],
     "five": [[(0.28, 0.04), (0.25, 0.24), (0.22, 0.44), (0.22, 0.44), (0.52, 0.37), (0.8, 0.52), (0.82, 0.78),
@@ -28,7 +28,7 @@ STROKES: dict[str, list[Stroke]] = {
     "nine": [[(0.76, 0.22), (0.54, 0.04), (0.28, 0.14), (0.2, 0.36), (0.4, 0.5), (0.66, 0.4), (0.77, 0.2),
               (0.77, 0.2), (0.74, 0.58), (0.64, 0.98)]],
 }  # fmt: skip
-"""Points that the pen passes, x right, y down, in a box of height 1. A point given twice is a sharp corner."""
+"""Points that the pen passes, x right, y down, in a box of height 1. A doubled point is a sharp corner."""
 
 _WIDTH = 0.72  # of a digit, for height 1
 
@@ -76,7 +76,7 @@ def _smooth(points: np.ndarray, steps: int) -> np.ndarray:
 
 
 def ink_of(lines: list[np.ndarray], size: int, height: float, width: float) -> np.ndarray:
-    """Ink coverage ``[size, size]`` (0..1): lines of ``height`` (share of the side), pen ``width`` likewise."""
+    """Ink coverage ``[size, size]`` (0..1); digit ``height`` and pen ``width`` are shares of ``size``."""
     fine = 4 * size
     canvas = Image.new("L", (fine, fine))
     draw = ImageDraw.Draw(canvas)
@@ -91,7 +91,7 @@ def ink_of(lines: list[np.ndarray], size: int, height: float, width: float) -> n
 
 
 def pen_path(lines: list[np.ndarray], knots: int) -> np.ndarray:
-    """One path ``[knots, 2]`` through all lines, evenly spaced, x right and y up; lifts are straight moves."""
+    """One path ``[knots, 2]`` through all lines, evenly spaced, y up; lifts are straight moves."""
     path = np.concatenate(lines) * [1.0, -1.0]
     path = path[np.concatenate([[True], np.linalg.norm(np.diff(path, axis=0), axis=1) > 1e-9])]
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])

@@ -1,8 +1,5 @@
 """Where the things stand: pictures that look like small photographs."""
 
-# ruff: noqa: E501
-# fmt: off - one picture a line
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A small ray marcher: solids described by distance functions, lit by one sun, before a sky and on a ground."""
+"""A small ray marcher: solids described by distance functions, lit by one sun, under a sky, on a ground."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 Distance = Callable[[np.ndarray], np.ndarray]
-"""Points ``[n, 3]`` (x right, y up, z towards the viewer) → distance to a surface ``[n]``, negative inside."""
+"""Points ``[n, 3]`` (x right, y up, z towards the viewer) → distance to a surface ``[n]``, < 0 inside."""
 
 Colour = tuple[float, float, float]
 

@@ -1,4 +1,4 @@
-"""Meshes built from primitive bodies: an airplane, a car, a ship, a truck, and a digit sawn out of a board."""
+"""Meshes built from simple bodies: airplane, car, ship, truck, and a digit sawn out of a board."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _hull(points: Sequence[Sequence[float]]) -> Any:
 
 
 def _plate(outline: Outline, half: float, axis: str, at: float = 0.0) -> Any:
-    """A convex outline in the x-y plane (``axis="z"``) or the x-z plane (``"y"``), ``half`` thick each way."""
+    """A convex outline in the x-y (``axis="z"``) or the x-z plane (``"y"``), ``half`` thick each way."""
     if axis == "z":
         return _hull([(x, y, at + side * half) for x, y in outline for side in (-1, 1)])
     return _hull([(x, at + side * half, z) for x, z in outline for side in (-1, 1)])

@@ -18,10 +18,18 @@ def bark(rng: np.random.Generator, pitch: float = 420.0, calls: int = 3) -> np.n
     voices = []
     for _ in range(calls):
         high = pitch * rng.uniform(0.92, 1.1)
-        voice = _voice(rng, rng.uniform(0.15, 0.21), [(0, 0.75 * high), (0.2, high), (1, 0.55 * high)], rough=0.12,
-                       breath=0.35)  # fmt: skip
-        voice = _mouth(voice, [[(0, 480), (0.3, 950), (1, 520)], [(0, 1300), (0.3, 1750), (1, 1250)],
-                               [(0, 2600), (1, 2700)]], (90, 130, 220))  # fmt: skip
+        voice = _voice(
+            rng,
+            rng.uniform(0.15, 0.21),
+            [(0, 0.75 * high), (0.2, high), (1, 0.55 * high)],
+            rough=0.12,
+            breath=0.35,
+        )
+        voice = _mouth(
+            voice,
+            [[(0, 480), (0.3, 950), (1, 520)], [(0, 1300), (0.3, 1750), (1, 1250)], [(0, 2600), (1, 2700)]],
+            (90, 130, 220),
+        )
         voices.append(_swell(voice, [(0, 0), (0.08, 1), (0.35, 0.8), (1, 0)]))
     return _row(rng, voices, (0.22, 0.4))
 
@@ -31,11 +39,22 @@ def meow(rng: np.random.Generator, pitch: float = 560.0, calls: int = 2) -> np.n
     voices = []
     for _ in range(calls):
         high = pitch * rng.uniform(0.92, 1.1)
-        voice = _voice(rng, rng.uniform(0.65, 0.85), [(0, 0.72 * high), (0.3, high), (0.65, 0.95 * high), (1, 0.6 * high)],
-                       rough=0.015, breath=0.04)  # fmt: skip
-        voice = _mouth(voice, [[(0, 350), (0.25, 700), (0.55, 1100), (1, 550)],
-                               [(0, 2300), (0.25, 2200), (0.55, 1700), (1, 1000)], [(0, 3000), (1, 2900)]],
-                       (90, 120, 200))  # fmt: skip
+        voice = _voice(
+            rng,
+            rng.uniform(0.65, 0.85),
+            [(0, 0.72 * high), (0.3, high), (0.65, 0.95 * high), (1, 0.6 * high)],
+            rough=0.015,
+            breath=0.04,
+        )
+        voice = _mouth(
+            voice,
+            [
+                [(0, 350), (0.25, 700), (0.55, 1100), (1, 550)],
+                [(0, 2300), (0.25, 2200), (0.55, 1700), (1, 1000)],
+                [(0, 3000), (1, 2900)],
+            ],
+            (90, 120, 200),
+        )
         voices.append(_swell(voice, [(0, 0), (0.12, 0.6), (0.4, 1), (0.75, 0.7), (1, 0)]))
     return _row(rng, voices, (0.3, 0.6))
 
@@ -68,8 +87,16 @@ def croak(rng: np.random.Generator, pulses: float = 42.0, calls: int = 4) -> np.
         clicks[(moments[moments < length * 0.98] * RATE).astype(int)] = 1.0
         clicks = clicks + 0.01 * rng.normal(size=count) * (np.convolve(clicks, np.ones(120), "same") > 0)
         rise = [(0, 0.95), (0.5, 1.0), (1, 1.04)]
-        voice = _mouth(clicks, [[(t, tone * v) for t, v in rise], [(t, 2.3 * tone * v) for t, v in rise],
-                                [(0, 2900), (1, 3000)]], (110, 180, 350), shares=(1.0, 0.6, 0.12))  # fmt: skip
+        voice = _mouth(
+            clicks,
+            [
+                [(t, tone * v) for t, v in rise],
+                [(t, 2.3 * tone * v) for t, v in rise],
+                [(0, 2900), (1, 3000)],
+            ],
+            (110, 180, 350),
+            shares=(1.0, 0.6, 0.12),
+        )
         voices.append(_swell(voice, [(0, 0.3), (0.3, 0.8), (0.85, 1), (1, 0)]))
     return _row(rng, voices, (0.12, 0.3))
 

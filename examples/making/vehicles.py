@@ -1,8 +1,5 @@
 """Vehicles as solids: airplane, ship, car, truck."""
 
-# ruff: noqa: E501
-# fmt: off - one part of a thing a line
-
 from __future__ import annotations
 
 from making.render import Colour, Solid, ellipsoid, limb, slab, wheel
