@@ -69,7 +69,10 @@ def grazer(coat: Colour, mane: Colour, deer: bool = False) -> list[Solid]:
         Solid(ellipsoid((0.6, 0.06, 0), (0.42, 0.42 * thick, 0.36 * thick)), coat, 0.2, 0.12, 0.15),
         Solid(ellipsoid((-0.5, 0.04, 0), (0.4, 0.42 * thick, 0.34 * thick)), coat, 0.2, 0.12, 0.15),
         Solid(limb((-0.6, 0.12, 0), neck_top, 0.3 * thick, 0.16 * thick), coat, 0.2, 0.12, 0.15),
-        Solid(limb(neck_top, (neck_top[0] - 0.42, neck_top[1] - 0.3, 0), 0.17 * thick, 0.09 * thick), coat, 0.2, 0.1, 0.06),
+        Solid(
+            limb(neck_top, (neck_top[0] - 0.42, neck_top[1] - 0.3, 0), 0.17 * thick, 0.09 * thick),
+            coat, 0.2, 0.1, 0.06,
+        ),
         Solid(ellipsoid((0.0, -0.22, 0), (0.6, 0.2 * thick, 0.28 * thick)), belly, 0.1, 0.1, 0.1),
     ]  # fmt: skip
     for x, bend in ((-0.52, -0.06), (0.66, 0.1)):
