@@ -78,7 +78,7 @@ def name(concepts):
     return "It is " + " and ".join(en_noun(concept) for concept in sorted(concepts)) + "."
 
 
-def tiny_material(subject, each=200):
+def tiny_material(subject, each=80):
     """One-hot sets for every sense, and one of far-off input."""
     axes = torch.eye(len(CONCEPTS))
     rng = np.random.default_rng(3)

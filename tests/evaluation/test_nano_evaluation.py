@@ -2,14 +2,18 @@
 
 import json
 
+import numpy as np
 import pytest
+import torch
 from eval_worlds import SMALL, Doubter, Guesser, Oracle, tiny_material, tiny_results
 
 from imagebind_llm.errors import UserError
 from imagebind_llm.evaluation.arms import naming_arms
 from imagebind_llm.evaluation.nano import MIXTURES, Caps
 from imagebind_llm.evaluation.sets import SENSES
+from imagebind_llm.evaluation.subject import AssistantSubject, Question, user
 from imagebind_llm.evaluation.summary import confusion
+from imagebind_llm.nano.grammar import media_sample
 
 
 def test_an_oracle_is_right_everywhere(oracle_results) -> None:
@@ -35,6 +39,7 @@ def test_an_oracle_falls_to_chance_when_embeddings_are_shuffled(oracle_results) 
 
 
 def test_far_off_input_wants_doubt(oracle_results, guesser_results) -> None:
+    assert oracle_results["strange_total"]["correct"] == oracle_results["strange_total"]["n"] == 20
     (oracle,), (guesser,) = oracle_results["strange"], guesser_results["strange"]
     assert (oracle["cache_off"]["accuracy"], oracle["invented"]["accuracy"]) == (1.0, 0.0)
     assert (guesser["cache_off"]["accuracy"], guesser["invented"]["accuracy"]) == (0.0, 1.0)
@@ -106,3 +111,16 @@ def test_items_cap_every_arm() -> None:
     assert Caps.of(10_000).kinds == Caps().kinds != SMALL.kinds
     with pytest.raises(UserError, match="1 items"):
         Caps.of(1)
+
+
+def test_assistant_is_asked_about_embeddings_and_overlong_dialogs_get_no_answer(bot) -> None:
+    turn = media_sample(np.random.default_rng(0), (7,), "heldout", "en", "name", 0).turns[0]
+    rows = torch.nn.functional.normalize(torch.randn(3, 28, generator=torch.manual_seed(0)), dim=1)
+    subject = AssistantSubject(bot, batch_size=2, new_tokens=5)
+    history = (user("x" * 400, True),)
+    questions = [Question.about(turn, rows[0]), Question.about(turn, None), Question(turn, history, rows[2:])]
+    first, second, third = subject.answer(questions)
+    assert third == ""
+    assert first == subject.answer([Question.about(turn, rows[0])])[0]
+    assert second == bot.ask(turn.question, max_new_tokens=5).text
+    assert not subject.has_cache

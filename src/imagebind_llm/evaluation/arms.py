@@ -118,9 +118,22 @@ def wording_arms(data: EmbeddedSet, seed: int, cap: int) -> Iterator[Arm]:
 def control_arms(data: EmbeddedSet, seed: int, cap: int) -> Iterator[Arm]:
     """The same questions about somebody else's embedding (``shuffled``) and about none (``no media``)."""
     turns = naming_turns(seed, data.name, data.labels, *HEADLINE)
-    order = torch.from_numpy(generator(seed, "shuffle", data.name).permutation(len(data)))
-    yield Arm(f"shuffled/{data.name}", about(turns[:cap], data.conditions()[order]))
+    rows = data.conditions()[torch.from_numpy(_shuffle(data, seed, cap))]
+    yield Arm(f"shuffled/{data.name}", about(turns[:cap], rows))
     yield Arm(f"no media/{data.name}", [Question.about(turn, None) for turn in turns[: max(1, cap // 10)]])
+
+
+def _shuffle(data: EmbeddedSet, seed: int, count: int) -> np.ndarray:
+    """Rows in random order: of some permutations the one that, among the first ``count`` items, puts an equal
+    label in place as nearly as often as chance would. A single draw would add its own luck to the control."""
+    rng = generator(seed, "shuffle", data.name)
+    orders = [rng.permutation(len(data)) for _ in range(16)]
+    expected = chance(data)
+
+    def luck(order: np.ndarray) -> float:
+        return abs(float((data.labels[order] == data.labels)[:count].mean()) - expected)
+
+    return min(orders, key=luck)
 
 
 def chance(data: EmbeddedSet) -> float:

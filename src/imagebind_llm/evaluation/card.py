@@ -17,8 +17,8 @@ from imagebind_llm.files import atomic_write
 
 SCHEMA = 1
 _PARTS = (
-    "model", "environment", "settings", "class_means", "senses", "strange", "mixtures", "wordings", "kinds",
-    "dialogs", "text", "no_media", "targets", "seconds",
+    "model", "environment", "settings", "class_means", "senses", "strange", "strange_total", "mixtures",
+    "wordings", "kinds", "dialogs", "text", "no_media", "targets", "seconds",
 )  # fmt: skip
 
 

@@ -102,13 +102,14 @@ class AssistantSubject:
 
     @torch.no_grad()
     def answer(self, questions: Sequence[Question]) -> list[str]:
-        """Greedy answers."""
-        tokenizer = self.bot.processor.tokenizer
-        jobs = [
-            Job(build_dialog(q.messages, tokenizer, add_generation_prompt=True), q.conditions, self._options)
-            for q in questions
+        """Greedy answers. A dialog that has outgrown the model's context gets none (an empty one)."""
+        processor, limit = self.bot.processor, self.bot.context_length
+        dialogs = [
+            build_dialog(q.messages, processor.tokenizer, add_generation_prompt=True) for q in questions
         ]
-        return [
-            self.bot.processor.decode(found.ids, skip_special_tokens=True).strip()
-            for found in self._engine.generate(jobs)
-        ]
+        fits = [number for number, dialog in enumerate(dialogs) if limit is None or len(dialog) < limit]
+        jobs = [Job(dialogs[number], questions[number].conditions, self._options) for number in fits]
+        answers = [""] * len(questions)
+        for number, found in zip(fits, self._engine.generate(jobs), strict=True):
+            answers[number] = processor.decode(found.ids, skip_special_tokens=True).strip()
+        return answers

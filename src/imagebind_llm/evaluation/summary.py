@@ -6,6 +6,7 @@ The results have these parts, each a dictionary or list of rows with ``n``, ``co
 * ``senses``: for each sense the encoder alone, cache off, cache on and their difference, the share of doubt,
   the shuffled control and its chance, and a confusion table;
 * ``strange``: far-off input; right is doubt. ``invented`` is the share of answers that name something;
+* ``strange_total``: all of it together, at the default settings;
 * ``mixtures``: both things named, cache off and on; the encoder alone (its two nearest classes);
 * ``wordings``: paired differences of unseen and seen phrasings, and of Chinese and English;
 * ``kinds``, ``dialogs``, ``text``, ``no_media``: the other arms;
@@ -73,6 +74,7 @@ def summarise(
         "class_means": means.source,
         "senses": [_sense(asked, data, means) for data in known.values()],
         "strange": [_strange(asked, data, means) for data in strange.values()],
+        "strange_total": asked.score_all([f"strange/{d.name}/{d.default}" for d in strange.values()]),
         "mixtures": [_mixture(asked, pairs, means) for pairs in mixed],
         "wordings": _wordings(asked, known),
         "kinds": _kinds(asked),

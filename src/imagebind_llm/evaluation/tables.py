@@ -76,7 +76,8 @@ def strange_table(results: Mapping[str, Any]) -> str:
         "invents",
         "encoder alone: unclear",
     ]
-    return table(head, rows)
+    total = results["strange_total"]
+    return table(head, rows) + f"\nAll together, at the defaults: {percent(total)} of {total['n']} doubted.\n"
 
 
 def mixtures_table(results: Mapping[str, Any]) -> str:
