@@ -57,7 +57,7 @@ def test_overrides_replace_values(tmp_path: Path) -> None:
         ("run.steps=many", "run.steps is 'many'; expected int"),
         ("run.steps=0", "run.steps is 0; expected at least 1"),
         ("run.resume=maybe", "run.resume is 'maybe'; use one of 'auto'"),
-        ("optimizer.base_lr=0.1", "optimizer.lr is 0.002 and optimizer.base_lr is 0.1"),
+        ("optimizer.base_lr=0.1", "optimizer.lr is 0.0123 and optimizer.base_lr is 0.1"),
         ("optimizer.betas=[0.9]", r"optimizer.betas is \[0.9\]; expected 2 values"),
         ("run", "'run' is not of the form key=value"),
         ("tokenizer.x=1", "'tokenizer' is 'runs/nano/tokenizer', not a group"),
@@ -65,7 +65,7 @@ def test_overrides_replace_values(tmp_path: Path) -> None:
 )
 def test_wrong_values_are_named(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        load_recipe("language", write(tmp_path), [override])
+        load_recipe("language", write(tmp_path), ["optimizer.lr=0.0123", override])
 
 
 def test_a_recipe_of_another_stage_says_how_to_run_it(tmp_path: Path) -> None:
