@@ -27,7 +27,8 @@ class ImagePool:
         return len(self.labels)
 
     def draw(self, rng: np.random.Generator, count: int, shares: Mapping[str, float]) -> np.ndarray:
-        """``count`` row numbers; each domain gets its share, to the nearest whole number.
+        """``count`` row numbers; each domain gets its share, rounded up or down at random, so that the shares
+        also hold for many draws of one.
 
         Raises:
             ConfigError: a share names a domain that the pool does not have, or all are zero.
@@ -40,7 +41,9 @@ class ImagePool:
                 f"this pool has {', '.join(n for n, rows in self.domains.items() if len(rows))}"
             )
         total = sum(shares[name] for name in names)
-        edges = np.rint(np.cumsum([shares[name] for name in names]) / total * count).astype(int)
+        exact = np.cumsum([shares[name] for name in names]) / total * count
+        edges = np.floor(exact + rng.random()).astype(int).clip(max=count)
+        edges[-1] = count
         rows = []
         for name, low, high in zip(names, [0, *edges[:-1]], edges, strict=True):
             rows.append(rng.choice(self.domains[name], high - low))
