@@ -8,10 +8,12 @@ _EPSILON = 1e-6
 
 
 def mix(embeddings: Tensor, weights: Tensor, index: Tensor, count: int) -> Tensor:
-    """Weighted sums of unit embeddings: ``out[n] = Σ wᵢ eᵢ / (Σ |wᵢ| + 1e-6)`` over all ``i`` with ``index[i] == n``.
+    """Weighted sums of unit embeddings.
 
-    The sum is not renormalised (paper, section 3.3, and the reference's behaviour); the visual cache, when used,
-    renormalises. Negative weights subtract ("king - man + woman").
+    ``out[n] = Σ wᵢ eᵢ / (Σ |wᵢ| + 1e-6)`` over all ``i`` with ``index[i] == n``.
+
+    The sum is not renormalised (the reference's behaviour); the visual cache, when used, renormalises.
+    Negative weights subtract ("king - man + woman").
 
     Args:
         embeddings: ``[M, D]`` unit rows.
