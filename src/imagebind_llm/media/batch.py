@@ -14,8 +14,8 @@ from imagebind_llm.modality import Modality
 class MediaPart:
     """One decoded piece of media.
 
-    ``tensor`` has the shape that :func:`imagebind_llm.media.load_media` returns (no batch axis); ``weight`` is
-    its share in the mixture (any sign).
+    ``tensor`` has the shape that :func:`imagebind_llm.media.load_media` returns (no batch axis);
+    ``weight`` is its share in the mixture (any sign).
     """
 
     modality: Modality
