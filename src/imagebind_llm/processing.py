@@ -196,6 +196,9 @@ def _load_tokenizer(folder: Path) -> Any:
         raise CheckpointError(f"{str(folder)!r} has no tokenizer_config.json; save the processor there too")
     from transformers import AutoTokenizer
 
+    from imagebind_llm.registration import register
+
+    register()  # a model folder's config.json names our model type, which AutoTokenizer looks up
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
