@@ -157,3 +157,17 @@ def test_learning_rate_rises_and_falls() -> None:
     assert rates[:4] == pytest.approx([peak * share for share in (0.25, 0.5, 0.75, 1.0)])
     assert max(rates) == peak
     assert rates[-1] == pytest.approx(0.1 * peak, rel=0.02)
+
+
+def test_weights_are_averaged_but_batch_statistics_are_not(tmp_path: Path, inputs: Path) -> None:
+    changes = {"run": {"steps": 4, "checkpoint_every": 4}, "optimizer": {"ema": 0.9}}
+    train(*make("images", tmp_path / "run", inputs, **changes))
+    saved = last_tensors(tmp_path / "run")
+    exported = load_file(tmp_path / "run" / "export" / "model.safetensors")
+    for kind in ("average", "buffer"):
+        found = [name for name in saved if name.startswith(f"{kind}/encoder.")]
+        assert found, kind
+        for name in found:
+            assert saved[name].equal(exported[name.removeprefix(f"{kind}/encoder.")]), name
+    moved = [name for name in saved if name.startswith("average/encoder.")]
+    assert any(not saved[name].equal(saved[name.replace("average/", "parameter/")]) for name in moved)

@@ -108,7 +108,7 @@ class _Run:
         stage.to(self.accelerator.device)
         self.tensors = TrainedTensors(parameters, stage.moving_buffers(), {})
         if self.optimizer_settings.ema is not None:
-            self.tensors.average.update(start_average(self._live))
+            self.tensors.average.update(start_average(self.tensors.parameters))
         optimizer = torch.optim.AdamW(
             parameter_groups(parameters, self.optimizer_settings.weight_decay),
             lr=0.0,
@@ -120,10 +120,6 @@ class _Run:
         self.bare_stage = stage
         self.stage, self.optimizer = self.accelerator.prepare(stage, optimizer)
         self.peak = self.optimizer_settings.peak(run.batch_size * run.accumulate)
-
-    @property
-    def _live(self) -> dict[str, Tensor]:
-        return {**self.tensors.parameters, **self.tensors.buffers}
 
     def go(self) -> RunResult:
         step = self._resume()
@@ -227,7 +223,7 @@ class _Run:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.optimizer_settings.ema is not None:
-            update_average(self.tensors.average, self._live, self.optimizer_settings.ema)
+            update_average(self.tensors.average, self.tensors.parameters, self.optimizer_settings.ema)
         return {**values, "grad_norm": norm, "lr": rate}
 
     def _to_device(self, batch: Any) -> Any:
@@ -257,7 +253,7 @@ class _Run:
 
     def _evaluate(self, step: int) -> dict[str, float]:
         self.bare_stage.eval()
-        with averaged(self.tensors.average, self._live):
+        with averaged(self.tensors.average, self.tensors.parameters):
             measured = {f"eval/{key}": round(value, 5) for key, value in self.bare_stage.evaluate().items()}
         if measured:
             self.log.write(step, measured)
@@ -271,7 +267,10 @@ class _Run:
 
     def _finish(self, step: int) -> None:
         measured = self._evaluate(step)
-        with averaged(self.tensors.average, self._live), atomic_directory(self.export_folder) as temporary:
+        with (
+            averaged(self.tensors.average, self.tensors.parameters),
+            atomic_directory(self.export_folder) as temporary,
+        ):
             self.bare_stage.export(temporary)
             result = {
                 "stage": self.bare_stage.name,

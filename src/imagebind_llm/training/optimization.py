@@ -32,8 +32,12 @@ def parameter_groups(parameters: dict[str, nn.Parameter], weight_decay: float) -
 
 
 def start_average(live: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of the floating-point tensors of ``live``, by name, to average over the steps."""
-    return {name: tensor.detach().clone() for name, tensor in live.items() if tensor.is_floating_point()}
+    """Copies of the tensors of ``live``, by name, to average over the steps.
+
+    Give it parameters only: batch statistics start far from anything true (a variance of 1), and an average
+    over steps would remember that longer than a short run lasts.
+    """
+    return {name: tensor.detach().clone() for name, tensor in live.items()}
 
 
 @torch.no_grad()
