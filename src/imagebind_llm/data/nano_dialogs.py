@@ -16,7 +16,7 @@ from imagebind_llm.nano.grammar import (
     statement_sample,
     text_sample,
 )
-from imagebind_llm.nano.world.concepts import CONCEPTS
+from imagebind_llm.nano.world.concepts import CONCEPTS, DIGITS, UNCLEAR
 
 Messages = list[dict[str, Any]]
 PickRow = Callable[[int], int]
@@ -26,7 +26,8 @@ PickRow = Callable[[int], int]
 class NanoDialogs:
     """A :class:`~imagebind_llm.data.world.DialogWorld` over nano's grammar."""
 
-    kinds = ("text", "statement", "caption", "media")
+    kinds = ("text", "statement", "caption", "media", "pair")
+    """``media``: mostly one image, sometimes a mixture of two; ``pair``: always a mixture."""
 
     def dialog(
         self,
@@ -48,12 +49,20 @@ class NanoDialogs:
         if kind == "caption":
             label = int(rng.integers(len(CONCEPTS)))
             return self.caption(rng, split, label, row_of(label))
-        return with_images(messages(media_sample(rng, split=split)), rng, row_of, weight_range)
+        shown = draw_pair(rng) if kind == "pair" else None
+        return with_images(messages(media_sample(rng, shown, split=split)), rng, row_of, weight_range)
 
     def caption(self, rng: np.random.Generator, split: Split, label: int, row: int) -> Messages:
         """A request for a caption of the image ``row`` and its answer."""
         sample: Sample = caption_sample(rng, label, split=split)
         return with_images(messages(sample), rng, lambda _: row, 0.0)
+
+
+def draw_pair(rng: np.random.Generator) -> tuple[int, int]:
+    """Two labels to mix, half of the time two digits."""
+    count = len(DIGITS) if rng.random() < 0.5 else UNCLEAR
+    first, second = rng.integers(count, size=2).tolist()
+    return first, second
 
 
 def with_images(found: Messages, rng: np.random.Generator, row_of: PickRow, weight_range: float) -> Messages:

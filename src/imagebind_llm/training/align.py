@@ -141,22 +141,14 @@ class Finetune(_Align):
         self, recipe: FinetuneRecipe, world: PictureWorld, dialogs: DialogWorld, media: "MediaSettings"
     ) -> None:
         super().__init__()
-        from imagebind_llm.adaptation import add_biases, add_lora, tune_norms
         from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
         from imagebind_llm.processing import ImageBindLLMProcessor
 
         self.recipe, self.dialogs, self.media = recipe, dialogs, media
         self.model = ImageBindLLMForConditionalGeneration.from_pretrained(recipe.model)
         self.tokenizer = ImageBindLLMProcessor.from_pretrained(recipe.model).tokenizer
-        adapters = recipe.adapters
-        with torch.random.fork_rng():
-            torch.manual_seed(recipe.run.seed)
-            if adapters.rank:
-                add_lora(self.model, adapters.rank, adapters.scale, targets=adapters.targets)
-        if adapters.biases is None or adapters.biases:
-            add_biases(self.model, adapters.biases)
-        if adapters.norms:
-            tune_norms(self.model)
+        if self.model.config.stage != "finetune":  # a fine-tuned model goes on with the adapters it has
+            _add_adapters(self.model, recipe)
         encoder = self.model.encoder
         assert isinstance(encoder, ImageBindModel)
         self.images = ImageConditions(recipe.data, encoder, world, recipe.data.seed)
@@ -174,6 +166,20 @@ class Finetune(_Align):
         row_of = self.images.rows(rng, held_out)
         messages = self.dialogs.dialog(kind, rng, split, row_of, self.recipe.mixture_weights)
         return self._example(messages, rng, held_out, 0.0 if held_out else self.recipe.mixture_units)
+
+
+def _add_adapters(model: "ImageBindLLMForConditionalGeneration", recipe: FinetuneRecipe) -> None:
+    from imagebind_llm.adaptation import add_biases, add_lora, tune_norms
+
+    adapters = recipe.adapters
+    if adapters.rank:
+        with torch.random.fork_rng():
+            torch.manual_seed(recipe.run.seed)
+            add_lora(model, adapters.rank, adapters.scale, targets=adapters.targets)
+    if adapters.biases is None or adapters.biases:
+        add_biases(model, adapters.biases)
+    if adapters.norms:
+        tune_norms(model)
 
 
 def new_model(

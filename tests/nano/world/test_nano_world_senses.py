@@ -11,7 +11,7 @@ from imagebind_llm.nano.world.concepts import UNCLEAR
 from imagebind_llm.nano.world.extrude import any_turns, extruded_points, small_turns
 from imagebind_llm.nano.world.hearing import spectrum
 from imagebind_llm.nano.world.heat import diffuse, heat_picture, thermal_batch
-from imagebind_llm.nano.world.motion import GRAVITY, imu_batch, writing_motion
+from imagebind_llm.nano.world.motion import GRAVITY, imu_batch, unclear_motion, writing_motion
 from imagebind_llm.nano.world.penpath import pen_paths, thin
 from imagebind_llm.nano.world.relief import depth_batch, relief_depth
 from imagebind_llm.nano.world.settings import nano_media_settings
@@ -174,3 +174,7 @@ def test_test_sets_hold_raw_media_and_what_nano_sees(tiny_test_world, modality) 
 def test_test_sets_need_the_test_split(tiny_world) -> None:
     with pytest.raises(UserError, match="test split"):
         sense_test_set(tiny_world, Modality.DEPTH)
+
+
+def test_no_unclear_motion_is_an_empty_batch() -> None:
+    assert unclear_motion(np.random.default_rng(0), 0, 2000, 400.0).shape == (0, 2000, 6)

@@ -113,6 +113,9 @@ def _moments(path: np.ndarray) -> np.ndarray:
 def _derivatives(place: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Smoothed position, velocity, acceleration ``[B, 2, samples]`` of ``[B, time, 2]`` with margins."""
     total = place.shape[1]
+    if not len(place):  # a batch may have no such example, and torch's FFT refuses to do nothing
+        nothing = np.zeros((0, 2, total - 2 * _MARGIN), np.float32)
+        return nothing, nothing, nothing
     place = np.ascontiguousarray(place.transpose(0, 2, 1), np.float32)
     turning = 2 * np.pi * np.fft.rfftfreq(total, 1 / rate_hz).astype(np.float32)
     # The straight line between both rests is taken out, as a wave cannot hold it.
