@@ -58,6 +58,20 @@ def check_condition_ids(
     return ids
 
 
+def cached_by_default(modalities: Sequence[str], defaults: Mapping[str, Any]) -> bool:
+    """Whether a condition made of media of these modalities (one entry per medium) uses the visual cache.
+
+    A cached picture shows one thing, so it can pull a mixture towards one part; a model may except them.
+
+    Args:
+        modalities: of the media in the condition.
+        defaults: the configuration's ``cache`` group: ``modalities``, ``mixtures``.
+    """
+    if len(modalities) > 1 and not defaults["mixtures"]:
+        return False
+    return any(modality in defaults["modalities"] for modality in modalities)
+
+
 def enhance_conditions(
     conditions: Tensor,
     media: "MediaBatch | None",
@@ -71,11 +85,9 @@ def enhance_conditions(
         conditions: ``[N, D]`` mixtures.
         media: what they were made of, if known.
         cache: the visual cache.
-        defaults: ``modalities`` that use it by default, ``k``, ``temperature``, ``weight``.
-        options: ``enabled`` (a bool, or one per condition; by default the conditions that contain one of
-        those
-            modalities, or all if ``media`` is not known), and others than the default ``k``, ``temperature``,
-            ``weight``.
+        defaults: the configuration's ``cache`` group.
+        options: ``enabled`` (a bool, or one per condition; by default those of :func:`cached_by_default`, or
+            all if ``media`` is not known), and others than the default ``k``, ``temperature``, ``weight``.
 
     Returns:
         ``[N, D]``; rows that are not enabled are unchanged.
@@ -88,7 +100,7 @@ def enhance_conditions(
         if key != "enabled" and key not in settings:
             raise ConfigError(f"unknown cache option {key!r}; expected one of enabled, {', '.join(settings)}")
     settings.update({key: value for key, value in options.items() if key in settings and value is not None})
-    chosen = _enabled(options.get("enabled"), len(conditions), media, set(defaults["modalities"]))
+    chosen = _enabled(options.get("enabled"), len(conditions), media, defaults)
     if not any(chosen):
         return conditions
     rows = torch.tensor(chosen, device=conditions.device)
@@ -98,12 +110,12 @@ def enhance_conditions(
 
 
 def _enabled(
-    choice: bool | Sequence[bool] | None, count: int, media: "MediaBatch | None", by_default: set[str]
+    choice: bool | Sequence[bool] | None, count: int, media: "MediaBatch | None", defaults: Mapping[str, Any]
 ) -> list[bool]:
     if choice is None:
         if media is None:
             return [True] * count
-        return [not by_default.isdisjoint(found) for found in media.modalities]
+        return [cached_by_default(found, defaults) for found in media.modalities]
     if isinstance(choice, bool):
         return [choice] * count
     if len(choice) != count:

@@ -17,6 +17,7 @@ _INJECTION = {"style": "residual", "layers": None, "query": None}
 _LORA = {"rank": 16, "scale": 1.0, "dropout": 0.0, "targets": None}
 _CACHE = {
     "modalities": [modality.value for modality in Modality if modality is not Modality.IMAGE],
+    "mixtures": True,
     "k": 10,
     "temperature": 20.0,
     "weight": 0.5,
@@ -42,7 +43,8 @@ class ImageBindLLMConfig(PreTrainedConfig):
         stage: ``"base"``, ``"pretrain"`` or ``"finetune"``: how far the weights were trained.
         fingerprints: ``{"encoder": …, "language_model": …}`` of the parts this model was trained with.
         base_models: where those parts are: ``{"language_model": {"id": …, "revision": …}, "encoder": {…}}``.
-        cache: ``modalities`` that use the visual cache by default, ``k``, ``temperature``, ``weight``.
+        cache: ``modalities`` that use the visual cache by default, ``mixtures`` (whether conditions of
+            several media do, if one of them does), ``k``, ``temperature``, ``weight``.
         media: media settings as a dict (``None``: ImageBind's).
 
     Raises:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from imagebind_llm.answers import Options
 from imagebind_llm.cache.errors import CacheError
+from imagebind_llm.conditioning import cached_by_default
 from imagebind_llm.dialog import Dialog
 from imagebind_llm.errors import UserError
 from imagebind_llm.modality import Modality
@@ -96,7 +97,7 @@ class Engine:
             CacheError: the cache was asked for and there is none.
         """
         if options.cache is None:
-            return has_cache and any(modality in self.config.cache["modalities"] for modality in modalities)
+            return has_cache and cached_by_default(modalities, self.config.cache)
         if options.cache and not has_cache:
             raise CacheError(
                 "the cache was asked for, but this model has none; build one with: imagebind-llm cache build"

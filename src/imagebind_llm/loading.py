@@ -1,5 +1,7 @@
 """Model folders → models ready to answer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from imagebind_llm.errors import UserError
 if TYPE_CHECKING:
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 
+_LONG_LOAD_BYTES = 2**30
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -47,6 +50,22 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return _DTYPES[dtype]
 
 
+@contextmanager
+def _progress_bar_if_long(folder: Path) -> Iterator[None]:
+    """Keep transformers' progress bar away from loads of a second or less."""
+    from transformers.utils import logging
+
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if size > _LONG_LOAD_BYTES or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+
+
 def load_model(
     folder: Path, device: torch.device, dtype: torch.dtype
 ) -> "ImageBindLLMForConditionalGeneration":
@@ -57,7 +76,8 @@ def load_model(
     """
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 
-    model = ImageBindLLMForConditionalGeneration.from_pretrained(folder, dtype=dtype)
+    with _progress_bar_if_long(folder):
+        model = ImageBindLLMForConditionalGeneration.from_pretrained(folder, dtype=dtype)
     if model.config.lora is not None:
         from imagebind_llm.adaptation import merge_lora
 

@@ -91,3 +91,15 @@ def test_with_the_visual_cache(number, model, cache):
         == golden.facts("outputs")["generations"][f"knn_{number}"]
     )
     assert_close(torch.cat(out.logits), expected[f"gen_knn_{number}_step_logits"], atol=2e-4, rtol=0)
+
+
+def test_mixtures_may_be_excepted_from_the_cache_by_default() -> None:
+    from imagebind_llm.conditioning import cached_by_default
+
+    settings = {"modalities": ["audio"], "mixtures": True}
+    assert cached_by_default(["audio"], settings)
+    assert not cached_by_default(["image"], settings)
+    assert cached_by_default(["image", "audio"], settings)
+    assert cached_by_default(["audio"], {**settings, "mixtures": False})
+    assert not cached_by_default(["image", "audio"], {**settings, "mixtures": False})
+    assert not cached_by_default(["audio", "audio"], {**settings, "mixtures": False})

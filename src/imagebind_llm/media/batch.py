@@ -73,12 +73,12 @@ class MediaBatch:
         return cls(groups, len(conditions))
 
     @property
-    def modalities(self) -> list[set[Modality]]:
-        """The set of modalities in each condition, in order."""
-        found: list[set[Modality]] = [set() for _ in range(self.count)]
+    def modalities(self) -> list[list[Modality]]:
+        """The modality of each medium of each condition, one entry per medium."""
+        found: list[list[Modality]] = [[] for _ in range(self.count)]
         for modality, group in self.groups.items():
             for number in group.index.tolist():
-                found[number].add(modality)
+                found[number].append(modality)
         return found
 
     def to(self, device: torch.device | str) -> "MediaBatch":

@@ -46,6 +46,7 @@ def steps(recipes: Path, runs: Path, data: Path, out: Path) -> list[Step]:
         train("pretrain", "pretrain", "language", f"bind-{first}"),
         *(train("bind", f"bind-{sense}", f"bind-{first}") for sense in others),
         train("finetune", "finetune", "pretrain"),
+        train("finetune", "finetune-2", "finetune"),
         Step(
             "merge",
             (
@@ -61,8 +62,8 @@ def steps(recipes: Path, runs: Path, data: Path, out: Path) -> list[Step]:
         ),
         Step(
             "pack",
-            ("pack", str(runs / "finetune" / "export"), str(runs / "encoder"), str(data), str(out)),
-            ("finetune", "merge"),
+            ("pack", str(runs / "finetune-2" / "export"), str(runs / "encoder"), str(data), str(out)),
+            ("finetune-2", "merge"),
         ),
         Step(
             "evaluate",

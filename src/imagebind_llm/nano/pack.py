@@ -44,6 +44,8 @@ def pack(model_folder: Path, encoder_folder: Path, data: Path, out: Path) -> Non
     # What ships is what float16 holds, so the fingerprint and the cache are made from the rounded weights.
     model.encoder = _rounded(encoder)
     model.config.fingerprints["encoder"] = model.encoder.fingerprint
+    # Single sounds, shapes and maps gain from the cache; mixtures lose the half that is less like a picture.
+    model.config.cache = {**model.config.cache, "mixtures": False}
     model.half().save_pretrained(out)
     ImageBindLLMProcessor.from_pretrained(model_folder).save_pretrained(out)
     image_cache(model.encoder.float(), data).save(out / "cache")
