@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(RUN)/python examples/demo.py
 
 test: $(VENV)/.installed-test
-	$(RUN)/python -m pytest -n auto --dist loadfile -q
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto --dist loadfile -q
 
 lint: $(VENV)/.installed-test
 	$(RUN)/ruff check .
