@@ -64,8 +64,8 @@ PHOTOS = {
 
 SPEECH = {
     "four.wav": ("four", "en-us", 140),
-    "seven.ogg": ("seven", "en-us+m3", 140),
-    "nine.flac": ("nine", "en-gb", 140),
+    "seven.ogg": ("seven", "en-gb", 150),
+    "nine.flac": ("nine", "en-us+m3", 140),
     "two.mp3": ("two", "en-us+m7", 130),
 }
 """File → word, espeak-ng voice, words per minute."""
@@ -141,9 +141,9 @@ def every_variant() -> dict[str, tuple]:
     return jobs
 
 
-def _rng(path: Path) -> np.random.Generator:
+def _rng(path: Path, again: int = 0) -> np.random.Generator:
     """Each file has randomness of its own, so that adding one changes no other."""
-    return np.random.default_rng([SEED, *path.stem.encode()])
+    return np.random.default_rng([SEED + again, *path.stem.encode()])
 
 
 def _handwriting(path: Path, digit: str, paper: str) -> None:
@@ -214,7 +214,7 @@ def _board_cloud(path: Path, digit: str) -> None:
 
 def _depth(path: Path, digit: str) -> None:
     """A relief, in 16-bit millimetres."""
-    metres = relief_depth(_nano_ink(path, digit), _rng(path), 160)[0].numpy()
+    metres = relief_depth(_nano_ink(path, digit), _rng(path, 2), 160)[0].numpy()
     Image.fromarray((metres * 1000).round().astype(np.uint16)).save(path)
 
 

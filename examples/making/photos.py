@@ -27,7 +27,7 @@ _BUSHES: dict[str, Any] = {"sky_high": (0.2, 0.32, 0.12), "sky_low": (0.3, 0.4, 
 
 SCENES: dict[str, Callable[[], Scene]] = {
     "airplane_1": lambda: Scene(
-        pose(airplane(), -24, 6), None, clouds=0.35, eye=(0, -0.5, 5.4), view=34, sky_low=(0.6, 0.75, 0.95)
+        pose(airplane(), -24, 6), None, clouds=0.35, eye=(0, -0.5, 5.4), view=39, sky_low=(0.6, 0.75, 0.95)
     ),
     "airplane_2": lambda: Scene(
         pose(airplane(stripe=(0.6, 0.08, 0.06)), 12),
@@ -155,7 +155,7 @@ SCENES: dict[str, Callable[[], Scene]] = {
         0.6,
         eye=(0, 0.7, 4.0),
         look=(0, -0.12, 0),
-        view=32,
+        view=37,
         **_BUSHES,
     ),
     "horse_1": lambda: Scene(
