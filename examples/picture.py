@@ -101,7 +101,7 @@ def _draw(rows: list[tuple[dict[str, Any], str, str]], out: Path) -> None:
     figure.savefig(drawn, dpi=110)
     plt.close(figure)
     with Image.open(drawn) as whole:  # 256 colours are enough, in a third of the bytes
-        whole.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(out, optimize=True)
+        whole.convert("RGB").quantize(256).save(out, optimize=True)
 
 
 def _image(axes: Any, path: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tiny import (
+from tiny_training import (
     ENCODER,
     LANGUAGE_MODEL,
     OPTIMIZER,

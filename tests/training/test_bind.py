@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import ENCODER, OPTIMIZER, TinyWorld, run_values
+from tiny_training import ENCODER, OPTIMIZER, TinyWorld, run_values
 
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.imagebind import load_imagebind
