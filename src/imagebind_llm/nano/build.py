@@ -47,6 +47,7 @@ def steps(recipes: Path, runs: Path, data: Path, out: Path) -> list[Step]:
         *(train("bind", f"bind-{sense}", f"bind-{first}") for sense in others),
         train("finetune", "finetune", "pretrain"),
         train("finetune", "finetune-2", "finetune"),
+        train("finetune", "finetune-3", "finetune-2"),
         Step(
             "merge",
             (
@@ -62,8 +63,8 @@ def steps(recipes: Path, runs: Path, data: Path, out: Path) -> list[Step]:
         ),
         Step(
             "pack",
-            ("pack", str(runs / "finetune-2" / "export"), str(runs / "encoder"), str(data), str(out)),
-            ("finetune-2", "merge"),
+            ("pack", str(runs / "finetune-3" / "export"), str(runs / "encoder"), str(data), str(out)),
+            ("finetune-3", "merge"),
         ),
         Step(
             "evaluate",
