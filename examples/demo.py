@@ -44,7 +44,7 @@ DIALOG: list[tuple[dict[str, Any], str]] = [
     ({"image": "three.jpg"}, "Which digit do you see?"),
     ({}, "What comes after it?"),
     ({"audio": "seven.ogg"}, "And what do you hear now?"),
-    ({}, "Is it bigger than five?"),
+    ({}, "Is it odd or even?"),
 ]
 """Turns of one chat; a turn without media goes on about the last ones."""
 
