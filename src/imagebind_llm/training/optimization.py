@@ -1,7 +1,7 @@
 """What happens to the weights in a step: learning rate, decay groups, the running average."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ def parameter_groups(parameters: dict[str, nn.Parameter], weight_decay: float) -
     return [group for group in groups if group["params"]]
 
 
-def start_average(live: dict[str, Tensor]) -> dict[str, Tensor]:
+def start_average(live: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies of the tensors of ``live``, by name, to average over the steps.
 
     Give it parameters only: batch statistics start far from anything true (a variance of 1), and an average
@@ -41,13 +41,13 @@ def start_average(live: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def update_average(average: dict[str, Tensor], live: dict[str, Tensor], decay: float) -> None:
+def update_average(average: Mapping[str, Tensor], live: Mapping[str, Tensor], decay: float) -> None:
     """``average ← decay · average + (1 - decay) · live``, in place."""
     torch._foreach_lerp_(list(average.values()), [live[name].detach() for name in average], 1 - decay)
 
 
 @contextmanager
-def averaged(average: dict[str, Tensor], live: dict[str, Tensor]) -> Iterator[None]:
+def averaged(average: Mapping[str, Tensor], live: Mapping[str, Tensor]) -> Iterator[None]:
     """The averages in place of the live tensors; those are put back in the end."""
     kept = {name: live[name].detach().clone() for name in average}
     with torch.no_grad():
