@@ -1,0 +1,101 @@
+"""Models with random weights, for measurements that do not depend on what a model has learnt."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from imagebind_llm import (
+    ImageBindConfig,
+    ImageBindLLMConfig,
+    ImageBindLLMForConditionalGeneration,
+    ImageBindLLMProcessor,
+)
+from imagebind_llm.nano.tokenizer import train_tokenizer
+from imagebind_llm.nano.world.settings import nano_media_settings
+
+logging.disable_progress_bar()
+
+SIZES: dict[str, dict[str, Any]] = {
+    "nano": {
+        "hidden_size": 192,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 6,
+        "vocab_size": 2048,
+        "tie_word_embeddings": True,
+    },
+    "mid": {
+        "hidden_size": 1024,
+        "intermediate_size": 2816,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 16,
+        "vocab_size": 32000,
+    },
+    "large": {
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "vocab_size": 32000,
+    },
+}
+"""Llamas: nano's, one between, and LLaMA-7B's (for a GPU)."""
+
+_GATE = 0.1
+"""Open gates: a trained model's order of magnitude."""
+
+
+def tokenizer(corpus: int = 300) -> PreTrainedTokenizerBase:
+    """Nano's tokenizer, learnt from a small part of its corpus (seconds instead of a minute)."""
+    return train_tokenizer(corpus_size=corpus)
+
+
+def language_config(size: str, context: int = 512, **changes: Any) -> LlamaConfig:
+    """A Llama of one of :data:`SIZES`."""
+    values = {"max_position_embeddings": context, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    return LlamaConfig(**values | SIZES[size] | changes)
+
+
+def whole_model(
+    size: str, embedding_dim: int, encoder: ImageBindConfig | None = None, seed: int = 0, **changes: Any
+) -> ImageBindLLMForConditionalGeneration:
+    """A model with open gates, in evaluation mode; ``changes`` are of the language model."""
+    torch.manual_seed(seed)
+    config = ImageBindLLMConfig(
+        text_config=language_config(size, **changes),
+        encoder_config=None if encoder is None else {"type": "imagebind", **encoder.to_dict()},
+        embedding_dim=embedding_dim,
+        media=nano_media_settings().to_dict(),
+    )
+    model = ImageBindLLMForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        model.injection.gate.fill_(_GATE)
+    return model
+
+
+def bare_language_model(model: ImageBindLLMForConditionalGeneration) -> Any:
+    """A language model of its own, without any hook, that shares the weights of ``model``'s."""
+    base = AutoModelForCausalLM.from_config(model.config.text_config).eval()
+    base.to(model.device, model.language_model.dtype)
+    base.load_state_dict(model.language_model.state_dict(), assign=True)
+    base.tie_weights()
+    return base
+
+
+def write_model(folder: Path, new_tokens: int) -> Path:
+    """A whole folder of nano's size, random weights, all encoders, no cache."""
+    words = tokenizer()
+    encoder = ImageBindConfig.nano()
+    model = whole_model("nano", encoder.embedding_dim, encoder, vocab_size=len(words))
+    model.generation_config = GenerationConfig(
+        max_new_tokens=new_tokens,
+        bos_token_id=words.bos_token_id,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+    )
+    model.save_pretrained(folder)
+    ImageBindLLMProcessor(words, nano_media_settings()).save_pretrained(folder)
+    return folder
