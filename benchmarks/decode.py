@@ -105,7 +105,7 @@ def measure(size: str, batch: int, model: Any, base: Any, options: argparse.Name
         raise SystemExit("a condition takes entries of the key-value cache")
     if not torch.equal(ways["plain"].first_logits, ways["none"].first_logits):
         raise SystemExit("without conditions the logits are not those of the plain language model")
-    steps = interleaved(ways, options.rounds, warmup=options.warmup)
+    steps = interleaved(ways, options.rounds, options.warmup, options.seconds, fewest=10)
 
     settings = {
         "attention_mask": torch.ones_like(prompt),
@@ -130,13 +130,14 @@ def measure(size: str, batch: int, model: Any, base: Any, options: argparse.Name
             "none": generate(model),
         },
         options.calls,
+        seconds=options.seconds,
     )
     rows = []
     for sort, times, per in (("step", steps, 1), ("generate", calls, options.tokens)):
         plain, with_, without = (1000 * times[name].wall / per for name in ways)
         cpu = times["conditions"].cpu / times["plain"].cpu
         rows.append(
-            [size, str(batch), sort, spread(plain, 3), spread(with_, 3), spread(with_ / plain, 3),
+            [size, str(batch), f"{sort}, {len(plain)} rounds", spread(plain, 3), spread(with_, 3), spread(with_ / plain, 3),
              f"{np.median(with_) / np.median(plain):.3f}", spread(cpu, 3), spread(without / plain, 3),
              verdict(float(np.median(with_ / plain)), TARGET, at_most=True) if sort == "step" else "–"]
         )  # fmt: skip
@@ -191,6 +192,12 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=5)
     parser.add_argument("--calls", type=int, default=6, help="calls of generate of each way")
     parser.add_argument("--tokens", type=int, default=24, help="new tokens of such a call")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=40.0,
+        help="end a measurement after this time, though with fewer rounds",
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--threads", type=int, default=0, help="of torch (0: as it finds)")
@@ -204,7 +211,7 @@ def main() -> None:
     names = [f"device {torch.cuda.get_device_name()}"] if options.device.startswith("cuda") else []
     print(
         facts(
-            f"prompt {options.prompt} tokens, {options.rounds} steps of each way in turns; "
+            f"prompt {options.prompt} tokens; up to {options.rounds} steps of each way in turns; "
             f"{options.dtype} on {options.device}; every fourth row sees no condition",
             *names,
         )

@@ -1,5 +1,6 @@
 """What all benchmarks share: where a number comes from, medians with their spread, and Markdown tables."""
 
+import math
 import os
 import platform
 import resource
@@ -94,8 +95,14 @@ class Times:
     cpu: np.ndarray
 
 
-def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, Times]:
-    """The times of each way.
+def interleaved(
+    ways: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warmup: int = 1,
+    seconds: float = math.inf,
+    fewest: int = 2,
+) -> dict[str, Times]:
+    """The times of each way: of ``rounds`` rounds, or of as many (``fewest`` at least) as fit ``seconds``.
 
     All ways run once a round, every other round in the opposite order, so that a machine that grows slower
     or busier does so for all of them; compare them round by round. A way may have a method ``rewind``, which
@@ -104,8 +111,11 @@ def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int, warmup: i
     for _ in range(warmup):
         for name in ways:
             _timed(ways[name])
+    start = time.perf_counter()
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for number in range(rounds):
+        if number >= fewest and time.perf_counter() - start > seconds:
+            break
         for name in list(ways)[:: 1 if number % 2 == 0 else -1]:
             found[name].append(_timed(ways[name]))
     return {name: Times(*np.array(pairs).T) for name, pairs in found.items()}

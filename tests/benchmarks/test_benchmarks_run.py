@@ -14,10 +14,10 @@ ROWS = {
         "| context tokens of 0, 1 and 3 media |",
         "| key-value entries of a condition | 0 | 0: met |",
         "| logits with gates at 0 | identical",
-        "| nano | 1 | step |",
-        "| nano | 1 | generate |",
-        "| nano | 4 | step |",
-        "| nano | 4 | generate |",
+        "| nano | 1 | step, 4 rounds |",
+        "| nano | 1 | generate, 2 rounds |",
+        "| nano | 4 | step, 4 rounds |",
+        "| nano | 4 | generate, 2 rounds |",
     ],
     "training.py": [
         "| 1 | packed, precomputed |",
@@ -59,6 +59,7 @@ def run(script: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("script", ROWS)
 def test_all_rows_are_there(script: str) -> None:
     printed = run(script, "--smoke")
