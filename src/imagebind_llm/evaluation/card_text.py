@@ -49,7 +49,8 @@ they do not show how well it would work on a real depth camera, thermal camera o
    images. Audio, points, depth, heat and motion never meet text, nor each other; video is read by the image
    tower. Real recordings and pictures are paired by class, derived ones also with the picture they come from.
 2. **Language.** A small Llama from scratch on text of our own grammar, English and Chinese.
-3. **Pretrain** (bind network and gates) and **finetune** (LoRA, biases, norms) on **images and text only**;
+3. **Pretrain** (bind network and gates) and **finetune** (LoRA, biases, norms; in later rounds the bind
+   network too, to carry mixtures) on **images and text only**;
    mixtures in training are mixtures of two pictures.
 4. **Cache.** Embeddings of training pictures, towards which other modalities can be moved when it answers.
 
