@@ -138,7 +138,8 @@ def measure(size: str, batch: int, model: Any, base: Any, options: argparse.Name
         cpu = times["conditions"].cpu / times["plain"].cpu
         rows.append(
             [size, str(batch), f"{sort}, {len(plain)} rounds", spread(plain, 3),
-             spread(with_, 3), spread(with_ / plain, 3), f"{np.median(with_) / np.median(plain):.3f}", spread(cpu, 3), spread(without / plain, 3),
+             spread(with_, 3), spread(with_ / plain, 3), f"{np.median(with_) / np.median(plain):.3f}",
+             spread(cpu, 3), spread(without / plain, 3),
              verdict(float(np.median(with_ / plain)), TARGET, at_most=True) if sort == "step" else "–"]
         )  # fmt: skip
     return rows
