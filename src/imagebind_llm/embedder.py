@@ -99,15 +99,11 @@ class Embedder:
                 self._known.popitem(last=False)
 
     def _submit(self, item: MediaItem) -> Future[Tensor]:
-        from imagebind_llm.media import load_media
-
         processor = self._engine.processor
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="imagebind-llm-media")
-            return self._pool.submit(
-                load_media, item.modality, item.source, processor.media, processor.limits
-            )
+            return self._pool.submit(processor.media.load, item.modality, item.source, processor.limits)
 
 
 def mixtures(conditions: Sequence[Sequence[tuple[Tensor, float]]]) -> Tensor:

@@ -7,6 +7,7 @@ A message is a mapping ``{"role": …, "content": …}``; ``content`` is a strin
   1.0}`` - a medium. ``KEY`` is the type itself (any source: path, bytes, array, tensor, PIL image),
   ``"path"``, ``"base64"`` or ``"url"`` (a path, a ``file:`` or a ``data:`` URL; remote addresses are
   refused);
+* the same with the name of a sensor that the model's encoder declares as the type;
 * ``{"type": "text", "text": "a dog", "as_media": True, "weight": 0.5}`` - text *as a medium*: it is
   embedded by the text encoder like a picture would be, and the language model does not read it;
 * the OpenAI forms ``{"type": "image_url", "image_url": {"url": …}}`` and

@@ -1,6 +1,6 @@
 """What the rest of the package asks of an encoder."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -24,6 +24,11 @@ class JointEncoder(Protocol):
     @property
     def fingerprint(self) -> str:
         """Changes whenever the same input could give another embedding."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """``{"type": …}`` and what else builds an encoder like this one (``encoder_config`` of a model)."""
         ...
 
     def encode(self, modality: Modality, batch: Tensor) -> Tensor:

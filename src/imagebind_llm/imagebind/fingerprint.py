@@ -3,14 +3,22 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from imagebind_llm.fingerprint import fingerprint_state_dict
-from imagebind_llm.imagebind.config import ImageBindConfig
 
 
-def fingerprint(config: ImageBindConfig, weights: Mapping[str, Tensor]) -> str:
+class Described(Protocol):
+    """A configuration that can say all its values."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        ...
+
+
+def fingerprint(config: Described, weights: Mapping[str, Tensor]) -> str:
     """16 hex digits of SHA-256 over the configuration and every floating-point tensor of ``weights``.
 
     Tensors count as float16, in any order: a model saved in float16 keeps its fingerprint. Whole-number
@@ -29,7 +37,7 @@ class FingerprintCache:
         self._value: str | None = None
         self._state: tuple[tuple[int, int], ...] = ()
 
-    def get(self, config: ImageBindConfig, model: nn.Module) -> str:
+    def get(self, config: Described, model: nn.Module) -> str:
         """The fingerprint of ``model`` as it is now."""
         state = _state(model)
         if self._value is None or state != self._state:

@@ -3,10 +3,8 @@
 from torch import Tensor
 
 from imagebind_llm.errors import UserError
-from imagebind_llm.imagebind.config import GridConfig, ImuConfig, PointConfig, TextConfig
+from imagebind_llm.imagebind.config import GridConfig, ImuConfig, Part, PointConfig, TextConfig
 from imagebind_llm.modality import Modality
-
-Part = GridConfig | TextConfig | ImuConfig | PointConfig
 
 
 def item_shape(modality: Modality, part: Part) -> tuple[int | None, ...]:
@@ -47,5 +45,7 @@ def fold_clips(modality: Modality, part: Part, batch: Tensor) -> tuple[Tensor, i
     if isinstance(part, PointConfig):
         least = max(part.groups, part.group_size)
         if item[0] < least:
-            raise UserError(f"point cloud has {item[0]} points; this encoder needs at least {least}")
+            raise UserError(
+                f"{modality.value} cloud has {item[0]} points; this encoder needs at least {least}"
+            )
     return (batch if clips is None else batch.flatten(0, 1)), clips

@@ -15,6 +15,8 @@ def to_plain(value: Any) -> Any:
     """``value`` as what JSON knows: dataclasses become dictionaries, tuples become lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
     return value
@@ -49,6 +51,11 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         (hint,) = [option for option in typing.get_args(hint) if option is not type(None)]
     if dataclasses.is_dataclass(hint):
         return from_plain(typing.cast(type, hint), value, path)
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} is {value!r}; expected a table of settings")
+        item = typing.get_args(hint)[1]
+        return {str(key): _convert(item, entry, f"{path}.{key}") for key, entry in value.items()}
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{path} is {value!r}; expected a list")

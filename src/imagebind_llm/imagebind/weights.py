@@ -20,6 +20,7 @@ from imagebind_llm.imagebind.tokens import causal_mask
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
 _SHOWN = 3
 _MASK = "modality_preprocessors.text.mask"
 
@@ -58,29 +59,55 @@ def load_imagebind(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> ImageBindModel:
-    """The model that ``save_imagebind`` wrote, in eval mode.
+    """The model that ``save_imagebind`` or ``imagebind-llm convert imagebind`` wrote, in eval mode.
 
     Raises:
         CheckpointError: a file is missing, unreadable or does not fit the other.
         ConfigError: ``config.json`` contradicts itself.
     """
     folder = Path(folder)
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / name).is_file():
+    config = read_config(folder)
+    tensors: dict[str, Tensor] = {}
+    for file in weight_files(folder):
+        try:
+            tensors |= load_file(file)
+        except SafetensorError as error:
             raise CheckpointError(
-                f"{folder} has no {name}; expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}"
-            )
-    try:
-        config = ImageBindConfig.from_dict(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise CheckpointError(f"{folder / CONFIG_FILE} is not JSON ({error}); get the file again") from error
-    try:
-        tensors = load_file(folder / WEIGHTS_FILE)
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{folder / WEIGHTS_FILE} is not a whole safetensors file ({error}); get the file again"
-        ) from error
+                f"{file} is not a whole safetensors file ({error}); get the file again"
+            ) from error
     return _load(config, tensors, torch.device(device), dtype, copy=False)
+
+
+def read_config(folder: Path) -> ImageBindConfig:
+    """The configuration of an encoder folder; errors as ``load_imagebind``."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has no {CONFIG_FILE}; expected a folder with it and {WEIGHTS_FILE}")
+    try:
+        return ImageBindConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON ({error}); get the file again") from error
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weight file of an encoder folder, or the shards that its index lists.
+
+    Raises:
+        CheckpointError: there is none, or one of the shards is missing.
+    """
+    if (folder / WEIGHTS_FILE).is_file():
+        return [folder / WEIGHTS_FILE]
+    index = folder / INDEX_FILE
+    if not index.is_file():
+        raise CheckpointError(f"{folder} has no {WEIGHTS_FILE}; expected a folder with it and {CONFIG_FILE}")
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} is damaged ({error}); get the file again") from error
+    for name in names:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} has no {name}, which {INDEX_FILE} lists; get the file again")
+    return [folder / name for name in names]
 
 
 def _load(

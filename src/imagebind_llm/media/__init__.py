@@ -7,8 +7,10 @@ that training uses. Decoders are imported when first needed.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from imagebind_llm.errors import UserError
 from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.limits import Limits
+from imagebind_llm.media.sensor_settings import SensorSettings
 from imagebind_llm.media.settings import (
     AudioSettings,
     DepthSettings,
@@ -38,6 +40,7 @@ __all__ = [
     "MediaSettings",
     "MediaSource",
     "PointSettings",
+    "SensorSettings",
     "TextSettings",
     "ThermalSettings",
     "VideoSettings",
@@ -53,13 +56,22 @@ def load_media(
 
     Returns:
         float32 (text: int64) of shape image ``[3, H, W]``, video ``[S, 3, T, H, W]``, audio ``[S, 1, mel,
-        frames]``, text ``[77]``, point ``[N, 3]``, depth and thermal ``[1, H, W]``, imu ``[6, 2000]``. For
-        text, ``source`` is the text itself.
+        frames]``, text ``[77]``, point ``[N, 3]``, depth and thermal ``[1, H, W]``, imu ``[6, 2000]``, a
+        sensor of ``settings.sensors`` as that says. For text, ``source`` is the text itself.
 
     Raises:
         MediaError: the source is missing, damaged, of another kind, or over a limit.
     """
-    name = Modality.parse(modality).value
+    modality = Modality.parse(modality)
+    name = modality.value
+    if not modality.built_in:
+        from imagebind_llm.media.sensor import load_sensor
+
+        if name not in settings.sensors:
+            raise UserError(
+                f"these media settings say nothing of {name}; use the model folder that knows this sensor"
+            )
+        return load_sensor(source, settings.sensors[name], limits, name)
     module = import_module(f"imagebind_llm.media.{name}")
     tensor: torch.Tensor = getattr(module, f"load_{name}")(
         source, getattr(settings, name), limits or Limits()

@@ -10,7 +10,7 @@ from io import BytesIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from imagebind_llm.media.arrays import as_array, check_finite
 from imagebind_llm.media.errors import MediaError
@@ -32,16 +32,22 @@ def load_image(source: MediaSource, settings: ImageSettings, limits: Limits | No
     Raises:
         MediaError: not an image, damaged, or more than ``limits.max_pixels``.
     """
-    limits = limits or Limits()
+    return image_to_tensor(read_image(source, limits or Limits()), settings, name_of(source))
+
+
+def read_image(source: MediaSource, limits: Limits) -> Image.Image:
+    """Any source as a PIL image of any mode, checked against ``limits``.
+
+    Raises:
+        MediaError: not an image, damaged, or more than ``limits.max_pixels``.
+    """
     name = name_of(source)
     if is_encoded(source):
-        image = open_image(read_source(source, limits), name, limits)
-    elif isinstance(source, Image.Image):
+        return open_image(read_source(source, limits), name, limits)
+    if isinstance(source, Image.Image):
         check_pixels(source.size, name, limits)
-        image = source
-    else:
-        image = _from_array(source, name, limits)
-    return image_to_tensor(image, settings, name)
+        return source
+    return _from_array(source, name, limits)
 
 
 def image_to_tensor(image: Image.Image, settings: ImageSettings, name: str = "image") -> torch.Tensor:
@@ -101,6 +107,8 @@ def open_image(data: bytes, name: str, limits: Limits) -> Image.Image:
     """
     try:
         image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise MediaError(name, "not a readable image", " or ".join(FORMATS), "convert it") from error
     except Exception as error:
         raise MediaError(
             name, f"not a readable image ({error})", " or ".join(FORMATS), "convert it"

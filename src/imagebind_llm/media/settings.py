@@ -6,9 +6,16 @@ The defaults are those of ImageBind-Huge. Each dataclass is frozen and checks it
 
 import types
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from imagebind_llm.errors import ConfigError
+from imagebind_llm.media.limits import Limits
+from imagebind_llm.media.sensor_settings import SensorSettings
+from imagebind_llm.modality import Modality
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 """Mean of RGB in 0..1 over CLIP's training images (CLIP's own preprocessing)."""
@@ -29,7 +36,7 @@ class _Checked:
                 raise ConfigError(f"{where} is {value!r}; expected {_spell(hints[item.name])}")
             numbers = value if isinstance(value, tuple) else (value,)
             for number in numbers:
-                if isinstance(number, bool | str) or number is None or is_dataclass(number):
+                if isinstance(number, bool | str | dict) or number is None or is_dataclass(number):
                     continue
                 if not abs(number) < float("inf"):
                     raise ConfigError(f"{where} is {value!r}; expected a finite number")
@@ -226,7 +233,9 @@ class ImuSettings(_Checked):
 
 @dataclass(frozen=True)
 class MediaSettings(_Checked):
-    """The settings of all eight modalities."""
+    """The settings of all modalities, for encoders of ImageBind's kind."""
+
+    encoder_type: ClassVar[str] = "imagebind"
 
     image: ImageSettings = field(default_factory=ImageSettings)
     video: VideoSettings = field(default_factory=VideoSettings)
@@ -236,13 +245,22 @@ class MediaSettings(_Checked):
     depth: DepthSettings = field(default_factory=DepthSettings)
     thermal: ThermalSettings = field(default_factory=ThermalSettings)
     imu: ImuSettings = field(default_factory=ImuSettings)
+    sensors: dict[str, SensorSettings] = field(default_factory=dict)
+    """Of modalities that only the encoder at hand knows, by name."""
+
+    def load(self, modality: Modality, source: Any, limits: Limits | None = None) -> "Tensor":
+        """One medium as these settings say; see :func:`imagebind_llm.media.load_media`."""
+        from imagebind_llm.media import load_media
+
+        return load_media(modality, source, self, limits)
+
+    def save_files(self, folder: Path) -> None:
+        """Nothing: :meth:`to_dict` holds everything."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
-            name: {key: list(value) if isinstance(value, tuple) else value for key, value in group.items()}
-            for name, group in asdict(self).items()
-        }
+        plain: dict[str, Any] = _listed(asdict(self))
+        return plain if self.sensors else {name: plain[name] for name in plain if name != "sensors"}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "MediaSettings":
@@ -253,7 +271,19 @@ class MediaSettings(_Checked):
         """
         groups: dict[str, Any] = {item.name: item.default_factory for item in fields(cls)}
         _refuse_unknown(data, groups, "media")
-        return cls(**{name: _build(groups[name], values, f"media.{name}") for name, values in data.items()})
+        built = {
+            name: _build(groups[name], values, f"media.{name}")
+            for name, values in data.items()
+            if name != "sensors"
+        }
+        sensors = {name: SensorSettings.from_dict(name, own) for name, own in data.get("sensors", {}).items()}
+        return cls(**built, sensors=sensors)
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _build(cls: type, data: Any, where: str) -> Any:
@@ -276,6 +306,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return value in arguments
     if origin in (Union, types.UnionType):
         return any(_fits(value, option) for option in arguments)
+    if origin is dict:
+        return isinstance(value, dict) and all(isinstance(item, arguments[1]) for item in value.values())
     if origin is tuple:
         return (
             isinstance(value, tuple)

@@ -28,7 +28,15 @@ def load_text(source: object, settings: TextSettings, limits: Limits | None = No
     Raises:
         MediaError: not a string, not UTF-8, or longer than ``limits.max_characters``.
     """
-    limits = limits or Limits()
+    return tokenize(checked_text(source, limits or Limits()), settings)[0]
+
+
+def checked_text(source: object, limits: Limits) -> str:
+    """A string (or its UTF-8 bytes) that is not too long.
+
+    Raises:
+        MediaError: not a string, not UTF-8, or longer than ``limits.max_characters``.
+    """
     if isinstance(source, bytes):
         try:
             source = source.decode("utf-8")
@@ -45,7 +53,7 @@ def load_text(source: object, settings: TextSettings, limits: Limits | None = No
             f"at most {limits.max_characters}",
             "shorten it or raise Limits.max_characters",
         )
-    return tokenize(source, settings)[0]
+    return source
 
 
 def tokenize(texts: str | Sequence[str], settings: TextSettings) -> torch.Tensor:

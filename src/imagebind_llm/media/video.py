@@ -126,7 +126,12 @@ def _evenly(count: int, wanted: int) -> list[int]:
     return torch.linspace(0, count - 1, wanted).long().clamp(0, count - 1).tolist()
 
 
-def _from_array(source: object, settings: VideoSettings, limits: Limits, name: str) -> Tensor:
+def frames_of_array(source: object, limits: Limits, name: str) -> np.ndarray:
+    """Frames ``[N, H, W, 3]`` uint8 given as an array.
+
+    Raises:
+        MediaError: another shape or type, or more pixels than ``limits`` allow.
+    """
     values = as_array(source, name)
     if values.ndim != 4 or values.shape[-1] != 3 or 0 in values.shape or values.dtype != np.uint8:
         raise MediaError(
@@ -136,6 +141,11 @@ def _from_array(source: object, settings: VideoSettings, limits: Limits, name: s
             "convert it",
         )
     check_pixels((values.shape[2], values.shape[1]), name, limits)
+    return values
+
+
+def _from_array(source: object, settings: VideoSettings, limits: Limits, name: str) -> Tensor:
+    values = frames_of_array(source, limits, name)
     step = 1 / Fraction(settings.array_fps)
     times = [step * number for number in range(len(values))]
     wanted = select_frames(times, step * len(values), settings)

@@ -1,0 +1,111 @@
+"""How PE-AV wants its media, as plain numbers, read from what lies beside its weights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from imagebind_llm.errors import CheckpointError, ConfigError
+
+_BILINEAR = 2
+"""Pillow's number of the filter that PE-AV's video processor uses."""
+
+
+@dataclass(frozen=True)
+class PeAvSettings:
+    """The defaults are those of the published models."""
+
+    height: int = 336
+    width: int = 336
+    """Pictures are resized to this, whatever their shape (bilinear, antialiased)."""
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    frames: int = 16
+    """Evenly spaced frames of a video, from the first to the last."""
+    sample_rate: int = 48_000
+    """Hz."""
+    hop: int = 1920
+    """Samples per token of sound (40 ms)."""
+    seconds: float = 30.0
+    """Only the beginning of longer sounds is heard."""
+    context_length: int = 512
+    """Longest text, in tokens of the encoder's own tokenizer; longer ones are cut."""
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "frames", "sample_rate", "hop", "context_length"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(f"media.{name} is {value!r}; expected a whole number above 0")
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != 3:
+                raise ConfigError(f"media.{name} is {getattr(self, name)}; expected three numbers")
+        if self.capacity < self.hop:
+            raise ConfigError(
+                f"media.seconds is {self.seconds}; expected at least one hop of {self.hop} samples"
+            )
+
+    @property
+    def capacity(self) -> int:
+        """Samples a sound has room for: whole hops."""
+        return int(self.seconds * self.sample_rate) // self.hop * self.hop
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {key: list(item) if isinstance(item, tuple) else item for key, item in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "PeAvSettings":
+        """Settings from plain values.
+
+        Raises:
+            ConfigError: an unknown key or an impossible value.
+        """
+        known = {item.name for item in fields(cls)}
+        unknown = sorted(str(key) for key in values if key not in known)
+        if unknown:
+            raise ConfigError(f"media has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
+
+
+def published_settings(folder: Path) -> PeAvSettings:
+    """Settings from the processor files of a PE-AV folder; what they leave open keeps its default.
+
+    Raises:
+        CheckpointError: a file is broken, or asks for a step that PE-AV does not have.
+    """
+    whole = _json(folder / "processor_config.json")
+    video = whole.get("video_processor") or _json(folder / "video_preprocessor_config.json")
+    audio = whole.get("feature_extractor") or _json(folder / "preprocessor_config.json")
+    found: dict[str, Any] = {}
+    if size := video.get("size"):
+        if not {"height", "width"} <= set(size):
+            raise CheckpointError(
+                f"the video processor in {folder} resizes to {size}; expected height and width"
+            )
+        found.update(height=size["height"], width=size["width"])
+    for ours, theirs in (("mean", "image_mean"), ("std", "image_std")):
+        if video.get(theirs) is not None:
+            found[ours] = tuple(float(value) for value in video[theirs])
+    if video.get("do_center_crop") or video.get("resample", _BILINEAR) != _BILINEAR:
+        raise CheckpointError(
+            f"the video processor in {folder} crops, or resizes with filter {video.get('resample')}; "
+            f"expected no cropping and filter {_BILINEAR} (bilinear)"
+        )
+    if frames := video.get("num_frames"):
+        found["frames"] = frames
+    for ours, theirs in (("sample_rate", "sampling_rate"), ("hop", "hop_length")):
+        if audio.get(theirs) is not None:
+            found[ours] = audio[theirs]
+    return PeAvSettings(**found)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{file} is not JSON ({error}); get the file again") from None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,177 @@
+"""The table of encoder types, and loading one from wherever it lies.
+
+To add a type, write a module with the functions of :class:`EncoderKind` and name it in ``KINDS``.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from imagebind_llm.errors import CheckpointError, ConfigError
+from imagebind_llm.locate import locate_folder
+from imagebind_llm.media.reader import MediaReader
+
+KINDS = {
+    "imagebind": "imagebind_llm.encoders.imagebind_kind",
+    "pe_av": "imagebind_llm.encoders.pe_av.kind",
+}
+"""``encoder_config["type"]`` → module with the functions of :class:`EncoderKind`."""
+
+_MODEL_TYPE = "imagebind_llm"
+
+
+class EncoderKind(Protocol):
+    """What the module of an encoder type offers."""
+
+    def recognises(self, config: Mapping[str, Any]) -> bool:
+        """Whether a folder with this ``config.json`` holds an encoder of this type."""
+        ...
+
+    def build(self, settings: Mapping[str, Any]) -> nn.Module:
+        """A :class:`JointEncoder` with fresh weights; ``settings`` are ``encoder_config`` without its type.
+
+        Raises:
+            ConfigError: an unknown or impossible setting.
+        """
+        ...
+
+    def from_model(
+        self, folder: Path, settings: Mapping[str, Any], device: torch.device, dtype: torch.dtype
+    ) -> nn.Module:
+        """The encoder that the whole model in ``folder`` holds, strictly, in evaluation mode.
+
+        Raises:
+            CheckpointError: weights are missing, left over or of another shape.
+        """
+        ...
+
+    def load(self, folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Module:
+        """The encoder in ``folder``, strictly, in evaluation mode.
+
+        Raises:
+            CheckpointError: weights are missing, left over or of another shape.
+        """
+        ...
+
+    def media_of(self, folder: Path, encoder: Any) -> MediaReader:
+        """How media are opened for an encoder that lies in a folder of its own."""
+        ...
+
+    def read_media(self, values: Mapping[str, Any], folder: Path) -> MediaReader:
+        """The reader that ``to_dict`` and ``save_files`` left in a model folder."""
+        ...
+
+
+def encoder_kind(name: str) -> EncoderKind:
+    """The encoder type called ``name``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in KINDS:
+        raise ConfigError(f"encoder type is {name!r}; this version knows {', '.join(KINDS)}")
+    return cast(EncoderKind, import_module(KINDS[name]))
+
+
+def build_encoder(settings: Mapping[str, Any] | None) -> nn.Module | None:
+    """The encoder that an ``encoder_config`` describes, with fresh weights; None for None."""
+    if settings is None:
+        return None
+    values = dict(settings)
+    return encoder_kind(values.pop("type", "imagebind")).build(values)
+
+
+def load_encoder(
+    name: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    revision: str | None = None,
+) -> nn.Module:
+    """The encoder in a folder of its own, in a model folder, in ``"nano"`` or on the hub.
+
+    Raises:
+        CheckpointError: there is none there, or its weights do not fit.
+    """
+    folder = locate_folder(name, revision)
+    config = _config(folder)
+    if config.get("model_type") == _MODEL_TYPE:
+        return _of_model(folder, config, torch.device(device), dtype)
+    return encoder_kind(_kind_of(folder, config)).load(folder, torch.device(device), dtype)
+
+
+def media_of_encoder(name: str | os.PathLike[str], encoder: Any, revision: str | None = None) -> MediaReader:
+    """How media are opened for an encoder loaded with :func:`load_encoder` from the same place."""
+    folder = locate_folder(name, revision)
+    config = _config(folder)
+    if config.get("model_type") == _MODEL_TYPE:
+        from imagebind_llm.processing import ImageBindLLMProcessor
+
+        return ImageBindLLMProcessor.from_pretrained(folder).media
+    return encoder_kind(_kind_of(folder, config)).media_of(folder, encoder)
+
+
+def read_media(values: Mapping[str, Any], folder: Path) -> MediaReader:
+    """The reader that a ``processor_config.json`` describes.
+
+    Raises:
+        ConfigError: an encoder type or a setting that does not exist.
+    """
+    return encoder_kind(str(values.get("encoder_type", "imagebind"))).read_media(values["media"], folder)
+
+
+def _kind_of(folder: Path, config: Mapping[str, Any]) -> str:
+    for name in KINDS:
+        if encoder_kind(name).recognises(config):
+            return name
+    raise CheckpointError(
+        f"{str(folder)!r} holds no joint encoder that is known here (model type "
+        f"{config.get('model_type')!r}); give a folder of type {' or '.join(KINDS)}, or a model folder"
+    )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{folder / 'config.json'} is not JSON ({error}); get the file again") from None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{folder / 'config.json'} holds no mapping; get the file again")
+    return found
+
+
+def _of_model(folder: Path, config: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The encoder of a whole model, without its language model."""
+    from imagebind_llm.checkpoints.folder import ADAPTER_FILE, place
+
+    settings = config.get("encoder_config")
+    if not settings:
+        raise CheckpointError(f"the model in {str(folder)!r} has no encoder; give one that has")
+    if (folder / ADAPTER_FILE).is_file():
+        base = (config.get("base_models") or {}).get("encoder")
+        if not base:
+            raise CheckpointError(f"the adapter in {str(folder)!r} does not say where its encoder is")
+        return load_encoder(place(base["id"], folder), device, dtype, base.get("revision"))
+    values = dict(settings)
+    kind = encoder_kind(values.pop("type", "imagebind"))
+    return kind.from_model(folder, values, device, dtype)
+
+
+def tensors_below(folder: Path, prefix: str) -> dict[str, Tensor]:
+    """Tensors of a whole model whose name begins with ``prefix``, without it."""
+    from safetensors import SafetensorError, safe_open
+
+    found = {}
+    for file in sorted(folder.glob("model*.safetensors")):
+        try:
+            with safe_open(file, framework="pt") as opened:
+                names = [name for name in opened.keys() if name.startswith(prefix)]  # noqa: SIM118
+                found.update({name.removeprefix(prefix): opened.get_tensor(name) for name in names})
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file} cannot be read ({error}); copy or download it again") from None
+    return found
