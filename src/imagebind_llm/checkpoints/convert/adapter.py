@@ -1,0 +1,247 @@
+"""``7B.pth`` or ``7B-pretrained.pth`` of ImageBind-LLM + its language model + its encoder → a model folder.
+
+The file holds what training changed; the result is an adapter folder that names the two parts by place and
+fingerprint, so that others are refused for ever after, or a whole folder with all three (``whole``).
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from imagebind_llm.checkpoints.adapter import (
+    AdapterLayout,
+    adapter_from_original,
+    adapter_layout,
+    adapter_rules,
+    gate_keys,
+    normalise_keys,
+)
+from imagebind_llm.checkpoints.convert.base_checks import check_norms, check_vocabulary
+from imagebind_llm.checkpoints.convert.folders import encoder_of, language_model_fingerprint_of
+from imagebind_llm.checkpoints.convert.llama import LlamaWeights, on_model, open_llama
+from imagebind_llm.checkpoints.convert.media import media_settings
+from imagebind_llm.checkpoints.convert.plan import OutTensor, Plan
+from imagebind_llm.checkpoints.convert.reading import TensorFile, TensorInfo, TensorSource
+from imagebind_llm.checkpoints.convert.tokenizer import saved_tokenizer
+from imagebind_llm.checkpoints.convert.whole import whole_tensors
+from imagebind_llm.checkpoints.folder import ADAPTER_FILE, ADAPTER_METADATA
+from imagebind_llm.checkpoints.keys import require_same_keys, require_same_shapes
+from imagebind_llm.checkpoints.trained import adapter_state_dict
+from imagebind_llm.errors import CheckpointError
+from imagebind_llm.families import DecoderShape
+
+if TYPE_CHECKING:
+    from imagebind_llm.configuration import ImageBindLLMConfig
+
+_TUNED = ("bias", "gate", "lora", "norm")
+"""Parts of the names of what is kept of the language model; the original's own rule."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the adapter is put together with."""
+
+    base: LlamaWeights
+    encoder: TensorSource
+    config: "ImageBindLLMConfig"
+
+
+def plan_adapter(
+    path: Path,
+    base_folder: Path,
+    encoder_folder: Path,
+    out: Path,
+    full: bool = False,
+    any_base: bool = False,
+) -> Plan:
+    """The conversion of a published (or trained with the original code) adapter.
+
+    Refused as a wrong base: other sizes; of LLaMA-7B's sizes, another vocabulary; and for a file of the
+    first stage, other norms, of which such a file holds copies. A finetuned file has norms of its own, so a
+    wrong base of the right sizes (plain LLaMA instead of Open-Chinese-LLaMA) cannot be told by it; the
+    distance of its norms to the base's is in the summary.
+
+    Args:
+        path: the adapter; of whole checkpoints of the original training the frozen part is left out.
+        base_folder: the language model in transformers' layout (from ``convert llama`` or ``delta``).
+        encoder_folder: from ``convert imagebind``.
+        out: where the result will be; the adapter names its parts relative to it.
+        full: put the parts' weights into the result.
+        any_base: leave out the checks of vocabulary and norms.
+
+    Raises:
+        CheckpointError: a file is unreadable; tensors are missing, unexpected or of other shapes; or a wrong
+            base or encoder.
+    """
+    source = TensorFile(path)
+    names, dropped = _selected(source)
+    state = {name: source.get(key) for name, key in names.items()}
+    layout = adapter_layout(state)
+    base = open_llama(base_folder)
+    if base.original:
+        raise CheckpointError(
+            f"{str(base_folder)!r} is in Meta's layout; convert it first: imagebind-llm convert llama"
+        )
+    shape = DecoderShape.of(base.config)
+    ours = _converted(state, layout, shape, path, base_folder)
+    encoder_config, encoder, encoder_fingerprint = encoder_of(encoder_folder)
+    if encoder_config.embedding_dim != layout.embedding_dim:
+        raise CheckpointError(
+            f"{str(path)!r} takes embeddings of {layout.embedding_dim} numbers, but the encoder in "
+            f"{str(encoder_folder)!r} gives {encoder_config.embedding_dim}; use the one it was trained with"
+        )
+    distance = check_norms(base, ours, path, exact=layout.stage == "pretrain" and not any_base)
+    if not any_base:
+        check_vocabulary(base, path)
+
+    from imagebind_llm.configuration import ImageBindLLMConfig
+
+    fingerprints = {
+        "encoder": encoder_fingerprint,
+        "language_model": language_model_fingerprint_of(base.source, on_model(base.config)),
+    }
+    config = ImageBindLLMConfig(
+        text_config=base.config,
+        encoder_config={"type": "imagebind", **encoder_config.to_dict()},
+        fingerprints=fingerprints,
+        base_models=None if full else _places(base_folder, encoder_folder, out),
+        media=media_settings(encoder_config).to_dict(),
+        **layout.settings(),
+    )
+    tensors = _tensors(ours, layout, shape, lambda name: source.get(names[name]))
+    del state, ours
+    source.release()
+    _require_ours(config, tensors, path, base_folder)
+    if full:
+        tensors = whole_tensors(config, tensors, base.tensors, encoder)
+    return Plan(
+        kind="adapter",
+        tensors=tensors,
+        sources=[source, base.source, encoder],
+        finish=lambda stage: _finish(_Parts(base, encoder, config), stage),
+        dropped=dropped,
+        summary={"stage": layout.stage, "fingerprints": fingerprints, "norms_differ_from_base": distance},
+        stem="model" if full else ADAPTER_FILE.removesuffix(".safetensors"),
+        metadata={"format": "pt"} if full else {**ADAPTER_METADATA, "stage": layout.stage},
+        single=not full,
+    )
+
+
+def _selected(source: TensorFile) -> tuple[dict[str, str], dict[str, str]]:
+    """What the adapter is made of: today's name → its name in the file; and what is left out, and why."""
+    kept: dict[str, str] = {}
+    dropped: dict[str, str] = {}
+    for key in source.infos:
+        frozen = key.startswith("image_bind.") or (
+            key.startswith(("llama.", "llma.")) and not any(part in key for part in _TUNED)
+        )
+        named = [] if frozen else list(normalise_keys({key: torch.empty(0)}))
+        kept |= dict.fromkeys(named, key)
+        if not named:
+            dropped[key] = "frozen in training" if frozen else "never used"
+    return kept, dropped
+
+
+def _converted(
+    state: Mapping[str, Tensor], layout: AdapterLayout, shape: DecoderShape, path: Path, base_folder: Path
+) -> dict[str, Tensor]:
+    """The adapter under our names; a base of other sizes is said to be one."""
+    gates = [tensor for key, tensor in state.items() if key.endswith(".attention.gate")]
+    for what, wanted, found in (
+        ("width", state["image_bind_proj.weight"].shape[0], shape.width),
+        ("number of layers", len(gates), shape.layers),
+        ("number of heads", gates[0].numel() if gates else 0, shape.heads),
+    ):
+        if wanted != found:
+            raise CheckpointError(
+                f"{str(path)!r} is for a language model whose {what} is {wanted}, but that of "
+                f"{str(base_folder)!r} is {found}; use the base it was trained with"
+            )
+    try:
+        return adapter_from_original(state, shape)
+    except RuntimeError as error:  # rows that do not divide into heads
+        raise CheckpointError(
+            f"{str(path)!r} does not fit the language model in {str(base_folder)!r} ({error})"
+        ) from None
+
+
+def _tensors(
+    ours: Mapping[str, Tensor], layout: AdapterLayout, shape: DecoderShape, get: Callable[[str], Tensor]
+) -> list[OutTensor]:
+    """The result's tensors, read with ``get`` (by their names there) when they are written."""
+    rules = {rule.ours: rule for rule in adapter_rules(layout, shape)}
+    used = gate_keys(shape.layers)[shape.layers - layout.query_layers :]
+
+    def reader(name: str) -> Callable[[], Tensor]:
+        if name not in rules:
+            return lambda: torch.stack([get(key).reshape(shape.heads) for key in used])
+        theirs, change = rules[name].theirs, rules[name].forward
+        return lambda: get(theirs) if change is None else change(get(theirs))
+
+    def origin(name: str) -> tuple[str, str]:
+        if name not in rules:
+            return f"{used[0]} … {used[-1]}", "stacked"
+        moved = rules[name].forward is not None
+        return rules[name].theirs, "rows of each head from pairs to halves" if moved else ""
+
+    return [
+        OutTensor(
+            name,
+            TensorInfo(tuple(tensor.shape), tensor.dtype),
+            origin(name)[0],
+            reader(name),
+            origin(name)[1],
+        )
+        for name, tensor in ours.items()
+    ]
+
+
+def _require_ours(
+    config: "ImageBindLLMConfig", tensors: list[OutTensor], path: Path, base_folder: Path
+) -> None:
+    """Names and shapes are those of the model that the configuration makes."""
+    import copy
+
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+
+    bare = copy.deepcopy(config)
+    bare.encoder_config = None
+    with torch.device("meta"):
+        own = adapter_state_dict(ImageBindLLMForConditionalGeneration(bare))
+    found = {tensor.name: torch.empty(tensor.info.shape, device="meta") for tensor in tensors}
+    what = f"{str(path)!r}, for the language model in {str(base_folder)!r},"
+    require_same_keys(own, found, what)
+    require_same_shapes(own, found, what)
+
+
+def _places(base: Path, encoder: Path, out: Path) -> dict[str, Any]:
+    """Where the parts are, seen from the result, so that all may move together."""
+    return {
+        "language_model": {"id": os.path.relpath(base, out)},
+        "encoder": {"id": os.path.relpath(encoder, out)},
+    }
+
+
+def _finish(parts: _Parts, stage: Path) -> None:
+    from transformers import GenerationConfig
+
+    from imagebind_llm.media.settings import MediaSettings
+    from imagebind_llm.processing import ImageBindLLMProcessor
+
+    config = parts.config
+    config.architectures = ["ImageBindLLMForConditionalGeneration"]
+    config.dtype = parts.base.tensors["lm_head.weight"].info.dtype
+    config.save_pretrained(stage)
+    try:
+        generation = GenerationConfig.from_pretrained(parts.base.folder)
+    except OSError:
+        generation = GenerationConfig.from_model_config(config.text_config)
+    generation.save_pretrained(stage)
+    tokenizer = saved_tokenizer(parts.base.folder, config.text_config.vocab_size)
+    processor = ImageBindLLMProcessor(tokenizer, MediaSettings.from_dict(config.media or {}))
+    processor.save_pretrained(stage)

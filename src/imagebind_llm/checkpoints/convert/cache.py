@@ -1,0 +1,226 @@
+"""The published faiss index (``knn.index``) → a cache folder: as it is, or encoded anew in a quarter of that.
+
+The index stays on disk, memory-mapped, and is read in blocks. Encoding anew takes minutes per million
+vectors, so it writes what it has from time to time and goes on from there after an interruption.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from tqdm import tqdm
+
+from imagebind_llm.cache import index as indexing
+from imagebind_llm.cache.entries import EntryWriter
+from imagebind_llm.cache.errors import CacheError
+from imagebind_llm.cache.folder import write_folder
+from imagebind_llm.cache.manifest import INDEX_FILE, CacheManifest, IndexKind
+from imagebind_llm.cache.rows import BLOCK_ROWS, unit_rows
+from imagebind_llm.cache.visual_cache import VisualCache
+from imagebind_llm.checkpoints.convert.folders import encoder_of
+from imagebind_llm.checkpoints.convert.store import check_target, disk_errors, publish, staging
+from imagebind_llm.errors import UserError
+from imagebind_llm.files import atomic_write, require_space
+
+CacheKind = Literal["keep", "exact", "hnsw_sq8"]
+SAVE_ROWS = 500_000
+"""Encoding anew is saved whenever this many more vectors are done."""
+_BYTES = {"exact": lambda dim: 4 * dim, "hnsw_sq8": lambda dim: dim + 272}
+"""Size of a vector in each kind (32 neighbours of 8 bytes and a level, beside the code)."""
+_REOPEN_BLOCKS = 16
+_COPY_BYTES = 2**24
+_JOB_FILE, _PARTIAL_FILE, _RESULT = "job.json", "partial.faiss", "cache"
+
+
+@dataclass(frozen=True)
+class ConvertedCache:
+    """What was written."""
+
+    folder: Path
+    count: int
+    dim: int
+    kind: str
+    bytes: int
+    resumed: int
+    """Vectors that an interrupted run had already encoded."""
+
+
+def convert_cache(
+    file: Path,
+    out: Path,
+    encoder_folder: Path,
+    kind: str = "keep",
+    names_file: Path | None = None,
+    progress: bool = False,
+) -> ConvertedCache:
+    """Make a cache folder of a bare faiss index.
+
+    Args:
+        file: an inner-product index of unit vectors that can give its vectors back.
+        out: the cache folder, new or empty.
+        encoder_folder: the encoder that made the vectors. A bare index cannot say which did; this is taken
+            as your word, and only the dimension is checked.
+        kind: ``keep`` the index byte for byte; ``exact`` or ``hnsw_sq8`` to encode it anew.
+        names_file: JSON list of as many names as there are vectors (``cc3m_imagebind_files.json``); they
+            become the captions.
+        progress: show a bar.
+
+    Raises:
+        CacheError: not such an index, another dimension, or more or fewer names.
+        CheckpointError: ``out`` exists, the encoder cannot be read, or the disk is too full.
+    """
+    if kind not in ("keep", *_BYTES):
+        raise UserError(f"--kind is {kind!r}; expected keep, exact or hnsw_sq8")
+    check_target(out)
+    config, _, fingerprint = encoder_of(encoder_folder)
+    found = VisualCache.from_index(file, fingerprint)
+    if found.dim != config.embedding_dim:
+        raise CacheError(
+            f"{str(file)!r} has vectors of {found.dim} numbers, the encoder in {str(encoder_folder)!r} gives "
+            f"{config.embedding_dim}; use the encoder that made them"
+        )
+    names = None if names_file is None else _names(names_file, found.size)
+    manifest = found.manifest
+    del found
+    with staging(out) as stage, disk_errors(stage):
+        job = _Job(file.name, file.stat().st_size, file.stat().st_mtime_ns, kind)
+        resumed = job.claim(stage)
+        if kind == "keep":
+            require_space(out.parent, file.stat().st_size, "the result")
+            _copy(file, stage / _RESULT, manifest, names, progress)
+            resumed = 0
+        else:
+            require_space(out.parent, 2 * manifest.count * _BYTES[kind](manifest.dim), "the result")
+            _encode(file, stage, manifest, cast(IndexKind, kind), names, resumed, progress)
+        publish(stage / _RESULT, out)
+        shutil.rmtree(stage)
+    size = sum(part.stat().st_size for part in out.iterdir())
+    written = CacheManifest.read(out)
+    return ConvertedCache(out, written.count, written.dim, written.kind, size, resumed)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What must be the same for an interrupted run to go on."""
+
+    name: str
+    bytes: int
+    modified: int
+    kind: str
+
+    def claim(self, stage: Path) -> int:
+        """Make the staging folder this job's; returns how many vectors it has already encoded."""
+        file = stage / _JOB_FILE
+        try:
+            mine = json.loads(file.read_text(encoding="utf-8")) == asdict(self)
+        except (OSError, ValueError):
+            mine = False
+        if not mine:
+            for left in stage.iterdir():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            with atomic_write(file) as temporary:
+                temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        shutil.rmtree(stage / _RESULT, ignore_errors=True)
+        partial = stage / _PARTIAL_FILE
+        return int(indexing.read_index(partial, memory_map=True).ntotal) if partial.is_file() else 0
+
+
+def _copy(
+    file: Path, out: Path, manifest: CacheManifest, names: Sequence[str] | None, progress: bool
+) -> None:
+    """The index byte for byte, with a manifest and the names."""
+    out.mkdir()
+    bar = tqdm(total=file.stat().st_size, unit="B", unit_scale=True, disable=not progress)
+    with open(file, "rb") as source, open(out / INDEX_FILE, "wb") as target, bar:
+        while block := source.read(_COPY_BYTES):
+            target.write(block)
+            bar.update(len(block))
+    if names is not None:
+        writer = EntryWriter(names, None)
+        writer.take(len(names))
+        writer.finish().copy_to(out / "entries.parquet")
+    size = (out / INDEX_FILE).stat().st_size
+    replace(manifest, index_bytes=size, has_entries=names is not None).write(out)
+
+
+def _encode(
+    file: Path,
+    stage: Path,
+    manifest: CacheManifest,
+    kind: IndexKind,
+    names: Sequence[str] | None,
+    done: int,
+    progress: bool,
+) -> None:
+    """Read the vectors block by block and put them into a new index."""
+    partial = stage / _PARTIAL_FILE
+    index: Any
+    if done:
+        index = indexing.read_index(partial, memory_map=False)
+    else:
+        index = indexing.new_index(kind, manifest.dim, _sample(file, manifest.count))
+    probes = [_sample(file, manifest.count, indexing.PROBES)]
+    saved = done
+    with tqdm(total=manifest.count, initial=done, unit="vector", disable=not progress) as bar:
+        for block in _blocks(file, done, manifest.count):
+            index.add(block)
+            bar.update(len(block))
+            if index.ntotal - saved >= SAVE_ROWS and index.ntotal < manifest.count:
+                with atomic_write(partial) as temporary:
+                    indexing.write_index(index, temporary)
+                saved = int(index.ntotal)
+    built: dict[str, Any] = {"from_file": file.name, "factory": "Flat"}
+    if kind == "hnsw_sq8":
+        built |= {"factory": indexing.HNSW_FACTORY, "ef_construction": indexing.EF_CONSTRUCTION}
+        built |= {"ef_search": indexing.EF_SEARCH} | indexing.measure(index, np.concatenate(probes))
+    entries = None
+    if names is not None:
+        writer = EntryWriter(names, None)
+        writer.take(len(names))
+        entries = writer.finish()
+    made = CacheManifest(
+        count=int(index.ntotal),
+        dim=manifest.dim,
+        kind=kind,
+        encoder_fingerprint=manifest.encoder_fingerprint,
+        built=built,
+        has_entries=entries is not None,
+    )
+    write_folder(stage / _RESULT, index, made, entries)
+
+
+def _blocks(file: Path, start: int, count: int) -> Iterator[np.ndarray]:
+    """Unit rows from ``start`` on. The index is opened anew now and then: pages once read are let go."""
+    index: Any = None
+    for number, first in enumerate(range(start, count, BLOCK_ROWS)):
+        if number % _REOPEN_BLOCKS == 0:
+            del index
+            index = indexing.read_index(file, memory_map=True)
+        rows = np.arange(first, min(first + BLOCK_ROWS, count))
+        yield unit_rows(indexing.reconstruct(index, rows), first_row=first)
+
+
+def _sample(file: Path, count: int, rows: int = indexing.TRAINING_ROWS) -> np.ndarray:
+    """Unit rows from all over the index, to set the code's ranges or to probe the result."""
+    index = indexing.read_index(file, memory_map=True)
+    numbers = np.unique(np.linspace(0, count - 1, num=min(rows, count)).astype(np.int64))
+    return unit_rows(indexing.reconstruct(index, numbers))
+
+
+def _names(path: Path, count: int) -> list[str]:
+    """The names in a JSON file, one for each vector."""
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CacheError(f"{str(path)!r} is not JSON ({error}); get the file again") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CacheError(f"{str(path)!r} is not a JSON list of names")
+    if len(names) != count:
+        raise CacheError(
+            f"{str(path)!r} has {len(names)} names for {count} vectors; use the pair that belongs"
+        )
+    return names

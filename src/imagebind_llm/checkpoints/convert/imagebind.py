@@ -1,0 +1,83 @@
+"""``imagebind_huge.pth``, Point-Bind's ``imagebind_w3D.pth`` and others of that layout → an encoder folder.
+
+The key layout is ours, so nothing is renamed; everything is checked.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imagebind_llm.checkpoints.convert.plan import Plan, as_they_are
+from imagebind_llm.checkpoints.convert.reading import TensorFile, on_meta
+from imagebind_llm.errors import CheckpointError
+from imagebind_llm.imagebind.config import ImageBindConfig
+from imagebind_llm.imagebind.skeleton import skeleton
+from imagebind_llm.imagebind.weights import CONFIG_FILE, check_state_dict
+
+_MASK = "modality_preprocessors.text.mask"
+_POINT = "point_trunk."
+
+
+def plan_imagebind(path: Path, config_file: Path | None = None, dtype: torch.dtype | None = None) -> Plan:
+    """The conversion of an ImageBind checkpoint.
+
+    Args:
+        path: ``.pth`` or safetensors.
+        config_file: JSON of an :class:`ImageBindConfig`, for weights of other sizes than ImageBind-Huge;
+            without it they must be ImageBind-Huge's, with or without Point-Bind's point encoder.
+        dtype: precision of the result, ``None`` for that of the file.
+
+    Raises:
+        CheckpointError: the file cannot be read, or names, shapes or the text mask are not those of the
+            configuration.
+        ConfigError: the configuration contradicts itself.
+    """
+    source = TensorFile(path)
+    config = _configuration(source, config_file)
+    expected = skeleton(config).state_dict()
+    found = on_meta(source.infos)
+    if _MASK in found:
+        found[_MASK] = source.get(_MASK)  # the only one whose values are known beforehand
+    try:
+        check_state_dict(expected, found)
+    except CheckpointError as error:
+        raise CheckpointError(f"{str(path)!r}: {error}") from None
+    settings = config.to_dict()
+
+    def finish(stage: Path) -> None:
+        (stage / CONFIG_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    return Plan(
+        kind="imagebind",
+        tensors=[tensor.cast(dtype) for tensor in as_they_are(source, expected)],
+        sources=[source],
+        finish=finish,
+        summary={"modalities": [name for name, _ in config.parts()], "embedding_dim": config.embedding_dim},
+    )
+
+
+def _configuration(source: TensorFile, config_file: Path | None) -> ImageBindConfig:
+    if config_file is None:
+        return ImageBindConfig.huge(point=any(key.startswith(_POINT) for key in source.infos))
+    values = read_json(config_file)
+    values.pop("type", None)  # as the encoder_config of a model folder has
+    return ImageBindConfig.from_dict(values)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        CheckpointError: no such file, not JSON, or not an object.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {str(path)!r}; give a file that exists")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{str(path)!r} is not JSON ({error}); get the file again") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{str(path)!r} holds a {type(values).__name__}; expected an object")
+    return values

@@ -1,0 +1,226 @@
+"""LLaMA in Meta's layout (``consolidated.*.pth``, ``params.json``, ``tokenizer.model``) → transformers'."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from imagebind_llm.checkpoints.convert.folders import weights_of
+from imagebind_llm.checkpoints.convert.imagebind import read_json
+from imagebind_llm.checkpoints.convert.merging import MergedFiles
+from imagebind_llm.checkpoints.convert.plan import OutTensor, Plan, as_they_are
+from imagebind_llm.checkpoints.convert.reading import TensorInfo, TensorSource, on_meta
+from imagebind_llm.checkpoints.convert.tokenizer import find_tokenizer, load_original_tokenizer
+from imagebind_llm.checkpoints.keys import KeyRule, require_same_keys, require_same_shapes
+from imagebind_llm.checkpoints.llama import llama_config, llama_rules
+from imagebind_llm.errors import CheckpointError
+from imagebind_llm.families import DecoderShape
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+PARAMS_FILE = "params.json"
+CONTEXT = 2048
+"""Positions LLaMA 1 was trained for; ``params.json`` does not say."""
+_PIECE = re.compile(r"consolidated\.(\d+)\.pth")
+_NEEDED = ("dim", "n_layers", "n_heads", "norm_eps")
+_KNOWN = (
+    *_NEEDED, "multiple_of", "vocab_size", "n_kv_heads", "ffn_dim_multiplier", "rope_theta", "max_seq_len",
+    "max_batch_size", "use_scaled_rope",
+)  # fmt: skip
+_ROTARY = "rope"
+"""Part of the names of rotary frequency buffers, which are computed."""
+_COMPUTED = re.compile(r"rope|rotary_emb\.inv_freq")
+
+
+@dataclass(frozen=True)
+class LlamaWeights:
+    """A LLaMA on disk, in either layout, seen in transformers' layout."""
+
+    folder: Path
+    config: "LlamaConfig"
+    tensors: dict[str, OutTensor]
+    source: TensorSource
+    dropped: dict[str, str]
+    original: bool
+    """Whether it is in Meta's layout."""
+
+
+def plan_llama(
+    folder: Path,
+    tokenizer_file: Path | None = None,
+    context: int | None = None,
+    dtype: torch.dtype | None = None,
+) -> Plan:
+    """The conversion of an original LLaMA folder.
+
+    Args:
+        folder: with ``params.json`` and ``consolidated.00.pth`` (and ``.01`` …).
+        tokenizer_file: ``tokenizer.model`` (default: in ``folder`` or the one above).
+        context: positions the model was trained for (default: ``max_seq_len`` of ``params.json``, else 2048).
+        dtype: precision of the result, ``None`` for that of the files.
+
+    Raises:
+        CheckpointError: a file is missing or unreadable; tensors are missing, unexpected, of other shapes or
+            do not fit together; the tokenizer has another vocabulary.
+        MissingExtraError: SentencePiece is not installed.
+    """
+    weights = open_original(folder, context)
+    tokenizer = load_original_tokenizer(find_tokenizer(folder, tokenizer_file), weights.config.vocab_size)
+    return Plan(
+        kind="llama",
+        tensors=[tensor.cast(dtype) for tensor in weights.tensors.values()],
+        sources=[weights.source],
+        finish=writer(weights, tokenizer, dtype),
+        dropped=weights.dropped,
+        summary=describe(weights.config),
+    )
+
+
+def open_original(folder: Path, context: int | None = None) -> LlamaWeights:
+    """An original folder, checked. See :func:`plan_llama`."""
+    params = _params(folder)
+    return _checked(folder, params, MergedFiles(_pieces(folder), params["dim"]), context)
+
+
+def open_llama(path: Path) -> LlamaWeights:
+    """A folder in Meta's or in transformers' layout, told apart by what is in it.
+
+    Raises:
+        CheckpointError: neither; or as :func:`plan_llama`.
+    """
+    if (path / PARAMS_FILE).is_file():
+        return open_original(path)
+    if not (path / "config.json").is_file():
+        raise CheckpointError(f"{str(path)!r} has neither {PARAMS_FILE} nor config.json; give a LLaMA folder")
+    from transformers import LlamaConfig
+
+    kind = read_json(path / "config.json").get("model_type")
+    if kind != "llama":
+        raise CheckpointError(f"{str(path)!r} holds a model of type {kind!r}; expected 'llama'")
+    config = LlamaConfig.from_pretrained(path, local_files_only=True)
+    files = weights_of(path)
+    expected = on_skeleton(config)
+    kept = {key: info for key, info in files.infos.items() if not _COMPUTED.search(key)}
+    require_same_keys(expected, kept, f"the LLaMA in {str(path)!r}")
+    require_same_shapes(expected, on_meta(kept), f"the LLaMA in {str(path)!r}")
+    tensors = {tensor.name: tensor for tensor in as_they_are(files, expected)}
+    return LlamaWeights(path, config, tensors, files, {}, original=False)
+
+
+def on_model(config: "LlamaConfig") -> "LlamaForCausalLM":
+    """transformers' model without values."""
+    from transformers import LlamaForCausalLM
+
+    with torch.device("meta"):
+        return LlamaForCausalLM(config)
+
+
+def on_skeleton(config: "LlamaConfig") -> dict[str, Tensor]:
+    """Names and shapes of transformers' model."""
+    return dict(on_model(config).state_dict())
+
+
+def writer(
+    weights: LlamaWeights, tokenizer: "PreTrainedTokenizerBase", dtype: torch.dtype | None
+) -> Callable[[Path], None]:
+    """What writes configuration, generation settings and tokenizer beside the weights."""
+
+    def finish(stage: Path) -> None:
+        from transformers import GenerationConfig
+
+        config = weights.config
+        config.architectures = ["LlamaForCausalLM"]
+        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+        config.dtype = dtype or weights.tensors["lm_head.weight"].info.dtype
+        config.save_pretrained(stage)
+        GenerationConfig(
+            bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id
+        ).save_pretrained(stage)
+        tokenizer.save_pretrained(stage)
+
+    return finish
+
+
+def describe(config: "LlamaConfig") -> dict[str, Any]:
+    """Sizes, for people."""
+    shape = DecoderShape.of(config)
+    return {
+        "layers": shape.layers,
+        "width": shape.width,
+        "heads": shape.heads,
+        "key_value_heads": shape.kv_heads,
+        "vocabulary": config.vocab_size,
+        "context": config.max_position_embeddings,
+    }
+
+
+def _params(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no folder {str(folder)!r}; give one with {PARAMS_FILE}")
+    if not (folder / PARAMS_FILE).is_file() and (folder / "config.json").is_file():
+        raise CheckpointError(f"{str(folder)!r} is in transformers' layout already; use it as it is")
+    params = read_json(folder / PARAMS_FILE)
+    where = str(folder / PARAMS_FILE)
+    missing = [name for name in _NEEDED if not isinstance(params.get(name), int | float)]
+    if missing:
+        raise CheckpointError(f"{where!r} has no number {missing[0]!r}; it is not that of a LLaMA")
+    unknown = sorted(name for name in params if name not in _KNOWN)
+    if unknown or params.get("use_scaled_rope"):
+        raise CheckpointError(
+            f"{where!r} has {unknown[0] if unknown else 'use_scaled_rope'!r}, which LLaMA 1, 2 and 3.0 do "
+            "not; for newer ones use the folder that their makers publish for transformers"
+        )
+    return params
+
+
+def _pieces(folder: Path) -> list[Path]:
+    found = {
+        int(match.group(1)): file
+        for file in sorted(folder.glob("*.pth"))
+        if (match := _PIECE.fullmatch(file.name))
+    }
+    if not found:
+        raise CheckpointError(f"{str(folder)!r} has no consolidated.00.pth; give the folder that holds it")
+    missing = [number for number in range(max(found) + 1) if number not in found]
+    if missing:
+        raise CheckpointError(
+            f"{str(folder)!r} has no consolidated.{missing[0]:02}.pth but later ones; download it"
+        )
+    return [found[number] for number in sorted(found)]
+
+
+def _checked(folder: Path, params: dict[str, Any], source: TensorSource, context: int | None) -> LlamaWeights:
+    what = f"the LLaMA in {str(folder)!r}"
+    kept = {key: info for key, info in source.infos.items() if _ROTARY not in key}
+    config = llama_config(params, on_meta(kept), context or params.get("max_seq_len") or CONTEXT)
+    said = params.get("vocab_size", -1)
+    if said > 0 and said != config.vocab_size:
+        raise CheckpointError(
+            f"{what} has {config.vocab_size} rows of token embedding, {PARAMS_FILE} says {said}; use the "
+            "pair that belongs"
+        )
+    rules = llama_rules(DecoderShape.of(config))
+    require_same_keys([rule.theirs for rule in rules], kept, what)
+    expected = on_skeleton(config)
+    require_same_shapes({rule.theirs: expected[rule.ours] for rule in rules}, on_meta(kept), what)
+    tensors = {rule.ours: _renamed(rule, kept[rule.theirs], source) for rule in rules}
+    dropped = {key: "computed" for key in source.infos if _ROTARY in key}
+    return LlamaWeights(
+        folder, config, {name: tensors[name] for name in expected}, source, dropped, original=True
+    )
+
+
+def _renamed(rule: KeyRule, info: TensorInfo, source: TensorSource) -> OutTensor:
+    change = rule.forward
+
+    def read() -> Tensor:
+        values = source.get(rule.theirs)
+        return values if change is None else change(values)
+
+    words = "" if change is None else "rows of each head from pairs to halves"
+    return OutTensor(rule.ours, info, rule.theirs, read, words)

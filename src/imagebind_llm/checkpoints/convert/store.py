@@ -1,0 +1,219 @@
+"""Carrying out a plan: a staging folder beside the result, finished shards kept, one rename at the end."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from imagebind_llm import __version__
+from imagebind_llm.checkpoints.convert.plan import Plan
+from imagebind_llm.checkpoints.convert.shards import Shard, index_of, split, write_safetensors
+from imagebind_llm.errors import CheckpointError
+from imagebind_llm.files import atomic_write, gigabytes, is_full_disk, require_space
+
+SHARD_BYTES = 2 * 10**9
+RECORD_FILE = "conversion.json"
+"""In the result: what was made from what. In the staging folder: also which shards are finished."""
+_RELEASE_BYTES = 512 * 10**6
+"""Mapped pages that have been read are let go whenever this much was written."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written: the folder, its size, and how many shards an earlier run had finished."""
+
+    folder: Path
+    tensors: int
+    bytes: int
+    files: int
+    resumed: int
+
+
+def convert(plan: Plan, out: Path, shard_bytes: int = SHARD_BYTES, progress: bool = False) -> Converted:
+    """Write the result of ``plan`` to the folder ``out``; it appears whole or not at all.
+
+    Interrupted (even killed), it goes on when called again with the same sources and options: finished shards
+    lie in ``.NAME.converting`` beside ``out`` and are used again if their SHA-256 is still right.
+
+    Raises:
+        CheckpointError: ``out`` exists, another conversion to it is running, or the disk is too full.
+    """
+    check_target(out)
+    shards = split(plan.tensors, plan.stem, None if plan.single else shard_bytes)
+    with staging(out) as stage, disk_errors(stage):
+        record = _Record(stage, _job(plan, shards))
+        finished = [shard.name for shard in shards if record.holds(shard)]
+        missing = [shard for shard in shards if shard.name not in finished]
+        need = sum(shard.bytes for shard in missing)
+        require_space(out.parent, need, "the result")
+        with tqdm(
+            total=plan.bytes, initial=plan.bytes - need, unit="B", unit_scale=True, disable=not progress
+        ) as bar:
+            for shard in missing:
+                with atomic_write(stage / shard.name) as temporary:
+                    digest = write_safetensors(
+                        temporary, shard.tensors, plan.metadata, _releasing(plan, bar.update)
+                    )
+                plan.release()
+                record.add(shard, digest)
+        if len(shards) > 1:
+            (stage / f"{plan.stem}.safetensors.index.json").write_text(index_of(shards), encoding="utf-8")
+        plan.finish(stage)
+        publish(stage, out)
+    return Converted(out, len(plan.tensors), plan.bytes, len(shards), len(finished))
+
+
+def check_target(out: Path) -> None:
+    """Refuse to write over anything.
+
+    Raises:
+        CheckpointError: ``out`` is a file, or a folder that is not empty.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CheckpointError(f"{str(out)!r} already exists; give a new folder, or delete that one first")
+
+
+@contextmanager
+def staging(out: Path) -> Iterator[Path]:
+    """The staging folder of ``out``, for one process at a time. It stays if something goes wrong inside.
+
+    Raises:
+        CheckpointError: another process uses it.
+    """
+    from filelock import FileLock, Timeout
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    stage = out.parent / f".{out.name}.converting"
+    lock = FileLock(f"{stage}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CheckpointError(f"another conversion to {str(out)!r} is running; wait for it") from None
+    try:
+        stage.mkdir(exist_ok=True)
+        for left in stage.glob(".*"):  # what was being written when the last run was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield stage
+    finally:
+        if stage.is_dir() and not any(stage.iterdir()):
+            stage.rmdir()
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(stage: Path) -> Iterator[None]:
+    """A full disk in one line.
+
+    Raises:
+        CheckpointError: there was no room; what is finished stays.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        kept = sum(file.stat().st_size for file in stage.iterdir()) if stage.is_dir() else 0
+        raise CheckpointError(
+            f"the disk of {str(stage.parent)!r} is full; make room and run the same command again: "
+            f"{gigabytes(kept)} finished are kept in {stage.name!r} (delete it to give up)"
+        ) from None
+
+
+def publish(stage: Path, out: Path) -> None:
+    """Force the files to disk and put the folder in its place."""
+    stage.chmod(0o755)
+    for file in stage.iterdir():
+        _sync(file)
+    if out.is_dir():
+        out.rmdir()  # it is empty
+    os.replace(stage, out)
+    _sync(out.parent)
+
+
+def _releasing(plan: Plan, advance: Callable[[int], object]) -> Callable[[int], None]:
+    """``advance``, and now and then ``plan.release``."""
+    read = 0
+
+    def call(count: int) -> None:
+        nonlocal read
+        advance(count)
+        read += count
+        if read >= _RELEASE_BYTES:
+            read = 0
+            plan.release()
+
+    return call
+
+
+class _Record:
+    """What the staging folder says about itself; a record of another job means a fresh start."""
+
+    def __init__(self, stage: Path, job: dict[str, Any]) -> None:
+        self._path = stage / RECORD_FILE
+        self._stage = stage
+        self._shards: dict[str, str] = {}
+        self._job = job
+        found = _read(self._path)
+        if found.get("job") == job and isinstance(found.get("shards"), dict):
+            self._shards = found["shards"]
+        elif any(stage.iterdir()):
+            for file in stage.iterdir():
+                file.unlink()
+
+    def holds(self, shard: Shard) -> bool:
+        """Whether a finished shard is there, with the content it was written with."""
+        path = self._stage / shard.name
+        return shard.name in self._shards and path.is_file() and sha256(path) == self._shards[shard.name]
+
+    def add(self, shard: Shard, digest: str) -> None:
+        """Note that a shard is finished."""
+        self._shards[shard.name] = digest
+        with atomic_write(self._path) as temporary:
+            text = json.dumps({"job": self._job, "shards": self._shards}, indent=2)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def sha256(path: Path, advance: Callable[[int], object] = lambda _: None) -> str:
+    """The SHA-256 of a file, as hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**22):
+            digest.update(block)
+            advance(len(block))
+    return digest.hexdigest()
+
+
+def _job(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
+    """What must be the same for a shard to be used again."""
+    listing = [[shard.name, [tensor.to_dict() for tensor in shard.tensors]] for shard in shards]
+    files = [file for source in plan.sources for file in source.files]
+    return {
+        "kind": plan.kind,
+        "created_by": f"imagebind-llm {__version__}",
+        "files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+        "tensors": hashlib.sha256(json.dumps([listing, dict(plan.metadata)]).encode()).hexdigest(),
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
