@@ -102,7 +102,7 @@ def adapter_from_original(state: Mapping[str, Tensor], shape: DecoderShape) -> d
         CheckpointError: a key is missing or unexpected.
     """
     layout = adapter_layout(state)
-    gates = _gate_keys(shape)
+    gates = gate_keys(shape.layers)
     rules = adapter_rules(layout, shape)
     require_same_keys([*(rule.theirs for rule in rules), *gates], state, _WHAT)
     ours = to_ours(rules, {key: tensor for key, tensor in state.items() if key not in gates}, _WHAT)
@@ -119,7 +119,7 @@ def adapter_to_original(
     theirs = to_theirs(adapter_rules(layout, shape), rest, "the model")
     gate = state["injection.gate"]
     unused = gate.new_zeros(shape.layers - layout.query_layers, shape.heads)
-    for key, row in zip(_gate_keys(shape), torch.cat((unused, gate)), strict=True):
+    for key, row in zip(gate_keys(shape.layers), torch.cat((unused, gate)), strict=True):
         theirs[key] = row.reshape(1, shape.heads, 1, 1)
     return theirs
 
@@ -158,5 +158,6 @@ def _bind_rules(layout: AdapterLayout) -> list[KeyRule]:
     return rules
 
 
-def _gate_keys(shape: DecoderShape) -> list[str]:
-    return [f"llama.layers.{layer}.attention.gate" for layer in range(shape.layers)]
+def gate_keys(layers: int) -> list[str]:
+    """The keys of all gates, first layer to last."""
+    return [f"llama.layers.{layer}.attention.gate" for layer in range(layers)]

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from imagebind_llm.checkpoints.bases import language_model_of, whole_model_folder
 from imagebind_llm.checkpoints.trained import (
     adapter_state_dict,
     language_model_fingerprint,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 ADAPTER_FILE = "adapter.safetensors"
 _FORMAT = "imagebind-llm-adapter"
 _VERSION = "1"
+ADAPTER_METADATA = {"format": _FORMAT, "version": _VERSION}
+"""What an adapter file says about itself; the stage comes with it."""
 _CONFIG = "config.json"
 _WEIGHTS = (
     "adapter.safetensors",
@@ -81,7 +84,7 @@ def record_fingerprints(model: "ImageBindLLMForConditionalGeneration") -> None:
 def write_adapter(model: "ImageBindLLMForConditionalGeneration", folder: Path) -> None:
     """Write what training changed, and the configuration, into ``folder``."""
     state = {name: tensor.cpu().contiguous() for name, tensor in adapter_state_dict(model).items()}
-    metadata = {"format": _FORMAT, "version": _VERSION, "stage": str(model.config.stage)}
+    metadata = {**ADAPTER_METADATA, "stage": str(model.config.stage)}
     save_file(state, folder / ADAPTER_FILE, metadata=metadata)
     model.config.dtype = model.language_model.dtype
     model.config.save_pretrained(folder)
@@ -188,11 +191,15 @@ def load_adapter_folder(
     # compared before anything is attached: a refused language model is handed back as it came
     if encoder is not None:
         _compare("encoder", config.fingerprints["encoder"], str(encoder.fingerprint), file)
-    if getattr(language_model, "hf_quantizer", None) is None:
+    offloaded = any(parameter.is_meta for parameter in language_model.parameters())
+    if getattr(language_model, "hf_quantizer", None) is None and not offloaded:
         found = language_model_fingerprint(language_model)
         _compare("language model", config.fingerprints["language_model"], found, file)
     else:
-        _log.warning("the language model is quantised: its fingerprint cannot be compared with the adapter's")
+        _log.warning(
+            "the language model is quantised or offloaded: "
+            "its fingerprint cannot be compared with the adapter's"
+        )
     model = model_class(config, language_model=language_model, encoder=encoder)
     # in the precision they were saved in, which may be higher than the language model's
     model.bind.to(state["bind.project.weight"].dtype)
@@ -201,7 +208,14 @@ def load_adapter_folder(
     if isinstance(dtype, str) and dtype != "auto":
         dtype = getattr(torch, dtype)
     if isinstance(dtype, torch.dtype):
-        model.to(dtype=dtype)  # type: ignore[call-arg]
+        if getattr(language_model, "hf_quantizer", None) is not None or hasattr(
+            language_model, "hf_device_map"
+        ):
+            for part in (model.bind, model.injection, model.encoder):  # the rest is as it should be
+                if part is not None:
+                    part.to(dtype=dtype)
+        else:
+            model.to(dtype=dtype)  # type: ignore[call-arg]
     return model.eval()
 
 
@@ -218,14 +232,19 @@ def _load_language_model(
         )
     # In the precision it was trained in: a coarser one would change the fingerprint. The caller casts later.
     arguments = {"dtype": config.dtype or "auto", **arguments}
+    whole = whole_model_folder(place(base["id"], folder), base.get("revision"))
+    if whole is not None and not (whole / ADAPTER_FILE).is_file():
+        return language_model_of(whole, config, **arguments)
+    if whole is not None:  # the base is itself an adapter, on a base of its own
+        return _load_language_model(ImageBindLLMConfig.from_pretrained(whole), whole, arguments)
     found: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        _place(base["id"], folder), revision=base.get("revision") or "main", **arguments
+        place(base["id"], folder), revision=base.get("revision") or "main", **arguments
     )
     return found
 
 
 def _load_encoder(config: ImageBindLLMConfig, folder: Path) -> nn.Module:
-    from imagebind_llm.imagebind import load_imagebind
+    from imagebind_llm.encoders.registry import load_encoder
 
     base = config.base_models["encoder"]
     if not base:
@@ -233,10 +252,10 @@ def _load_encoder(config: ImageBindLLMConfig, folder: Path) -> nn.Module:
             f"the adapter in {folder} does not say where its encoder is "
             f"(fingerprint {config.fingerprints['encoder']}); give it as encoder="
         )
-    return load_imagebind(_place(base["id"], folder))
+    return load_encoder(place(base["id"], folder), revision=base.get("revision"))
 
 
-def _place(name: str, folder: Path) -> str:
+def place(name: str, folder: Path) -> str:
     """A path relative to the adapter's folder if there is such a directory, else the name as it is."""
     beside = folder / name
     return str(beside) if beside.is_dir() else name

@@ -13,7 +13,7 @@ from imagebind_llm.fingerprint import fingerprint_state_dict
 if TYPE_CHECKING:
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 
-_UPDATE = {half.partition(".")[0] for half in TRAINED_LORA.values()}
+UPDATE_MODULES = {half.partition(".")[0] for half in TRAINED_LORA.values()}
 """Names of the modules that hold the halves of a low-rank update."""
 
 
@@ -48,10 +48,19 @@ def language_model_fingerprint(language_model: nn.Module) -> str:
 
     Those belong to the adapter, so the fingerprint is the same before and after finetuning.
     """
+    state = language_model.state_dict()
+    return fingerprint_state_dict(
+        {name.replace(".base_layer.", "."): state[name] for name in frozen_names(language_model)}
+    )
+
+
+def frozen_names(language_model: nn.Module) -> list[str]:
+    """Names of the tensors that no finetuning changes: all but norms, biases and low-rank updates."""
     norms = tuple(f"{name}." for name in norm_names(language_model))
-    kept = {
-        name.replace(".base_layer.", "."): tensor
-        for name, tensor in language_model.state_dict().items()
-        if not name.endswith(".bias") and not name.startswith(norms) and _UPDATE.isdisjoint(name.split("."))
-    }
-    return fingerprint_state_dict(kept)
+    return [
+        name
+        for name in language_model.state_dict()
+        if not name.endswith(".bias")
+        and not name.startswith(norms)
+        and UPDATE_MODULES.isdisjoint(name.split("."))
+    ]

@@ -1,0 +1,155 @@
+"""``imagebind-llm pull``: fetch published weights."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagebind_llm.checkpoints.registry import Artefact, read_registry
+from imagebind_llm.cli import options as shared
+from imagebind_llm.errors import UserError
+from imagebind_llm.files import gigabytes
+from imagebind_llm.locate import HUB_ID, MODEL_PATTERNS
+
+app = typer.Typer()
+
+_EXAMPLES = """
+\b
+Examples:
+  imagebind-llm pull --list
+  imagebind-llm pull imagebind-huge --out weights
+  imagebind-llm pull imagebind-llm-7b --accept-licence
+  imagebind-llm pull owner/name --revision v1.0
+  imagebind-llm pull csuhan/knn --include "*.json" --out cc3m
+
+\b
+A broken download goes on where it stopped when the command is given again. Sizes and SHA-256 are checked.
+Without --out, files go below HF_HOME. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE count as for all hub tools.
+"""
+
+
+@app.command(epilog=_EXAMPLES, short_help="Download published weights.")
+def pull(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|OWNER/NAME]", help="A name of --list, or a hub id.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="What can be pulled by name.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to put the files in.")] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the licence that is shown without being asked.")
+    ] = False,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Of a hub id: branch, tag or commit.")
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option("--include", metavar="PATTERN", help="Of a hub id: which files (several allowed)."),
+    ] = None,
+    registry: Annotated[
+        Path | None, typer.Option("--registry", help="Another list of names (a YAML file).")
+    ] = None,
+    json_: shared.JsonOption = False,
+) -> None:
+    """Download published weights: shows the licence, resumes, checks, and says what to do next."""
+    known = read_registry(registry)
+    if list_:
+        _list(known, json_)
+        return
+    if name is None:
+        raise UserError("nothing to pull; give a name of: imagebind-llm pull --list, or a hub id")
+    artefact = known.get(name)
+    if artefact is None:
+        artefact = _of_hub_id(name, revision, known)
+    elif revision is not None or include:
+        raise UserError(f"--revision and --include are for hub ids; {name!r} is a name of the list")
+    if artefact.manual is None:
+        _show_licence(artefact)
+        _require_acceptance(artefact, accept_licence)
+    from imagebind_llm.checkpoints.download import pull as fetch
+
+    pulled = fetch(artefact, out, include or MODEL_PATTERNS, progress=sys.stderr.isatty())
+    following = artefact.next_command(pulled.folder)
+    if json_:
+        files = [
+            {"path": str(f.path), "bytes": f.size, "sha256": f.sha256, "checked": f.checked}
+            for f in pulled.files
+        ]
+        values = {"name": name, "folder": str(pulled.folder), "files": files, "next": following}
+        typer.echo(json.dumps(values, ensure_ascii=False))
+        return
+    for file in pulled.files:
+        how = {"sha256": "SHA-256 as expected", "size": "size as expected", "none": "nothing to compare with"}
+        typer.echo(f"{file.path}  {gigabytes(file.size)}, {how[file.checked]}")
+    if following is not None:
+        typer.echo(f"next: {following}")
+
+
+def _list(known: dict[str, Artefact], json_: bool) -> None:
+    if json_:
+        rows = [
+            {
+                "name": item.name,
+                "what": item.what,
+                "licence": item.licence,
+                "from": item.repo or item.url or item.manual,
+                "revision": item.revision if item.repo else None,
+                "manual": item.manual is not None,
+                "about_bytes": item.known_bytes,
+                "files": [{"path": f.path, "bytes": f.size, "sha256": f.sha256} for f in item.files],
+                "next": item.then,
+            }
+            for item in known.values()
+        ]
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    for item in known.values():
+        size = "size unknown" if item.known_bytes is None else f"about {gigabytes(item.known_bytes)}"
+        how = f"by hand from {item.manual}" if item.manual else size
+        typer.echo(f"{item.name}\n    {item.what}\n    {how}; licence: {item.licence}")
+
+
+def _of_hub_id(name: str, revision: str | None, known: dict[str, Artefact]) -> Artefact:
+    if not HUB_ID.match(name):
+        raise UserError(
+            f"nothing is called {name!r}; known are {', '.join(known)}, and hub ids such as 'owner/name'"
+        )
+    from imagebind_llm.checkpoints import hub
+
+    licence = None
+    if not hub.is_offline():
+        licence = hub.list_repository(name, revision or "main").licence
+    return Artefact(
+        name=name,
+        what="a hub repository",
+        licence=licence or "not stated by the repository",
+        licence_url=f"https://huggingface.co/{name}",
+        repo=name,
+        revision=revision or "main",
+    )
+
+
+def _show_licence(artefact: Artefact) -> None:
+    """On stderr, so that it is seen whatever becomes of the output."""
+    typer.echo(f"{artefact.name}: {artefact.what}\nlicence: {artefact.licence}", err=True)
+    for line in (artefact.licence_text, artefact.licence_url):
+        if line:
+            typer.echo(f"  {line}", err=True)
+
+
+def _require_acceptance(artefact: Artefact, accepted: bool) -> None:
+    """Ask, where somebody can answer.
+
+    Raises:
+        UserError: the licence was not accepted.
+    """
+    if accepted:
+        return
+    if not sys.stdin.isatty():
+        raise UserError(
+            f"the licence of {artefact.name} ({artefact.licence}) was not accepted; read it and add "
+            "--accept-licence"
+        )
+    if not typer.confirm("Do you accept this licence?", default=False, err=True):
+        raise UserError(f"the licence of {artefact.name} was refused; nothing was downloaded")

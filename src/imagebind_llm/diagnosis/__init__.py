@@ -1,0 +1,1 @@
+"""Looking at folders without loading them: what they hold, whether it belongs together, what it needs."""

@@ -1,0 +1,212 @@
+"""One report about any folder: a model, an adapter, an encoder, a cache or a language model."""
+
+from pathlib import Path
+from typing import Any
+
+from imagebind_llm.checkpoints.convert.folders import weights_of
+from imagebind_llm.checkpoints.folder import ADAPTER_FILE
+from imagebind_llm.checkpoints.trained import adapter_state_dict
+from imagebind_llm.diagnosis import memory, parts, weights
+from imagebind_llm.diagnosis.report import Report
+from imagebind_llm.diagnosis.summary import read_json
+from imagebind_llm.errors import CheckpointError, UserError
+from imagebind_llm.locate import NANO, locate_folder
+
+_CHEAP_BYTES = 10**9
+"""Weights up to this size (in half precision) are hashed, and loaded for the self-test, unasked."""
+_STAGES = {
+    "base": "untrained",
+    "pretrain": "pre-trained (image-text alignment; does not follow instructions yet)",
+    "finetune": "fine-tuned (follows instructions)",
+}
+
+
+def diagnose(
+    name: str, fingerprints: bool | None = None, self_test: bool | None = None, device: str = "auto"
+) -> Report:
+    """Look at what is called ``name``.
+
+    Args:
+        name: ``"nano"``, a folder or a hub id.
+        fingerprints: compute them from the weights (streamed, but all are read); ``None``: if they are small.
+        self_test: load the model and use it; ``None``: if it is small.
+        device: of the self-test.
+
+    Raises:
+        CheckpointError: there is nothing of that name, or nothing that is known here.
+    """
+    folder = Path(name).expanduser()
+    if name != NANO and (folder / "manifest.json").is_file() and not (folder / "config.json").is_file():
+        report = Report(name, "cache")
+        parts.check_cache(report, folder, None, None)
+        return report
+    folder = locate_folder(name)
+    values = read_json(folder / "config.json")
+    if values.get("model_type") == "imagebind_llm":
+        return _model(name, folder, fingerprints, self_test, device)
+    from imagebind_llm.encoders.registry import KINDS, encoder_kind
+
+    if any(encoder_kind(kind).recognises(values) for kind in KINDS):
+        return _encoder(name, folder, fingerprints, self_test)
+    if "model_type" in values:
+        return _language_model(name, folder, fingerprints)
+    raise CheckpointError(
+        f"{str(folder)!r} holds no model, adapter, encoder, cache or language model that is known here; give "
+        "the folder with its config.json"
+    )
+
+
+def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool | None, device: str) -> Report:
+    from imagebind_llm.configuration import ImageBindLLMConfig
+    from imagebind_llm.diagnosis.selftest import self_test as run
+    from imagebind_llm.diagnosis.tokens import check_tokenizer
+
+    adapter = (folder / ADAPTER_FILE).is_file()
+    report = Report(name, "adapter" if adapter else "model")
+    try:
+        config = ImageBindLLMConfig.from_pretrained(folder)
+        bare = weights.bare_model(config)
+    except (UserError, AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        report.find("config.json", f"no model can be built from it: {reason}", "get the file again")
+        return report
+    text = config.text_config
+    counts = weights.parameter_counts(bare)
+    report.facts["model"] = {
+        "folder": str(folder),
+        "stage": config.stage,
+        "meaning": _STAGES[config.stage],
+        "language_model": f"{text.model_type}, {text.num_hidden_layers} layers of width {text.hidden_size}",
+        "encoder": None if config.encoder_config is None else config.encoder_config.get("type", "imagebind"),
+        "embedding_dim": config.embedding_dim,
+        "injection": f"{config.injection['style']}, {len(bare.injection.layers)} layers",
+        "low_rank_updates": None if config.lora is None else config.lora["rank"],
+    }
+    report.facts["parameters"] = counts
+    small = 2 * counts["total"] <= _CHEAP_BYTES
+    compute = small if fingerprints is None else fingerprints
+    whole = _weight_files(report, bare, folder, adapter)
+    found: dict[str, str | None] = {}
+    if adapter:
+        found = parts.of_adapter(report, config, folder, compute)
+    elif whole is not None and compute:
+        found = parts.inside(config, bare, whole)
+    parts.check_fingerprints(report, parts.Fingerprints(config.fingerprints, found))
+    if not compute:
+        report.notes.append(
+            "fingerprints were not computed from the weights; add --fingerprints to read them all"
+        )
+    if (folder / "cache").is_dir():
+        encoder = config.fingerprints.get("encoder") or found.get("encoder")
+        parts.check_cache(report, folder / "cache", encoder, config.embedding_dim)
+    check_tokenizer(report, folder, config.text_config)
+    _memory(report, counts, bare.language_model, config.text_config)
+    if small if self_test is None else self_test:
+        if report.healthy:
+            run(report, folder, device)
+        else:
+            report.notes.append("the self-test was left out: mend the findings first")
+    else:
+        report.notes.append("the self-test was left out; add --self-test to load and try the model")
+    return report
+
+
+def _weight_files(report: Report, bare: Any, folder: Path, adapter: bool) -> Any:
+    """Look at the headers; the files if they are whole and fit the configuration."""
+    try:
+        source = weights.adapter_files(folder) if adapter else weights_of(folder)
+    except UserError as error:
+        report.find("weights", str(error), "copy or download the folder again")
+        return None
+    report.facts["weights"] = {
+        "files": len(source.files),
+        "bytes": weights.bytes_of(source),
+        "precisions": weights.precisions(source),
+    }
+    expected = adapter_state_dict(bare) if adapter else bare.state_dict(keep_vars=True)
+    return source if weights.compare(report, "weights", expected, source) else None
+
+
+def _memory(report: Report, counts: dict[str, int], language_model: Any, text_config: Any) -> None:
+    tokens = min(2048, getattr(text_config, "max_position_embeddings", None) or 2048)
+    maps = memory.linear_map_parameters(language_model)
+    needed = memory.memory_needed(counts, maps, text_config, tokens)
+    free = memory.devices()
+    report.facts["memory"] = {
+        "needed_bytes": needed,
+        "for_tokens": tokens,
+        "free_bytes": free,
+        "plan": memory.device_plan(needed, free),
+    }
+
+
+def _encoder(name: str, folder: Path, fingerprints: bool | None, self_test: bool | None) -> Report:
+    """An encoder folder; trying it means loading it strictly."""
+    from imagebind_llm.encoders.registry import load_encoder, media_of_encoder
+
+    report = Report(name, "encoder")
+    try:
+        source = weights_of(folder)
+    except UserError as error:
+        report.find("weights", str(error), "copy or download the folder again")
+        return report
+    size = weights.bytes_of(source)
+    report.facts["weights"] = {
+        "files": len(source.files),
+        "bytes": size,
+        "precisions": weights.precisions(source),
+    }
+    small = size <= _CHEAP_BYTES
+    if not (small if self_test is None else self_test) and not fingerprints:
+        report.notes.append("it was not loaded; add --self-test to load and try it")
+        return report
+    try:
+        encoder: Any = load_encoder(folder)
+    except UserError as error:
+        report.find("weights", str(error), "use the configuration these weights were saved with")
+        return report
+    report.facts["encoder"] = {
+        "type": encoder.settings["type"],
+        "modalities": sorted(modality.value for modality in encoder.modalities),
+        "embedding_dim": encoder.embedding_dim,
+        "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
+        "fingerprint": str(encoder.fingerprint),
+    }
+    from imagebind_llm.diagnosis.selftest import try_encoder
+
+    try_encoder(report, encoder, media_of_encoder(folder, encoder))
+    return report
+
+
+def _language_model(name: str, folder: Path, fingerprints: bool | None) -> Report:
+    from transformers import AutoConfig
+
+    from imagebind_llm.diagnosis.tokens import check_tokenizer
+    from imagebind_llm.families import family_of
+
+    report = Report(name, "language model")
+    config = AutoConfig.from_pretrained(folder)
+    try:
+        family_of(config.model_type)
+    except UserError as error:
+        report.find("language model", str(error), "take one of a known family")
+        return report
+    bare = weights.bare_language_model(config)
+    total = sum(parameter.numel() for parameter in bare.parameters())
+    report.facts["parameters"] = {"total": total}
+    try:
+        source = weights_of(folder)
+    except UserError as error:
+        report.find("weights", str(error), "copy or download the folder again")
+        return report
+    report.facts["weights"] = {
+        "files": len(source.files),
+        "bytes": weights.bytes_of(source),
+        "precisions": weights.precisions(source),
+    }
+    fits = weights.compare(report, "weights", bare.state_dict(keep_vars=True), source)
+    if fits and (2 * total <= _CHEAP_BYTES if fingerprints is None else fingerprints):
+        report.facts["fingerprint"] = weights.language_model_digest(bare, source)
+    check_tokenizer(report, folder, config, with_processor=False)
+    _memory(report, {"total": total}, bare, config)
+    return report

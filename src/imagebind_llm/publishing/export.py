@@ -1,0 +1,208 @@
+"""A model folder → another one to give away; it appears whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from imagebind_llm.assistant import CACHE_FOLDER
+from imagebind_llm.checkpoints.convert.store import check_target, publish, staging
+from imagebind_llm.checkpoints.folder import place
+from imagebind_llm.errors import CheckpointError, UserError
+from imagebind_llm.files import full_disk_in_one_line, require_space
+from imagebind_llm.locate import HUB_ID, NANO, locate_folder
+
+if TYPE_CHECKING:
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.publishing.compare import Comparison
+
+Form = Literal["adapter", "full", "merged"]
+CARD_FILE = "README.md"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        folder: the new folder.
+        form: adapter, full or merged.
+        files: names and sizes in bytes, the cache's under ``cache/…``.
+        comparison: of a merged model with the one it was made from.
+        notes: what whoever publishes it should know.
+    """
+
+    folder: Path
+    form: Form
+    files: dict[str, int]
+    comparison: "Comparison | None"
+    notes: tuple[str, ...]
+
+
+def export(
+    name: str,
+    out: Path,
+    form: Form,
+    dtype: torch.dtype | None = None,
+    cache: bool | None = None,
+    results: Mapping[str, Any] | None = None,
+    bases: Mapping[str, str | None] | None = None,
+    licence: str | None = None,
+) -> Exported:
+    """Write the model ``name`` as a folder that can be given away.
+
+    Args:
+        name: ``"nano"``, a folder (whole or adapter) or a hub id.
+        out: the new folder; it must not exist, or be empty.
+        form: ``"adapter"``: what training changed, naming its base and encoder; ``"full"``: everything;
+            ``"merged"``: everything, with the low-rank updates folded into the weights.
+        dtype: precision of the weights that are written (of an adapter: of its own); ``None``: as they are.
+        cache: whether to take the visual cache along; ``None``: if there is one, and not with an adapter.
+        results: of ``eval nano``, for the card.
+        bases: where ``language_model`` and ``encoder`` will be for those who get the adapter.
+        licence: for the card, as the hub writes it (``apache-2.0``, ``cc-by-nc-4.0``, ``other`` …).
+
+    Raises:
+        CheckpointError: the model cannot be loaded, ``out`` is in use, the disk is too small, or a merged
+            model answers differently.
+        UserError: the results are another model's, or there is no cache to take along.
+    """
+    check_target(out)
+    source = locate_folder(name)
+    cache_folder = _cache_of(source, form, cache)
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration as Model
+    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.publishing import card
+    from imagebind_llm.publishing.compare import merge_and_compare
+
+    processor = ImageBindLLMProcessor.from_pretrained(source)
+    model = Model.from_pretrained(source, dtype="auto" if dtype is None or form == "adapter" else dtype)
+    if results is not None:
+        card.check_results(results, model.config.fingerprints, str(source))
+    if form != "adapter" and dtype is not None:
+        model.to(dtype=dtype)  # type: ignore[call-arg]
+    comparison = merge_and_compare(model) if form == "merged" else None
+    if form == "adapter":
+        notes = _name_bases(model, name, source, out, bases or {})
+        _round_adapter(model, dtype)
+    else:
+        notes = _forget_places(model, merged=form == "merged")
+    require_space(out.parent, _bytes(model, form, cache_folder), f"the export to {str(out)!r}")
+    with staging(out) as stage, full_disk_in_one_line(out):
+        _empty(stage)  # of what a killed export left
+        try:
+            model.save_pretrained(stage, adapter_only=form == "adapter")
+            processor.save_pretrained(stage)
+            if cache_folder is not None:
+                shutil.copytree(cache_folder, stage / CACHE_FOLDER)
+            text = card.card(model, form, out.name, results, cache_folder, licence, comparison)
+            (stage / CARD_FILE).write_text(text, encoding="utf-8")
+            files = {
+                path.relative_to(stage).as_posix(): path.stat().st_size
+                for path in sorted(stage.rglob("*"))
+                if path.is_file()
+            }
+            publish(stage, out)
+        except BaseException:
+            _empty(stage)
+            raise
+    return Exported(out, form, files, comparison, tuple(notes))
+
+
+def _cache_of(source: Path, form: Form, wanted: bool | None) -> Path | None:
+    folder = source / CACHE_FOLDER
+    if wanted is False or (wanted is None and (form == "adapter" or not folder.is_dir())):
+        return None
+    if not folder.is_dir():
+        raise UserError(f"{str(source)!r} has no visual cache to take along; leave out --cache")
+    return folder
+
+
+def _name_bases(
+    model: "ImageBindLLMForConditionalGeneration",
+    name: str,
+    source: Path,
+    out: Path,
+    given: Mapping[str, str | None],
+) -> list[str]:
+    """Record where the adapter's parts are: as given, as recorded, else inside the model it came from."""
+    notes = []
+    for part in ("language_model", "encoder"):
+        recorded = model.config.base_models.get(part)
+        if part == "encoder" and model.encoder is None:
+            continue
+        there = given.get(part)
+        found: dict[str, Any]
+        if there:
+            found = {"id": there, "revision": None}
+        elif recorded:
+            found = dict(recorded)
+        else:
+            found = {"id": name, "revision": None}
+        where = str(found["id"])
+        local = Path(place(where, source if recorded and not there else Path.cwd()))
+        if where != NANO and local.is_dir():
+            found = {"id": os.path.relpath(local.resolve(), out.resolve()), "revision": None}
+            notes.append(
+                f"the {part.replace('_', ' ')} is named by its folder on this machine ({found['id']}); "
+                f"before publishing, name one that others can get with --{part.replace('_', '-')} OWNER/NAME"
+            )
+        model.config.base_models[part] = found
+    return notes
+
+
+def _forget_places(model: "ImageBindLLMForConditionalGeneration", merged: bool) -> list[str]:
+    """A whole folder needs no other place; hub ids stay as a record of origin, except of merged weights."""
+    for part, found in model.config.base_models.items():
+        away = found is None or not HUB_ID.match(str(found.get("id", "")))
+        if away or (merged and part == "language_model"):
+            model.config.base_models[part] = None
+    return []
+
+
+def _round_adapter(model: "ImageBindLLMForConditionalGeneration", dtype: torch.dtype | None) -> None:
+    """Round what the adapter holds, and nothing else: its base keeps the weights it is known by."""
+    if dtype is None:
+        return
+    from imagebind_llm.adaptation import trainable_parameters, tuned_parameters
+
+    chosen = {**trainable_parameters(model, "pretrain"), **tuned_parameters(model)}
+    with torch.no_grad():
+        for parameter in chosen.values():
+            parameter.data = parameter.data.to(dtype)
+
+
+def _bytes(model: "ImageBindLLMForConditionalGeneration", form: Form, cache: Path | None) -> int:
+    """Size of what will be written."""
+    from imagebind_llm.checkpoints.trained import adapter_state_dict
+
+    state = adapter_state_dict(model) if form == "adapter" else model.state_dict()
+    total = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    files = [] if cache is None else [path for path in cache.rglob("*") if path.is_file()]
+    return total + sum(path.stat().st_size for path in files)
+
+
+def _empty(stage: Path) -> None:
+    for path in stage.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def require_results(folder: Path) -> Mapping[str, Any]:
+    """The results in an evaluation folder (or the file itself).
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    from imagebind_llm.evaluation.card import read_results
+
+    file = folder / "results.json" if folder.is_dir() else folder
+    if not file.is_file():
+        raise CheckpointError(f"{str(folder)!r} has no results.json; make it with: imagebind-llm eval nano")
+    return read_results(file)
