@@ -106,21 +106,22 @@ class Engine:
 
     def enhance(self, conditions: Tensor, cache: "VisualCache", options: Options) -> Tensor:
         """``conditions [N, D]`` moved towards cached pictures."""
-        settings = self._cache_settings(options)
-        return cache.enhance(conditions, k=min(settings["k"], cache.size), **_without(settings, "k"))
+        return cache.enhance(conditions, **self._cache_settings(options, cache.size))
 
     def explain(self, condition: Tensor, cache: "VisualCache", options: Options) -> "list[Retrieved]":
         """The pictures that :meth:`enhance` blends into one condition ``[D]``."""
-        settings = self._cache_settings(options)
-        return cache.explain(condition, k=min(settings["k"], cache.size), temperature=settings["temperature"])
+        settings = self._cache_settings(options, cache.size)
+        return cache.explain(condition, k=settings["k"], temperature=settings["temperature"])
 
-    def _cache_settings(self, options: Options) -> dict[str, Any]:
+    def _cache_settings(self, options: Options, size: int) -> dict[str, Any]:
+        """What was asked for, else the model's own, whose ``k`` makes do with a smaller cache."""
         own = {
             "k": options.cache_k,
             "temperature": options.cache_temperature,
             "weight": options.cache_weight,
         }
-        return {key: value if value is not None else self.config.cache[key] for key, value in own.items()}
+        defaults = {**self.config.cache, "k": min(self.config.cache["k"], size)}
+        return {key: value if value is not None else defaults[key] for key, value in own.items()}
 
     # --- prompts → answers
 
@@ -298,7 +299,3 @@ class _TokenStreamer:
             if isinstance(item, BaseException):
                 raise item
             yield item
-
-
-def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in mapping.items() if name != key}

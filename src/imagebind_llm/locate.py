@@ -7,7 +7,10 @@ from pathlib import Path
 from imagebind_llm.errors import CheckpointError
 
 NANO = "nano"
-_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+"""What a hub id looks like: ``owner/name``."""
+MODEL_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.faiss", "*.parquet", "*.md")
+"""The files of a hub repository that a model needs. Weights are only ever taken as safetensors."""
 
 
 def nano_folder() -> Path:
@@ -38,7 +41,7 @@ def locate_folder(name: str | os.PathLike[str], revision: str | None = None) -> 
                 f"the folder {text!r} has no config.json, so it holds no model; give a model folder"
             )
         return folder
-    if isinstance(name, str) and _HUB_ID.match(text):
+    if isinstance(name, str) and HUB_ID.match(text):
         return _download(text, revision)
     raise CheckpointError(
         f"no model {text!r}; give 'nano', a folder that exists, or a hub id such as 'owner/name'"
@@ -46,12 +49,11 @@ def locate_folder(name: str | os.PathLike[str], revision: str | None = None) -> 
 
 
 def _download(repository: str, revision: str | None) -> Path:
-    """The hub's snapshot; weights are only ever taken as safetensors."""
+    """The hub's snapshot."""
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.faiss", "*.parquet", "*.md"]
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(MODEL_PATTERNS)))
     except Exception as error:  # the hub's own errors, and those of the three layers below it
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(

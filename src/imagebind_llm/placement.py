@@ -1,0 +1,126 @@
+"""Which part of a model lies where: encoder and language model on different devices, the latter over several.
+
+Encoder, bind network and injection always lie whole on one device. Only the language model is spread, layer
+by layer, over what ``max_memory`` allows: GPUs first, then main memory, then a folder on disk from which
+each layer is read when it is its turn (accelerate does that).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imagebind_llm.errors import UserError
+
+PREFIX = "language_model"
+_SIZE = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B)", re.IGNORECASE)
+DeviceMap = dict[str, str | int]
+"""Module name → device: ``"cpu"``, ``"disk"``, or the number of a GPU."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How to place a model.
+
+    Attributes:
+        device_map: ``None`` all on one device; ``"auto"`` the language model spread as ``max_memory`` allows;
+            or devices by module name inside the language model.
+        max_memory: most memory by device (GPU number, ``"cpu"``), such as ``{0: "8GiB", "cpu": "6GiB"}``;
+            by default what is free.
+        encoder_device: another device for the encoder.
+        quantization: see :data:`imagebind_llm.quantization.KINDS`.
+        offload_folder: where layers that fit nowhere are written.
+    """
+
+    device_map: str | Mapping[str, Any] | None = None
+    max_memory: Mapping[Any, Any] | None = None
+    encoder_device: str | torch.device | None = None
+    quantization: str | None = None
+    offload_folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.device_map, str) and self.device_map != "auto":
+            raise UserError(
+                f"device map {self.device_map!r}; expected auto, or a mapping of modules to devices"
+            )
+        if self.max_memory is not None and self.device_map is None:
+            raise UserError("memory limits need a device map; add device_map='auto' (--device-map)")
+        if self.quantization is not None:
+            from imagebind_llm.quantization import check_kind
+
+            check_kind(self.quantization)
+            if self.spread and not torch.cuda.is_available():
+                raise UserError(
+                    "fewer bits and a device map together need a GPU to quantise on; leave out one of them"
+                )
+
+    @property
+    def spread(self) -> bool:
+        """Whether the language model may lie on several devices."""
+        return self.device_map is not None
+
+
+def read_memory(text: str) -> dict[Any, str]:
+    """``"0=8GiB,cpu=6GiB"`` → ``{0: "8GiB", "cpu": "6GiB"}``.
+
+    Raises:
+        UserError: not of that form.
+    """
+    found: dict[Any, str] = {}
+    for part in text.split(","):
+        device, _, size = (piece.strip() for piece in part.partition("="))
+        if not (device == "cpu" or device.isdecimal()) or not _SIZE.fullmatch(size):
+            raise UserError(f"memory {text!r}; expected for example 0=8GiB,cpu=6GiB")
+        found[int(device) if device.isdecimal() else device] = size
+    return found
+
+
+def device_map_of(
+    text_config: Any, placement: Placement, main: torch.device, dtype: torch.dtype
+) -> DeviceMap:
+    """Where each part of a language model of this configuration goes, names relative to it.
+
+    Raises:
+        UserError: it fits nowhere and there is no folder to offload to.
+    """
+    if isinstance(placement.device_map, Mapping):
+        return dict(placement.device_map)
+    from accelerate import infer_auto_device_map, init_empty_weights
+    from accelerate.utils import get_max_memory
+    from transformers import AutoModelForCausalLM
+
+    with init_empty_weights():
+        bare = AutoModelForCausalLM.from_config(text_config)
+    bare.tie_weights()
+    limits = get_max_memory(dict(placement.max_memory) if placement.max_memory is not None else None)
+    if main.type == "cpu":
+        limits = {"cpu": limits["cpu"]}
+    stored = {"int8": torch.int8, "int8-weights": torch.int8, "8bit": torch.int8, "4bit": torch.int8}
+    weights = stored.get(placement.quantization or "", dtype)
+    found: DeviceMap = infer_auto_device_map(
+        bare,
+        max_memory=limits,
+        no_split_module_classes=list(bare._no_split_modules or ()),
+        dtype=weights,
+    )
+    if "disk" in found.values() and placement.offload_folder is None:
+        raise UserError(
+            "the language model does not fit into the memory given; name a folder to offload to "
+            "(offload_folder, --offload-dir), or allow more memory"
+        )
+    return found
+
+
+def whole_map(language_map: DeviceMap, main: torch.device, encoder: torch.device) -> DeviceMap:
+    """The map of a whole model from that of its language model."""
+    small: DeviceMap = {"encoder": _named(encoder), "bind": _named(main), "injection": _named(main)}
+    return {**small, **{f"{PREFIX}.{name}" if name else PREFIX: to for name, to in language_map.items()}}
+
+
+def _named(device: torch.device) -> str | int:
+    if device.type == "cuda":
+        return device.index or 0
+    return str(device)

@@ -1,0 +1,203 @@
+"""A new model around any language model: what it holds, that it changes nothing yet, and one-line errors."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from llm_folders import byte_tokenizer, run_cli, write_llm
+from tiny import KINDS, language_model, tokens
+from transformers import AutoModelForCausalLM
+
+from imagebind_llm.dialog import ALPACA_TEMPLATE
+from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
+from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+from imagebind_llm.processing import ImageBindLLMProcessor
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    import dataclasses
+
+    none = dict.fromkeys(("audio", "depth", "thermal", "imu", "point"))
+    torch.manual_seed(1)
+    model = ImageBindModel(dataclasses.replace(ImageBindConfig.nano(), embedding_dim=28, **none))
+    folder = tmp_path_factory.mktemp("encoder") / "small"
+    save_imagebind(model.eval(), folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_any_family_answers_as_before(tmp_path, encoder, kind):
+    style, layers = ("value", "2") if sorted(KINDS).index(kind) % 2 else ("residual", "0,2")
+    llm = write_llm(tmp_path / "llm", kind)
+    out = tmp_path / "new"
+    assert (
+        run_cli("new", "--llm", llm, "--encoder", encoder, "--style", style, "--layers", layers, "--out", out)
+        == 0
+    )
+    model = ImageBindLLMForConditionalGeneration.from_pretrained(out)
+    assert model.injection.style == style
+    assert model.injection.layers == ((1, 2) if style == "value" else (0, 2))
+    ids = tokens(2, 9)
+    seen = torch.nn.functional.normalize(torch.randn(2, 28), dim=-1)
+    with torch.no_grad():
+        base = AutoModelForCausalLM.from_pretrained(llm)(ids).logits
+        assert torch.equal(model(ids, conditions=seen).logits, base)
+        model.injection.gate.fill_(0.7)
+        assert not torch.equal(model(ids, conditions=seen).logits, base)
+
+
+def test_an_adapter_names_its_parts(tmp_path, encoder):
+    llm = write_llm(tmp_path / "llm")
+    out = tmp_path / "new"
+    assert run_cli("new", "--llm", llm, "--encoder", encoder, "--out", out, "--adapter-only") == 0
+    assert not list(out.glob("model*.safetensors"))
+    config = json.loads((out / "config.json").read_text())
+    assert config["base_models"]["language_model"]["id"] == str(llm)
+    assert config["base_models"]["encoder"]["id"] == str(encoder)
+    model = ImageBindLLMForConditionalGeneration.from_pretrained(out)
+    with torch.no_grad():
+        base = AutoModelForCausalLM.from_pretrained(llm)(tokens()).logits
+        assert torch.equal(model(tokens()).logits, base)
+    assert model.encoder is not None
+
+
+def test_the_folder_answers_at_once(tmp_path, encoder, media_folder, capsys):
+    llm = write_llm(tmp_path / "llm")
+    out = tmp_path / "new"
+    assert run_cli("new", "--llm", llm, "--encoder", encoder, "--out", out, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["modalities"] == "image, text, video"
+    assert ImageBindLLMProcessor.from_pretrained(out).media.image.size == 32  # the encoder's, not ImageBind's
+    picture = media_folder / "red.png"
+    assert run_cli("ask", "Hi?", "--image", picture, "--model", out, "--max-new-tokens", 3, "--json") == 0
+    seen = json.loads(capsys.readouterr().out)
+    assert run_cli("ask", "Hi?", "--model", out, "--max-new-tokens", 3, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["answer"] == seen["answer"]
+
+
+def test_a_model_lends_its_encoder(tmp_path, tiny_model_folder):
+    llm = write_llm(tmp_path / "llm", "gpt_neox")
+    out = tmp_path / "new"
+    assert run_cli("new", "--llm", llm, "--encoder", tiny_model_folder, "--out", out) == 0
+    lent = ImageBindLLMForConditionalGeneration.from_pretrained(tiny_model_folder)
+    model = ImageBindLLMForConditionalGeneration.from_pretrained(out)
+    assert model.config.fingerprints["encoder"] == lent.config.fingerprints["encoder"]
+    assert ImageBindLLMProcessor.from_pretrained(out).media.audio.mel_bins == 64
+
+
+def test_a_tokenizer_without_template_gets_one_and_says_so(tmp_path, encoder, capsys):
+    llm = write_llm(tmp_path / "llm", tokenizer=False)
+    plain = byte_tokenizer()
+    plain.chat_template = None
+    plain.pad_token = None
+    plain.save_pretrained(llm)
+    out = tmp_path / "new"
+    assert run_cli("new", "--llm", llm, "--encoder", encoder, "--out", out) == 0
+    said = capsys.readouterr().out
+    assert "no chat template" in said
+    assert "no padding token" in said
+    assert ImageBindLLMProcessor.from_pretrained(out).tokenizer.chat_template == ALPACA_TEMPLATE
+
+
+def _encoder_decoder(folder: Path) -> list[str]:
+    from transformers import T5Config
+
+    T5Config(d_model=8).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return []
+
+
+def _unknown(folder: Path) -> list[str]:
+    from transformers import BertConfig
+
+    BertConfig().save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return []
+
+
+def _no_tokenizer(folder: Path) -> list[str]:
+    write_llm(folder, tokenizer=False)
+    return []
+
+
+def _no_end(folder: Path) -> list[str]:
+    write_llm(folder, tokenizer=False)
+    endless = byte_tokenizer()
+    endless.eos_token = None
+    endless.save_pretrained(folder)
+    return []
+
+
+def _rewriting(folder: Path) -> list[str]:
+    write_llm(folder, tokenizer=False)
+    strange = byte_tokenizer()
+    strange.chat_template = "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    strange.save_pretrained(folder)
+    return []
+
+
+def _large_vocabulary(folder: Path) -> list[str]:
+    language_model(vocab_size=100).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return []
+
+
+def _layers(folder: Path) -> list[str]:
+    write_llm(folder)
+    return ["--layers", "some"]
+
+
+def _too_many(folder: Path) -> list[str]:
+    write_llm(folder)
+    return ["--layers", "9"]
+
+
+def _lost_weights(folder: Path) -> list[str]:
+    from safetensors.torch import load_file, save_file
+
+    write_llm(folder)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.1.self_attn.v_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return []
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (_encoder_decoder, "decoder-only"),
+        (_unknown, "'bert' are not known"),
+        (_no_tokenizer, "--tokenizer"),
+        (_no_end, "no end token"),
+        (_rewriting, "--template alpaca"),
+        (_large_vocabulary, "tokens and the language model 100"),
+        (_layers, "--layers 'some'"),
+        (_too_many, "last 9 layers"),
+        (_lost_weights, "lacks 1 of its weights"),
+        (lambda folder: [], "no language model can be opened"),
+    ],
+)
+def test_one_clear_line(tmp_path, encoder, capsys, prepare, message):
+    import re
+
+    more = prepare(tmp_path / "llm")
+    out = tmp_path / "new"
+    assert run_cli("new", "--llm", tmp_path / "llm", "--encoder", encoder, "--out", out, *more) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("error:")
+    assert re.search(message, said[-1]), said
+    assert not out.exists()
+
+
+def test_a_folder_without_encoder_is_refused(tmp_path, capsys):
+    llm = write_llm(tmp_path / "llm")
+    assert run_cli("new", "--llm", llm, "--encoder", llm, "--out", tmp_path / "new") == 2
+    assert "no joint encoder" in capsys.readouterr().err
+
+
+def test_an_existing_folder_is_left_alone(tmp_path, encoder, capsys):
+    llm = write_llm(tmp_path / "llm")
+    assert run_cli("new", "--llm", llm, "--encoder", encoder, "--out", llm) == 2
+    assert "is there already" in capsys.readouterr().err
