@@ -24,6 +24,12 @@ _UNCLEAR_IMAGES = {"train": 4096, "test": 500}
 """Unclear pictures in a pool (a bank needs a fixed set; batches draw theirs anew)."""
 
 
+@lru_cache(maxsize=1)
+def nano_pictures(root: str) -> "NanoPictures":
+    """The world in ``root``: one and the same for all runs of a process, as decoding it takes a while."""
+    return NanoPictures(root)
+
+
 class NanoPictures:
     """A :class:`~imagebind_llm.data.world.PictureWorld` over the folder of nano's datasets."""
 

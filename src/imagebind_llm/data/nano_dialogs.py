@@ -59,9 +59,10 @@ class NanoDialogs:
 
 
 def draw_pair(rng: np.random.Generator) -> tuple[int, int]:
-    """Two labels to mix, half of the time two digits."""
-    count = len(DIGITS) if rng.random() < 0.5 else UNCLEAR
-    first, second = rng.integers(count, size=2).tolist()
+    """Two labels to mix: two digits, two things (each four times in ten) or any two."""
+    kind = rng.random()
+    low, high = (0, len(DIGITS)) if kind < 0.4 else (len(DIGITS), UNCLEAR) if kind < 0.8 else (0, UNCLEAR)
+    first, second = rng.integers(low, high, size=2).tolist()
     return first, second
 
 

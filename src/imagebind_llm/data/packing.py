@@ -4,12 +4,14 @@ Each part of a row sees only itself (a block-diagonal causal mask), counts its p
 own conditions, so the loss is that of the same dialogs one by one.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from imagebind_llm.media.batch import MediaBatch, MediaPart
 
 IGNORED_LABEL = -100
 """Positions with this label are not learnt (transformers' and torch's convention)."""
@@ -20,13 +22,15 @@ class Example:
     """One dialog to learn from.
 
     ``input_ids``, ``learnt`` (which tokens are predicted) and ``condition_ids`` (-1: none) are equally long;
-    ``conditions [n, D]`` are what the condition ids point to.
+    ``conditions [n, D]`` are what the condition ids point to. Those in ``media`` are not embedded yet: their
+    rows are zeros until the encoder has seen their parts.
     """
 
     input_ids: Sequence[int]
     learnt: Sequence[bool]
     condition_ids: Sequence[int]
     conditions: Tensor | None = None
+    media: Mapping[int, Sequence[MediaPart]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -43,6 +47,8 @@ class PackedBatch(NamedTuple):
         condition_ids: ``[R, T]`` int64 rows of ``conditions``, -1 for none.
         conditions: ``[N, D]`` float32, None without any.
         owner: ``[R, T]`` int64, the example each token belongs to, -1 for padding.
+        media: what is still to be encoded, None without any; ``media_rows [M]`` int64 are the rows of
+            ``conditions`` it makes.
     """
 
     input_ids: Tensor
@@ -52,6 +58,8 @@ class PackedBatch(NamedTuple):
     condition_ids: Tensor
     conditions: Tensor | None
     owner: Tensor
+    media: MediaBatch | None = None
+    media_rows: Tensor | None = None
 
     @property
     def learnt_tokens(self) -> int:
@@ -92,10 +100,12 @@ def pack(examples: Sequence[Example], row_length: int, pad_token: int) -> Packed
     condition_ids = torch.full((count, length), -1, dtype=torch.int64)
     owner = torch.full((count, length), -1, dtype=torch.int64)
     first_condition, conditions = 0, []
+    media: dict[int, Sequence[MediaPart]] = {}
     starts = {}
     for number, example in enumerate(examples):
         starts[number] = first_condition
         if example.conditions is not None:
+            media |= {first_condition + place: parts for place, parts in example.media.items()}
             conditions.append(example.conditions)
             first_condition += len(example.conditions)
     for row, members in enumerate(rows):
@@ -121,6 +131,8 @@ def pack(examples: Sequence[Example], row_length: int, pad_token: int) -> Packed
         condition_ids,
         torch.cat(conditions) if conditions else None,
         owner,
+        MediaBatch.collate(list(media.values())) if media else None,
+        torch.tensor(list(media)) if media else None,
     )
 
 

@@ -1,0 +1,18 @@
+"""``imagebind-llm data``: training data, checked, cleaned and embedded.
+
+A command is a module ``data_NAME.py`` with a function of that name, ``SUMMARY`` and ``EXAMPLES``.
+"""
+
+from importlib import import_module
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Training data: check sources, clean them, embed them once.",
+    short_help="Check, clean and embed training data.",
+)
+
+for _name in ("check", "clean", "embed"):
+    _module = import_module(f"{__package__}.data_{_name}")
+    app.command(_name, short_help=_module.SUMMARY, epilog=_module.EXAMPLES)(getattr(_module, _name))

@@ -1,0 +1,75 @@
+"""``imagebind-llm data check``: read every sample of sources as training would, and say what is bad."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagebind_llm.cli import data_sources as shared
+from imagebind_llm.cli.options import JsonOption
+
+SUMMARY = "Count good and bad samples."
+
+EXAMPLES = """
+\b
+Examples:
+  imagebind-llm data check captions.tsv
+  imagebind-llm data check 'laion/*.tar' --report bad.jsonl --json
+  imagebind-llm data check embedded
+
+\b
+Pictures are opened too. The exit code is 0 if the share of bad samples is within --max-bad, else 2.
+"""
+
+
+def check(
+    sources: shared.SourcesArgument,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write the bad samples here, as JSON lines.")
+    ] = None,
+    kind: shared.KindOption = None,
+    root: shared.RootOption = None,
+    column: shared.ColumnOption = None,
+    split: shared.SplitOption = "train",
+    streaming: shared.StreamingOption = False,
+    max_bad: shared.MaxBadOption = 0.05,
+    json_: JsonOption = False,
+) -> None:
+    """Read every sample as training would, and count the bad ones."""
+    settings = shared.read_sources(sources, kind, root, column, split, streaming)
+
+    from tqdm import tqdm
+
+    from imagebind_llm.data.mixture import SourceMixture
+    from imagebind_llm.data.quarantine import Quarantine
+    from imagebind_llm.data.sources import open_source
+    from imagebind_llm.errors import UserError
+
+    if report is not None and report.exists():
+        raise UserError(f"--report {str(report)!r} exists; give a new file")
+    quarantine = Quarantine(report, max_rate=1.0)
+    mixture = SourceMixture([open_source(one) for one in settings], [1.0] * len(settings), quarantine)
+    good: Counter[str] = Counter()
+    text_only = 0
+    for record in tqdm(mixture.iterate(), unit="sample", desc="check", disable=not sys.stderr.isatty()):
+        good[record.source] += 1
+        text_only += all(isinstance(message["content"], str) for message in record.messages)
+    values = {
+        "good": dict(good),
+        "bad": dict(quarantine.counts),
+        "text_only": text_only,
+        "fingerprints": mixture.fingerprints,
+    }
+    if json_:
+        typer.echo(json.dumps(values))
+    else:
+        for name in mixture.fingerprints:
+            typer.echo(f"{name}: {good[name]} good, {quarantine.counts[name]} bad")
+    if quarantine.total > max_bad * quarantine.tried:
+        raise UserError(
+            f"{quarantine.total} of {quarantine.tried} samples are bad, more than the allowed share "
+            f"{max_bad:g}" + ("" if report is None else f"; see {str(report)!r}")
+        )

@@ -1,0 +1,103 @@
+"""The options that say where training data are, shared by the commands of ``data``."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from imagebind_llm.errors import UserError
+
+if TYPE_CHECKING:
+    from imagebind_llm.data.sources import SourceSettings
+
+SourcesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Files, folders, patterns in quotes, hub ids (with --kind datasets), or YAML files with a list "
+        "'sources' as in a recipe.",
+    ),
+]
+KindOption = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        help="tsv, csv, llava, alpaca, webdataset, parquet, datasets, folder or embedded. Default: guessed.",
+    ),
+]
+RootOption = Annotated[
+    str | None, typer.Option("--root", help="Folder that relative picture paths start from.")
+]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="ROLE=NAME", help="Another column name, for example image=file."),
+]
+SplitOption = Annotated[str, typer.Option("--split", help="Of a Hugging Face data set.")]
+StreamingOption = Annotated[
+    bool, typer.Option("--streaming", help="Read a Hugging Face data set while it is downloaded.")
+]
+MaxBadOption = Annotated[
+    float, typer.Option("--max-bad", min=0, max=1, help="Stop when a larger share of samples is bad.")
+]
+
+
+def read_sources(
+    given: list[str],
+    kind: str | None = None,
+    root: str | None = None,
+    columns: list[str] | None = None,
+    split: str = "train",
+    streaming: bool = False,
+) -> "tuple[SourceSettings, ...]":
+    """What the options describe.
+
+    Raises:
+        UserError: a path whose kind cannot be told, or options that do not fit.
+    """
+    from imagebind_llm.data.sources import SourceKind
+    from imagebind_llm.data.sources.guess import guess_kind
+    from imagebind_llm.data.sources.settings import SourceSettings
+    from imagebind_llm.training.settings import build
+
+    if kind is not None and kind not in get_args(SourceKind):
+        raise UserError(f"--kind is {kind!r}; expected {', '.join(get_args(SourceKind))}")
+    found: list[SourceSettings] = []
+    for path in given:
+        listed = _from_recipe(path) if kind is None else None
+        if listed is not None:
+            found += [build(SourceSettings, item, f"sources[{n}]") for n, item in enumerate(listed)]
+            continue
+        values: dict[str, Any] = {"kind": kind or guess_kind(path), "path": path}
+        if values["kind"] != "datasets" or os.path.isdir(path):
+            values["path"] = os.path.abspath(os.path.expanduser(path))  # as every process finds it
+        if root is not None:
+            values["root"] = os.path.abspath(os.path.expanduser(root))
+        if columns:
+            values["columns"] = dict(_pair(column) for column in columns)
+        if values["kind"] == "datasets":
+            values |= {"split": split, "streaming": streaming}
+        found.append(build(SourceSettings, values))
+    return tuple(found)
+
+
+def _from_recipe(path: str) -> list[Any] | None:
+    """The list ``sources`` of a YAML file; None if it is none."""
+    import yaml
+
+    place = Path(path)
+    if place.suffix.lower() not in (".yaml", ".yml") or not place.is_file():
+        return None
+    try:
+        values = yaml.safe_load(place.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise UserError(f"{path!r} is not YAML; expected a list 'sources' or 'META'") from None
+    found = values.get("sources") if isinstance(values, dict) else None
+    return found if isinstance(found, list) else None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    role, equals, name = text.partition("=")
+    if not equals or not role or not name:
+        raise UserError(f"--column {text!r} is not ROLE=NAME, for example image=file")
+    return role, name

@@ -1,0 +1,49 @@
+"""Where samples come from: one file per kind of data, one table of kinds."""
+
+from importlib import import_module
+from pathlib import Path
+
+from imagebind_llm.data.sources.base import BadSample, Embedded, Record, Source, StreamingSource
+from imagebind_llm.data.sources.settings import SourceKind, SourceSettings
+
+__all__ = [
+    "BadSample",
+    "Embedded",
+    "Record",
+    "Source",
+    "SourceKind",
+    "SourceSettings",
+    "StreamingSource",
+    "open_source",
+]
+
+_MODULES: dict[SourceKind, str] = {
+    "tsv": "tables",
+    "csv": "tables",
+    "llava": "dialogs",
+    "alpaca": "dialogs",
+    "webdataset": "tars",
+    "parquet": "parquet",
+    "datasets": "hub",
+    "folder": "folders",
+    "embedded": "embedded",
+}
+"""Kind → module of this package; each has ``open_source(settings, index_folder)``."""
+
+
+def open_source(settings: SourceSettings, index_folder: Path | None = None) -> Source | StreamingSource:
+    """The source that ``settings`` describe.
+
+    Args:
+        index_folder: where the positions of rows are kept, so that a large file is looked through once;
+            None = ``imagebind-llm/index`` in the user's cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``).
+            Nothing is written beside the data.
+
+    Raises:
+        TrainingDataError: there are no such data, or they are not of this kind at all.
+        ConfigError: the settings do not fit the kind.
+        MissingExtraError: the kind needs a library that is not installed.
+    """
+    module = import_module(f"{__name__}.{_MODULES[settings.kind]}")
+    source: Source | StreamingSource = module.open_source(settings, index_folder)
+    return source

@@ -1,0 +1,65 @@
+"""Image-caption pairs as dialogs."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from imagebind_llm.data.errors import BadSample
+from imagebind_llm.data.sources.base import Record
+
+_REMOTE = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
+
+
+def caption_record(key: str, source: str, image: Any, caption: Any, instruction: str) -> Record:
+    """A request for a caption of ``image`` and its answer.
+
+    Args:
+        image: a path, bytes or a PIL image.
+
+    Raises:
+        BadSample: the caption is not text or empty.
+    """
+    return Record(
+        key,
+        [
+            {
+                "role": "user",
+                "content": [{"type": "image", "image": image}, {"type": "text", "text": instruction}],
+            },
+            {"role": "assistant", "content": clean_text(key, caption, "caption")},
+        ],
+        source,
+    )
+
+
+def clean_text(key: str, value: Any, what: str) -> str:
+    """``value`` without white space around it.
+
+    Raises:
+        BadSample: not a text, or nothing but white space.
+    """
+    if value is None or value != value:  # missing in a table: None or NaN
+        raise BadSample(key, f"no {what}")
+    if not isinstance(value, str):
+        raise BadSample(key, f"the {what} is {type(value).__name__}; expected text")
+    text = value.strip()
+    if not text:
+        raise BadSample(key, f"empty {what}")
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise BadSample(key, f"half a character (a lone surrogate) in the {what}")
+    return text
+
+
+def picture_path(key: str, value: Any, root: str | os.PathLike[str]) -> str:
+    """``value`` as a path, relative ones below ``root``.
+
+    Raises:
+        BadSample: not a text, empty, or an address on the network (nothing is ever fetched).
+    """
+    name = clean_text(key, value, "picture")
+    if _REMOTE.match(name):
+        raise BadSample(
+            key, f"the picture {name!r} is remote; download it first, for example with img2dataset"
+        )
+    return str(Path(root).expanduser() / name)

@@ -1,0 +1,76 @@
+"""What kind of data a path holds, by its names and first bytes."""
+
+import json
+from pathlib import Path
+
+from imagebind_llm.data.embed.store import FORMAT, MANIFEST
+from imagebind_llm.data.errors import TrainingDataError
+from imagebind_llm.data.sources.settings import SourceKind
+from imagebind_llm.data.sources.tars import PICTURES
+
+_SUFFIXES: dict[str, SourceKind] = {
+    ".tsv": "tsv",
+    ".csv": "csv",
+    ".tar": "webdataset",
+    ".parquet": "parquet",
+}
+_HEAD = 4 * 1024 * 1024
+
+
+def guess_kind(path: str) -> SourceKind:
+    """The kind of source at ``path``: a file, a folder or a pattern.
+
+    Raises:
+        TrainingDataError: it cannot be told; the message lists what can be given.
+    """
+    place = Path(path).expanduser()
+    suffix = place.suffix.lower()
+    if not place.is_dir():
+        if suffix in _SUFFIXES:
+            return _SUFFIXES[suffix]
+        if suffix in (".yaml", ".yml"):
+            return "tsv"
+        if suffix in (".json", ".jsonl") and place.is_file():
+            return _dialogs(place)
+        raise _unknown(path)
+    if (place / MANIFEST).is_file() and _is_embedded(place / MANIFEST):
+        return "embedded"
+    if any((place / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
+        return "datasets"
+    found = {file.suffix.lower() for file in place.rglob("*")}
+    for known in (".tar", ".parquet"):
+        if known in found:
+            return _SUFFIXES[known]
+    if {suffix.removeprefix(".") for suffix in found} & PICTURES:
+        return "folder"
+    raise _unknown(path)
+
+
+def _dialogs(path: Path) -> SourceKind:
+    with path.open("rb") as file:
+        head = file.read(_HEAD).decode("utf-8-sig", "replace").lstrip("[ \t\r\n")
+    try:
+        # not strict: bare line breaks inside strings are no reason not to know a file
+        first, _ = json.JSONDecoder(strict=False).raw_decode(head)
+    except ValueError:
+        raise _unknown(str(path)) from None
+    if isinstance(first, dict) and "conversations" in first:
+        return "llava"
+    if isinstance(first, dict) and {"instruction", "output"} <= set(first):
+        return "alpaca"
+    raise _unknown(str(path))
+
+
+def _is_embedded(manifest: Path) -> bool:
+    try:
+        values = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(values, dict) and values.get("format") == FORMAT and "encoder_fingerprint" in values
+
+
+def _unknown(path: str) -> TrainingDataError:
+    return TrainingDataError(
+        f"cannot tell what data {path!r} holds; say --kind tsv, csv, llava, alpaca, webdataset, parquet, "
+        "datasets, folder or embedded"
+    )

@@ -1,0 +1,111 @@
+"""Parquet files with a picture and a caption column.
+
+Pictures are bytes, paths, or the ``{bytes, path}`` pairs of Hugging Face data sets. Rows are read a row group
+at a time, and the last few groups are kept; files meant for drawing at random should have small groups (a few
+hundred pictures).
+"""
+
+import bisect
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from imagebind_llm.data.errors import BadSample, TrainingDataError
+from imagebind_llm.data.sources.base import Record
+from imagebind_llm.data.sources.captions import caption_record, picture_path
+from imagebind_llm.data.sources.files import digest, files_digest, list_files
+from imagebind_llm.data.sources.settings import SourceSettings
+
+_KEPT = 2
+"""Row groups in memory."""
+
+
+class ParquetSource:
+    """A :class:`~imagebind_llm.data.sources.base.Source` of Parquet files."""
+
+    def __init__(self, settings: SourceSettings, files: list[Path]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.name = settings.label
+        self._settings = settings
+        self._files = files
+        self._image, self._caption = settings.column("image"), settings.column("caption")
+        self._firsts = [0]
+        self._groups: list[tuple[int, int]] = []
+        self._kept: OrderedDict[int, list[dict[str, Any]] | str] = OrderedDict()
+        for number, path in enumerate(files):
+            try:
+                with pq.ParquetFile(path) as file:
+                    facts, names = file.metadata, file.schema_arrow.names
+            except (OSError, pa.ArrowException) as error:
+                raise TrainingDataError(f"{str(path)!r} is no readable Parquet file ({error})") from None
+            missing = [name for name in (self._image, self._caption) if name not in names]
+            if missing:
+                raise TrainingDataError(
+                    f"{str(path)!r} has no column {missing[0]!r}, only {', '.join(names)}; set columns: "
+                    "{image: …, caption: …}"
+                )
+            for group in range(facts.num_row_groups):
+                self._groups.append((number, group))
+                self._firsts.append(self._firsts[-1] + facts.row_group(group).num_rows)
+        if not len(self):
+            raise TrainingDataError(f"{settings.path!r} holds no rows; expected at least one sample")
+        self.fingerprint = digest(files_digest(files), len(self))
+
+    def __len__(self) -> int:
+        return self._firsts[-1]
+
+    def read(self, index: int) -> Record:
+        """See :class:`~imagebind_llm.data.sources.base.Source`."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        group = bisect.bisect_right(self._firsts, index) - 1
+        file, within = self._groups[group]
+        path = self._files[file]
+        key = f"{path.name}:{within}:{index - self._firsts[group]}"
+        rows = self._rows(group)
+        if isinstance(rows, str):
+            raise BadSample(key, f"row group {within} is damaged ({rows})")
+        row = rows[index - self._firsts[group]]
+        picture = picture_of(key, row[self._image], self._settings.root or path.parent)
+        return caption_record(key, self.name, picture, row[self._caption], self._settings.instruction)
+
+    def _rows(self, group: int) -> list[dict[str, Any]] | str:
+        """The rows of a group, or why they cannot be read."""
+        if group not in self._kept:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            file, within = self._groups[group]
+            rows: list[dict[str, Any]] | str
+            try:
+                with pq.ParquetFile(self._files[file]) as opened:
+                    rows = opened.read_row_group(within, [self._image, self._caption]).to_pylist()
+            except (OSError, ValueError, pa.ArrowException) as error:
+                rows = str(error)
+            self._kept[group] = rows
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(group)
+        return self._kept[group]
+
+
+def picture_of(key: str, value: Any, root: str | Path) -> Any:
+    """The picture of a table's cell: bytes or a path.
+
+    Raises:
+        BadSample: it is empty or neither.
+    """
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes | bytearray) and value:
+        return bytes(value)
+    if value is None or value == b"":
+        raise BadSample(key, "no picture")
+    return picture_path(key, value, root)
+
+
+def open_source(settings: SourceSettings, index_folder: Path | None) -> ParquetSource:
+    """See :func:`imagebind_llm.data.sources.open_source`. A Parquet file carries its own index."""
+    return ParquetSource(settings, list_files(settings.path, (".parquet",)))
