@@ -1,0 +1,159 @@
+"""Scores of single captions and pictures."""
+
+import numpy as np
+import pytest
+from clean_made_up import encoded, picture
+from PIL import Image, ImageEnhance
+
+from imagebind_llm.data.clean import captions, pictures
+from imagebind_llm.media.image import open_image
+from imagebind_llm.media.limits import Limits
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("a dog", 2),
+        ("Don't touch the well-known dog!", 5),
+        ("一只狗在跑", 5),
+        ("一只 cute 狗 2", 5),
+        ("개가 뛴다", 2),
+        ("... !!", 0),
+    ],
+)
+def test_units_are_words_and_unspaced_characters(text, count):
+    assert len(captions.units(text)) == count
+
+
+def test_normalised_captions_ignore_case_spaces_and_punctuation():
+    assert captions.normalised("A  Dog, running.") == captions.normalised("a dog running")
+    assert captions.normalised("A dog") != captions.normalised("a cat")
+    assert captions.normalised("!!!") != captions.normalised("???")
+
+
+@pytest.mark.parametrize(
+    ("text", "scripts", "share"),
+    [
+        ("a dog", ["latin"], 1.0),
+        ("собака", ["latin"], 0.0),
+        ("собака", ["cyrillic"], 1.0),
+        ("一只狗 dog", ["han"], 0.5),
+        ("ひらがな", ["latin", "han"], 0.0),
+        ("123", ["latin"], 1.0),
+    ],
+)
+def test_script_share(text, scripts, share):
+    assert captions.script_share(text, scripts) == pytest.approx(share)
+
+
+def test_letters_and_repetition():
+    assert captions.letter_share("###--- 12:30") == 0.0
+    assert captions.letter_share("a small dog") == 1.0
+    assert captions.word_repetition("a man with a dog in a park near a house") < 0.1
+    assert captions.word_repetition("buy now buy now buy now buy now") > 0.6
+    assert captions.character_repetition("ha" * 20) > 0.8
+    assert captions.character_repetition("a man with a dog in a park near a house") == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "IMG_20160823_141233",
+        "DSC01234.JPG",
+        "see https://example.com/a.png",
+        "dog - stock photo",
+        "shutterstock_1234",
+        "dog 2016-08-23 14:22:01",
+        "click here",
+        "© all rights reserved",
+        "点击查看大图 狗",
+        "dog 1920x1080",
+        "<b>dog</b> &nbsp; dog",
+    ],
+)
+def test_boilerplate_is_seen(text):
+    assert captions.boilerplate_share(text, captions.boilerplate_pattern()) > 0.2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a dog sleeping on a photo album in 2016",
+        "two people stock a shelf with books",
+        "a man climbs up the image of a mountain",
+        "the number 1920 written by hand on a wall",
+        "一只狗在公园里跑步",
+        "a camera and a download cable on the desk",
+        "Mr. Smith walks. He smiles at the dog.",
+    ],
+)
+def test_plain_captions_are_no_boilerplate(text):
+    assert captions.boilerplate_share(text, captions.boilerplate_pattern()) == 0.0
+
+
+def test_own_patterns_and_word_lists():
+    own = captions.boilerplate_pattern([r"brought to you by \w+"])
+    assert captions.boilerplate_share("a dog brought to you by ACME", own) > 0.5
+    words = captions.word_list_pattern(["Darn", "heck no", "混蛋"])
+    assert captions.listed_words("darn! heck no, a darned dog", words) == 2
+    assert captions.listed_words("这个混蛋狗", words) == 1
+    assert captions.word_list_pattern(["", "  "]) is None
+
+
+def test_content_hash_is_of_pixels():
+    image = picture(1)
+    png, bmp = (open_image(encoded(image, kind), kind, Limits()) for kind in ("PNG", "BMP"))
+    assert pictures.content_hash(png) == pictures.content_hash(bmp)
+    assert pictures.content_hash(image) != pictures.content_hash(picture(2))
+    wide, tall = Image.new("RGB", (8, 4)), Image.new("RGB", (4, 8))
+    assert pictures.content_hash(wide) != pictures.content_hash(tall)
+
+
+def changed(image: Image.Image) -> dict[str, Image.Image]:
+    """What happens to pictures on their way through the web."""
+    half = (image.width // 2, image.height // 2)
+    return {
+        "smaller": image.resize(half, Image.Resampling.BICUBIC),
+        "larger": image.resize((image.width * 2, image.height * 2), Image.Resampling.BICUBIC),
+        "JPEG": open_image(encoded(image, "JPEG", quality=50), "JPEG", Limits()),
+        "brighter": ImageEnhance.Brightness(image).enhance(1.1),
+        "paler": ImageEnhance.Contrast(image).enhance(0.8),
+    }
+
+
+def test_hash_and_signature_survive_what_the_web_does():
+    for seed in range(20):
+        image = picture(seed)
+        code, mark = pictures.perceptual_hash(image), np.frombuffer(pictures.signature(image), np.uint8)
+        for name, other in changed(image).items():
+            assert (pictures.perceptual_hash(other) ^ code).bit_count() <= 8, name
+            assert pictures.correlations(mark, _marks([other]))[0] > 0.97, name
+
+
+def test_hash_and_signature_tell_pictures_apart():
+    images = [picture(seed) for seed in range(60)]
+    codes = [pictures.perceptual_hash(image) for image in images]
+    near = [(a ^ b).bit_count() for i, a in enumerate(codes) for b in codes[:i]]
+    assert min(near) > 8
+    marks = _marks(images)
+    assert max(pictures.correlations(marks[0], marks[1:])) < 0.9
+
+
+def test_signature_sees_the_mirror_image():
+    image = picture(3)
+    mirror = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    mark = np.frombuffer(pictures.signature(image), np.uint8)
+    assert pictures.correlations(mark, _marks([mirror]))[0] > 0.999
+
+
+def test_flat_pictures_have_no_contrast_and_are_like_nothing():
+    flat = Image.new("RGB", (50, 40), (200, 10, 10))
+    assert pictures.contrast(flat) == 0.0
+    assert pictures.contrast(picture(1)) > 20
+    assert pictures.contrast(Image.fromarray(np.array([[0, 255]], np.uint8)).convert("RGB")) == 127.5
+    mark = np.frombuffer(pictures.signature(flat), np.uint8)
+    assert pictures.correlations(mark, _marks([flat]))[0] == 0.0
+
+
+def _marks(images: list[Image.Image]) -> np.ndarray:
+    return np.stack([np.frombuffer(pictures.signature(image), np.uint8) for image in images])
