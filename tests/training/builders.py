@@ -98,10 +98,10 @@ def make(kind: str, folder: Path, inputs: Path, **changes: Any) -> tuple[Stage, 
     return stage, recipe
 
 
-def encoder_folder(inputs: Path) -> Path:
+def encoder_folder(inputs: Path, seed: int = 1) -> Path:
     folder = inputs / "encoder"
     if not folder.exists():
-        save_imagebind(open_encoder("new", ENCODER, seed=1).eval(), folder)
+        save_imagebind(open_encoder("new", ENCODER, seed=seed).eval(), folder)
     return folder
 
 

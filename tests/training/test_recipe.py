@@ -8,7 +8,8 @@ import yaml
 from imagebind_llm.errors import ConfigError
 from imagebind_llm.training.recipe import STAGES, load_recipe, save_resolved
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "nano").glob("*.yaml"))
+SHIPPED = Path(__file__).parents[2] / "recipes"
+RECIPES = sorted((SHIPPED / "nano").glob("*.yaml"))
 
 
 def write(folder: Path, **changes: object) -> Path:
@@ -18,11 +19,34 @@ def write(folder: Path, **changes: object) -> Path:
     return path
 
 
-def test_every_recipe_of_nano_loads() -> None:
+@pytest.mark.parametrize(
+    "path", sorted(SHIPPED.rglob("*.yaml")), ids=lambda path: path.relative_to(SHIPPED).as_posix()
+)
+def test_every_shipped_recipe_loads(path: Path) -> None:
+    stage = yaml.safe_load(path.read_text())["stage"]
+    assert isinstance(load_recipe(stage, path), STAGES[stage])
+
+
+def test_recipes_of_all_kinds_are_shipped() -> None:
+    names = {path.relative_to(SHIPPED).as_posix() for path in SHIPPED.rglob("*.yaml")}
+    assert {"7b-published/pretrain.yaml", "7b-published/finetune.yaml", "any-llm.yaml"} <= names
     assert len(RECIPES) >= 9
-    for path in RECIPES:
-        stage = yaml.safe_load(path.read_text())["stage"]
-        assert isinstance(load_recipe(stage, path), STAGES[stage])
+
+
+def test_the_published_rates_and_schedules() -> None:
+    """The original's scripts: 32 samples a step, actual rates 1.25e-5 and 1.25e-4, 5 of 150 and 1 of 4 epochs
+    of warm-up, no clipping."""
+    for stage, rate, warmup, decay, tokens in (
+        ("pretrain", 1.25e-5, 5 / 150, 0.05, 96),
+        ("finetune", 1.25e-4, 1 / 4, 0.02, 512),
+    ):
+        recipe = load_recipe(stage, SHIPPED / "7b-published" / f"{stage}.yaml")
+        run, optimizer = recipe.run, recipe.optimizer
+        assert run.batch_size * run.accumulate == 32
+        assert optimizer.peak(32) == pytest.approx(rate)
+        assert optimizer.warmup(run.steps) == pytest.approx(warmup * run.steps, rel=1e-4)
+        assert (optimizer.betas, optimizer.weight_decay, optimizer.clip) == ((0.9, 0.95), decay, None)
+        assert recipe.data.max_tokens == tokens
 
 
 def test_unknown_settings_name_the_nearest(tmp_path: Path) -> None:

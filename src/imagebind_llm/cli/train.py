@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,16 +78,36 @@ def merge(
     _report({"encoder": str(out), "fingerprint": fingerprint}, json_)
 
 
+@app.command()
+def attach(
+    model: Annotated[str, typer.Argument(help="Model folder, nano or hub id.")],
+    encoder: Annotated[Path, typer.Argument(help="Encoder folder, as exported by train bind.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the model to write.")],
+    json_: JsonOption = False,
+) -> None:
+    """Put an encoder that has learnt more senses into a finished model, whose language stays as it is."""
+    from imagebind_llm.cli.options import know_sensors
+    from imagebind_llm.locate import locate_folder
+    from imagebind_llm.training.attach import attach_encoder
+
+    know_sensors(model)
+    modalities = attach_encoder(locate_folder(model), encoder, out)
+    _report({"model": str(out), "modalities": modalities}, json_)
+
+
 def _run(stage: str, recipe: Path, overrides: list[str] | None, as_json: bool, verbose: bool) -> None:
+    first = os.environ.get("RANK", "0") == "0"  # torchrun counts its processes there
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("imagebind_llm").setLevel(logging.DEBUG if verbose else logging.INFO)
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.getLogger("imagebind_llm").setLevel(level if first else logging.WARNING)
     from imagebind_llm.training.recipe import load_recipe
 
     settings = load_recipe(stage, recipe, overrides or [])
     from imagebind_llm.training.stages import run_recipe
 
     result = run_recipe(settings)
-    _report({"finished": result.finished, "step": result.step, "export": str(result.export)}, as_json)
+    if first:
+        _report({"finished": result.finished, "step": result.step, "export": str(result.export)}, as_json)
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
 

@@ -11,19 +11,21 @@ from torch import Tensor, nn
 
 from imagebind_llm.data.bank import EmbeddingBank, open_or_build_bank
 from imagebind_llm.data.dialogs import pick_kind, to_example
-from imagebind_llm.data.packing import Example, PackedBatch
+from imagebind_llm.data.packing import Example
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.data.world import DialogWorld, Phrasing, PictureWorld
-from imagebind_llm.imagebind import ImageBindModel, load_imagebind
+from imagebind_llm.errors import ConfigError
+from imagebind_llm.imagebind import ImageBindModel
+from imagebind_llm.locate import locate_folder
 from imagebind_llm.modality import Modality
 from imagebind_llm.training.bind_sense import image_bank, vision_fingerprint
-from imagebind_llm.training.dialog_stage import DialogStage
+from imagebind_llm.training.condition_stage import ConditionStage
 from imagebind_llm.training.recipe import AlignSettings, FinetuneRecipe, PretrainRecipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from imagebind_llm.media.settings import MediaSettings
+    from imagebind_llm.media.reader import MediaReader
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 
 _TEST_IMAGES = 2000
@@ -37,6 +39,7 @@ class ImageConditions:
     ) -> None:
         self.settings = settings
         self.pool = world.images("train", settings.limit)
+        assert settings.bank is not None, "the recipe has checked it"
         self.bank = image_bank(Path(settings.bank), encoder, world, self.pool, settings.views, seed)
         self.test_pool = _subset(world.images("test"), _TEST_IMAGES)
         self.test_bank = _test_bank(Path(settings.bank) / "test", encoder, world, self.test_pool)
@@ -58,24 +61,15 @@ class ImageConditions:
         return F.normalize(vectors + length[:, None] * step, dim=-1)
 
 
-class _Align(DialogStage):
-    """A whole model with a frozen encoder, on dialogs about images."""
+class Align(ConditionStage):
+    """Dialogs about images of a world."""
 
-    model: "ImageBindLLMForConditionalGeneration"
     images: ImageConditions
     dialogs: DialogWorld
-    media: "MediaSettings"
 
-    def logits(self, batch: PackedBatch) -> Tensor:
-        output: Tensor = self.model(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            position_ids=batch.position_ids,
-            conditions=batch.conditions,
-            condition_ids=batch.condition_ids,
-            use_cache=False,
-        ).logits
-        return output
+    def look_at(self, world: PictureWorld) -> None:
+        """Prepare the conditions."""
+        self.images = ImageConditions(self.recipe.data, _eyes(self.model), world, self.recipe.data.seed)
 
     def _example(
         self,
@@ -99,29 +93,19 @@ class _Align(DialogStage):
         row = int(pool.draw(rng, 1, self.images.settings.shares)[0])
         return self._example(self.dialogs.caption(rng, split, int(pool.labels[row]), row), rng, held_out)
 
-    def export(self, folder: Path) -> None:
-        from imagebind_llm.processing import ImageBindLLMProcessor
 
-        self.model.save_pretrained(folder)
-        ImageBindLLMProcessor(self.tokenizer, self.media).save_pretrained(folder)
-
-    def extra_metadata(self) -> dict[str, Any]:
-        return {"fingerprints": dict(self.model.config.fingerprints)}
-
-
-class Pretrain(_Align):
+class Pretrain(Align):
     """Image-caption pairs; the bind network and the gates learn."""
 
     name = "pretrain"
 
     def __init__(
-        self, recipe: PretrainRecipe, world: PictureWorld, dialogs: DialogWorld, media: "MediaSettings"
+        self, recipe: PretrainRecipe, world: PictureWorld, dialogs: DialogWorld, media: "MediaReader | None"
     ) -> None:
         super().__init__()
-        self.recipe, self.dialogs, self.media = recipe, dialogs, media
-        encoder = load_imagebind(recipe.encoder)
-        self.model, self.tokenizer = new_model(recipe, encoder, media)
-        self.images = ImageConditions(recipe.data, encoder, world, recipe.data.seed)
+        self.recipe, self.dialogs = recipe, dialogs
+        self.model, self.tokenizer, self.media = _untrained(recipe, media)
+        self.look_at(world)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         from imagebind_llm.adaptation import set_stage
@@ -132,26 +116,26 @@ class Pretrain(_Align):
         return self._caption(rng, split, held_out)
 
 
-class Finetune(_Align):
+class Finetune(Align):
     """Instructions with and without images; low-rank updates, biases and norms learn."""
 
     name = "finetune"
 
     def __init__(
-        self, recipe: FinetuneRecipe, world: PictureWorld, dialogs: DialogWorld, media: "MediaSettings"
+        self, recipe: FinetuneRecipe, world: PictureWorld, dialogs: DialogWorld, media: "MediaReader | None"
     ) -> None:
         super().__init__()
         from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
         from imagebind_llm.processing import ImageBindLLMProcessor
 
-        self.recipe, self.dialogs, self.media = recipe, dialogs, media
-        self.model = ImageBindLLMForConditionalGeneration.from_pretrained(recipe.model)
-        self.tokenizer = ImageBindLLMProcessor.from_pretrained(recipe.model).tokenizer
+        self.recipe, self.dialogs = recipe, dialogs
+        folder = locate_folder(recipe.model)
+        self.model = ImageBindLLMForConditionalGeneration.from_pretrained(folder)
+        processor = ImageBindLLMProcessor.from_pretrained(folder)
+        self.tokenizer, self.media = processor.tokenizer, media or processor.media
         if self.model.config.stage != "finetune":  # a fine-tuned model goes on with the adapters it has
             _add_adapters(self.model, recipe)
-        encoder = self.model.encoder
-        assert isinstance(encoder, ImageBindModel)
-        self.images = ImageConditions(recipe.data, encoder, world, recipe.data.seed)
+        self.look_at(world)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         from imagebind_llm.adaptation import set_stage
@@ -182,29 +166,41 @@ def _add_adapters(model: "ImageBindLLMForConditionalGeneration", recipe: Finetun
         tune_norms(model)
 
 
-def new_model(
-    recipe: PretrainRecipe, encoder: ImageBindModel, media: "MediaSettings"
-) -> "tuple[ImageBindLLMForConditionalGeneration, PreTrainedTokenizerBase]":
-    """A fresh bind network and injection between ``encoder`` and the recipe's language model."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _untrained(
+    recipe: PretrainRecipe, media: "MediaReader | None"
+) -> "tuple[ImageBindLLMForConditionalGeneration, PreTrainedTokenizerBase, MediaReader]":
+    """The recipe's model, or a new one of its two parts; its tokenizer; how its media are opened."""
+    if recipe.model is not None:
+        from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+        from imagebind_llm.processing import ImageBindLLMProcessor
 
-    from imagebind_llm.configuration import ImageBindLLMConfig
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+        folder = locate_folder(recipe.model)
+        processor = ImageBindLLMProcessor.from_pretrained(folder)
+        model = ImageBindLLMForConditionalGeneration.from_pretrained(folder)
+        return model, processor.tokenizer, processor.media
+    from imagebind_llm.assembly import assemble, open_language_model, open_tokenizer
+    from imagebind_llm.encoders import load_encoder
+    from imagebind_llm.encoders.registry import media_of_encoder
 
-    language_model = AutoModelForCausalLM.from_pretrained(recipe.language_model)
-    tokenizer = AutoTokenizer.from_pretrained(recipe.language_model)
-    config = ImageBindLLMConfig(
-        text_config=language_model.config,
-        encoder_config={"type": "imagebind", **encoder.config.to_dict()},
-        embedding_dim=encoder.embedding_dim,
-        bind=recipe.bind,
-        injection=recipe.injection,
-        media=media.to_dict(),
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.run.seed)
-        model = ImageBindLLMForConditionalGeneration(config, language_model, encoder)
-    return model, tokenizer
+    assert recipe.encoder is not None, "the recipe has checked it"
+    assert recipe.language_model is not None, "the recipe has checked it"
+    encoder = load_encoder(recipe.encoder)
+    media = media or media_of_encoder(recipe.encoder, encoder)
+    language_model = open_language_model(recipe.language_model)
+    tokenizer, _ = open_tokenizer(recipe.language_model)
+    fresh = assemble(language_model, encoder, media, recipe.bind, recipe.injection, recipe.run.seed)
+    return fresh, tokenizer, media
+
+
+def _eyes(model: "ImageBindLLMForConditionalGeneration") -> ImageBindModel:
+    """The encoder, which must read pictures as this world prepares them."""
+    if not isinstance(model.encoder, ImageBindModel):
+        kind = (model.config.encoder_config or {}).get("type")
+        raise ConfigError(
+            f"the model's encoder is {kind}, but these pictures are prepared for encoders of type imagebind; "
+            "train on embeddings made with its own encoder"
+        )
+    return model.encoder
 
 
 def _subset(pool: ImagePool, count: int) -> ImagePool:

@@ -2,35 +2,22 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imagebind_llm.data.bank import EmbeddingBank, open_or_build_bank
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.data.world import PictureWorld
-from imagebind_llm.imagebind import ImageBindModel, save_imagebind
-from imagebind_llm.modality import Modality, trunk_name
-from imagebind_llm.training.contrastive import nearest_class_accuracy, symmetric_loss
-from imagebind_llm.training.encoders import open_encoder, set_training, tower_buffers, tower_parameters
+from imagebind_llm.imagebind import ImageBindModel
+from imagebind_llm.modality import Modality
+from imagebind_llm.training.contrastive import nearest_class_accuracy
+from imagebind_llm.training.encoders import open_encoder
 from imagebind_llm.training.recipe import BindRecipe
-from imagebind_llm.training.stage import Stage, step_rng
-
-_MAX_SCALE = 100.0
-
-
-class SenseBatch(NamedTuple):
-    """``media [B, …]`` with labels; ``images [K, D]`` image embeddings with labels; ``own [B, D]`` the
-    embedding of the image each example was derived from, and ``has_own [B]`` whether there is one."""
-
-    media: Tensor
-    labels: Tensor
-    images: Tensor
-    image_labels: Tensor
-    own: Tensor
-    has_own: Tensor
+from imagebind_llm.training.stage import step_rng
+from imagebind_llm.training.tower import SenseBatch, TowerStage
 
 
 def image_bank(
@@ -60,40 +47,16 @@ def vision_fingerprint(encoder: ImageBindModel) -> str:
     return fingerprint_state_dict(state)
 
 
-class BindSense(Stage):
-    """Multi-positive symmetric InfoNCE from one modality to a bank of image embeddings, and, for examples
-    derived from an image, the cosine to that very image."""
-
-    name = "bind"
+class BindSense(TowerStage):
+    """A tower of nano's: its examples, derived or recorded, against a bank of image embeddings."""
 
     def __init__(self, recipe: BindRecipe, world: PictureWorld) -> None:
-        super().__init__()
-        self.recipe, self.world = recipe, world
-        self.modality = Modality.parse(recipe.modalities[0])
-        self.encoder = open_encoder(recipe.encoder, recipe.config, recipe.run.seed)
-        self.log_scale = nn.Parameter(torch.tensor(1 / recipe.temperature).log())
+        encoder = open_encoder(recipe.encoder, recipe.config, recipe.run.seed)
+        super().__init__(recipe, encoder, Modality.parse(recipe.modalities[0]))
+        self.world = world
         self.pool = world.images("train", recipe.data.limit)
         folder = Path(recipe.bank) if recipe.bank else Path(recipe.run.folder) / "bank"
         self.bank = image_bank(folder, self.encoder, world, self.pool, recipe.bank_views, recipe.bank_seed)
-
-    def trainable(self) -> dict[str, nn.Parameter]:
-        found = {
-            f"encoder.{name}": parameter
-            for name, parameter in tower_parameters(self.encoder, self.modality).items()
-        }
-        if self.recipe.learn_temperature:
-            found["log_scale"] = self.log_scale
-        return found
-
-    def moving_buffers(self) -> dict[str, Tensor]:
-        return {
-            f"encoder.{name}": buffer for name, buffer in tower_buffers(self.encoder, self.modality).items()
-        }
-
-    def train(self, mode: bool = True) -> "BindSense":
-        super().train(mode)
-        set_training(self.encoder, {trunk_name(self.modality)}, mode)
-        return self
 
     def batch(self, index: int) -> SenseBatch:
         recipe = self.recipe
@@ -112,20 +75,6 @@ class BindSense(Stage):
             has_own=has_own,
         )
 
-    def loss(self, batch: SenseBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        recipe = self.recipe
-        embeddings = self.encoder.encode(self.modality, batch.media)
-        scale = self.log_scale.exp().clamp(max=_MAX_SCALE)
-        loss = symmetric_loss(
-            embeddings, batch.images, batch.labels, batch.image_labels, scale, recipe.label_smoothing
-        )
-        metrics = {"scale": scale.detach(), "contrastive": loss.detach()}
-        if recipe.instance_weight and bool(batch.has_own.any()):
-            cosine = (embeddings * batch.own).sum(1)[batch.has_own]
-            loss = loss + recipe.instance_weight * (1 - cosine).mean()
-            metrics["own_cosine"] = cosine.detach().mean()
-        return loss, metrics
-
     @cached_property
     def _prototypes(self) -> Tensor:
         return self.bank.class_means(self.world.judged_labels)
@@ -135,13 +84,7 @@ class BindSense(Stage):
         return self.world.sense_test(self.modality, self.recipe.evaluate_items)
 
     def evaluate(self) -> dict[str, float]:
-        device = self.log_scale.device
-        embeddings = torch.cat(
-            [
-                self.encoder.encode(self.modality, part.to(device)).cpu()
-                for part in self._test.media.split(128)
-            ]
-        )
+        embeddings = self.embeddings(self._test.media)
         labels = self._test.labels
         judged = labels < self.world.judged_labels
         # All labels are candidates, also those this modality never has, as in use.
@@ -150,8 +93,5 @@ class BindSense(Stage):
         measured["class_cosine"] = float((embeddings[judged] * own).sum(1).mean())
         return measured
 
-    def export(self, folder: Path) -> None:
-        save_imagebind(self.encoder, folder)
-
     def extra_metadata(self) -> dict[str, Any]:
-        return {"modality": self.modality.value, "vision": self.bank.fingerprint}
+        return {**super().extra_metadata(), "vision": self.bank.fingerprint}

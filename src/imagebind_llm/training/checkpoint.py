@@ -13,9 +13,16 @@ from torch import Tensor, nn
 
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.files import atomic_directory
+from imagebind_llm.training.sharding import divided_like, full, local
 
 FORMAT = 1
 """Version of the checkpoint layout."""
+
+_REMAINS = (
+    *("checkpoints/.step-*", "samples/.step-*"),
+    *(".export.*", ".recipe.yaml.*", ".metrics.jsonl.*", ".loss.*"),
+)
+"""Temporary names of what a run writes (see :mod:`imagebind_llm.files`)."""
 
 _FOLDER = re.compile(r"step-(\d{8})")
 
@@ -28,33 +35,56 @@ class TrainedTensors:
     buffers: dict[str, Tensor]
     average: dict[str, Tensor]
 
+    def named(self) -> dict[str, Tensor]:
+        """Parameters and buffers under the names they have in a checkpoint."""
+        found: dict[str, Tensor] = {f"parameter/{name}": tensor for name, tensor in self.parameters.items()}
+        return found | {f"buffer/{name}": tensor for name, tensor in self.buffers.items()}
+
+    def named_averages(self) -> dict[str, Tensor]:
+        """The averages likewise."""
+        return {f"average/{name}": tensor for name, tensor in self.average.items()}
+
 
 def save_checkpoint(
     folder: Path,
     step: int,
     tensors: TrainedTensors,
     optimizer: torch.optim.Optimizer,
-    recipe: dict[str, Any],
+    notes: dict[str, Any],
     keep: int,
+    write: bool = True,
 ) -> Path:
     """Write ``folder/step-XXXXXXXX`` atomically and drop all but the newest ``keep``.
 
-    ``recipe`` is stored flat, to tell on resuming what changed.
+    Divided tensors are collected, so all processes of a run must call this; only one has ``write``.
+
+    Args:
+        notes: plain values to be found again in the header: ``recipe`` (flat, to tell on resuming what
+            changed), ``guard`` (what the run remembers of its loss), ``data`` (fingerprints).
     """
+    weights = _whole({**tensors.named(), **tensors.named_averages()}, write)
+    moments = _whole(_optimizer_tensors(tensors, optimizer), write)
     target = folder / f"step-{step:08d}"
+    if not write:
+        return target
     with atomic_directory(target) as temporary:
-        weights: dict[str, Tensor] = {
-            f"parameter/{name}": tensor for name, tensor in tensors.parameters.items()
-        }
-        weights |= {f"buffer/{name}": tensor for name, tensor in tensors.buffers.items()}
-        weights |= {f"average/{name}": tensor for name, tensor in tensors.average.items()}
-        save_file(_contiguous(weights), temporary / "trained.safetensors")
-        save_file(_contiguous(_optimizer_tensors(tensors, optimizer)), temporary / "optimizer.safetensors")
-        header = {"format": FORMAT, "step": step, "recipe": recipe}
+        save_file(weights, temporary / "trained.safetensors")
+        save_file(moments, temporary / "optimizer.safetensors")
+        header = {"format": FORMAT, "step": step, **notes}
         (temporary / "state.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return target
+
+
+def remove_remains(folder: Path) -> None:
+    """Delete what a killed process left half-written in a run's folder."""
+    for pattern in _REMAINS:
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -64,7 +94,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """``{"format", "step", "recipe"}`` of a checkpoint.
+    """``{"format", "step", "recipe", …}`` of a checkpoint.
 
     Raises:
         CheckpointError: it is unreadable or of another format.
@@ -90,13 +120,11 @@ def load_checkpoint(path: Path, tensors: TrainedTensors, optimizer: torch.optim.
         CheckpointError: names or shapes differ from what this run trains.
     """
     weights = load_file(path / "trained.safetensors")
-    expected: dict[str, Tensor] = {f"parameter/{name}": tensor for name, tensor in tensors.parameters.items()}
-    expected |= {f"buffer/{name}": tensor for name, tensor in tensors.buffers.items()}
-    expected |= {f"average/{name}": tensor for name, tensor in tensors.average.items()}
+    expected = {**tensors.named(), **tensors.named_averages()}
     _check(path, weights, expected)
     with torch.no_grad():
         for name, tensor in expected.items():
-            tensor.copy_(weights[name])
+            local(tensor).copy_(local(divided_like(tensor, weights[name])))
     moments = load_file(path / "optimizer.safetensors")
     for name, parameter in tensors.parameters.items():
         state = {
@@ -112,7 +140,9 @@ def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
     """``value`` on the parameter's device and in its memory order: fused AdamW walks both side by side."""
     if value.shape != parameter.shape:
         return value.to(parameter.device)
-    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+    found = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False)
+    local(found).copy_(local(divided_like(found, value)))
+    return found
 
 
 def _optimizer_tensors(tensors: TrainedTensors, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -123,9 +153,15 @@ def _optimizer_tensors(tensors: TrainedTensors, optimizer: torch.optim.Optimizer
     return found
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Plain copies: channels-last weights are stored in the ordinary order."""
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+def _whole(tensors: dict[str, Tensor], keep: bool) -> dict[str, Tensor]:
+    """Plain whole copies on the CPU (channels-last weights in the ordinary order); nothing without
+    ``keep``."""
+    found = {}
+    for name, tensor in tensors.items():
+        value = full(tensor.detach())
+        if keep:
+            found[name] = value.cpu().contiguous().clone()
+    return found
 
 
 def _check(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from imagebind_llm.data.packing import Example, PackedBatch, examples_right, pack
 from imagebind_llm.data.world import Phrasing
 from imagebind_llm.errors import ConfigError
-from imagebind_llm.training.stage import Stage, step_rng
+from imagebind_llm.training.sharding import Shards
+from imagebind_llm.training.stage import SampleAnswer, Stage, step_rng
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,6 +21,10 @@ _EVALUATION_BATCH = 64
 _EVALUATION_STREAM = 2**40
 """Batch numbers from here on are held out: no training step reaches them."""
 _ATTEMPTS = 100
+_SUFFIXES: dict[Phrasing, str] = {"train": "", "heldout": "_new"}
+"""How the measures of known and of new phrasings are marked."""
+_LONGEST_SAMPLE = 128
+"""Tokens of an answer to look at."""
 
 
 class DialogStage(Stage):
@@ -27,6 +32,10 @@ class DialogStage(Stage):
 
     tokenizer: "PreTrainedTokenizerBase"
     recipe: Any
+    model: Any
+    unit = "tokens"
+    phrasings: tuple[Phrasing, ...] = ("train", "heldout")
+    """What is evaluated; none without held-out data."""
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
@@ -35,6 +44,11 @@ class DialogStage(Stage):
     @abstractmethod
     def logits(self, batch: PackedBatch) -> Tensor:
         """``[R, T, V]``."""
+
+    @property
+    @abstractmethod
+    def language_model(self) -> Any:
+        """The causal language model, inside ``model`` or that itself."""
 
     def batch(self, index: int) -> PackedBatch:
         rng = step_rng(self.recipe.run.seed, index)
@@ -60,6 +74,23 @@ class DialogStage(Stage):
     def weight(self, batch: PackedBatch) -> float:
         return float(batch.learnt_tokens)
 
+    def size(self, batch: PackedBatch) -> int:
+        return int((batch.owner >= 0).sum())
+
+    def blocks(self) -> list[nn.Module]:
+        from imagebind_llm.families import decoder_layers
+
+        return decoder_layers(self.language_model)
+
+    def shards(self) -> Shards | None:
+        return Shards(self.model, self.blocks(), None)
+
+    def recompute_activations(self) -> bool:
+        model = self.language_model
+        enable = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 5.2x on
+        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+        return True
+
     def loss(self, batch: PackedBatch) -> tuple[Tensor, dict[str, Tensor]]:
         from imagebind_llm.modeling import causal_loss
 
@@ -68,13 +99,18 @@ class DialogStage(Stage):
         return loss, {"row_fill": filled, "rows": torch.tensor(float(len(batch.owner)))}
 
     @cached_property
-    def _held_out(self) -> dict[Phrasing, list[PackedBatch]]:
-        """Test batches with known phrasings and with phrasings that training never shows."""
+    def _held_out_examples(self) -> dict[Phrasing, list[Example]]:
+        """Test examples with known phrasings and with phrasings that training never shows."""
         found = {}
-        phrasings: tuple[Phrasing, ...] = ("train", "heldout")
-        for place, split in enumerate(phrasings):
+        for place, split in enumerate(self.phrasings):
             rng = step_rng(self.recipe.run.seed, _EVALUATION_STREAM + place)
-            examples = [self._fitting(rng, split, True) for _ in range(self.recipe.evaluate_items)]
+            found[split] = [self._fitting(rng, split, True) for _ in range(self.recipe.evaluate_items)]
+        return found
+
+    @cached_property
+    def _held_out(self) -> dict[Phrasing, list[PackedBatch]]:
+        found = {}
+        for split, examples in self._held_out_examples.items():
             parts = range(0, len(examples), _EVALUATION_BATCH)
             found[split] = [self._packed(examples[at : at + _EVALUATION_BATCH]) for at in parts]
         return found
@@ -85,10 +121,11 @@ class DialogStage(Stage):
         from imagebind_llm.modeling import causal_loss
 
         measured = {}
-        suffixes: dict[Phrasing, str] = {"train": "", "heldout": "_new"}
-        for split, suffix in suffixes.items():
+        for split, batches in self._held_out.items():
+            suffix = _SUFFIXES[split]
             total, tokens, right, count = 0.0, 0.0, 0, 0
-            for batch in self._held_out[split]:
+            for batch in batches:
+                batch = self.to_device(batch)
                 logits = self.logits(batch)
                 total += float(causal_loss(logits, batch.labels)) * batch.learnt_tokens
                 tokens += batch.learnt_tokens
@@ -97,3 +134,36 @@ class DialogStage(Stage):
             measured[f"loss{suffix}"] = total / tokens
             measured[f"exact{suffix}"] = right / count
         return measured
+
+    def samples(self, count: int) -> list[SampleAnswer]:
+        """Greedy answers to the first question of held-out dialogs (known phrasings)."""
+        found = self._held_out_examples.get("train", [])
+        return [self._answer(example) for example in found[:count]]
+
+    def _answer(self, example: Example) -> SampleAnswer:
+        length = max(1, next((at for at, learnt in enumerate(example.learnt) if learnt), len(example)))
+        expected = [token for token, learnt in zip(example.input_ids, example.learnt, strict=True) if learnt]
+        batch = self.to_device(self._packed([example]))
+        ids = batch.input_ids[:, :length]
+        found = self.model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=min(2 * len(expected) + 8, _LONGEST_SAMPLE),
+            do_sample=False,
+            **self.generation_inputs(batch, length),
+        )[0]
+        tokens = (ids[0], expected, found[length:])
+        question, answer_expected, answer = (
+            str(self.tokenizer.decode(part, skip_special_tokens=True)).strip() for part in tokens
+        )
+        return SampleAnswer(question, answer_expected, answer)
+
+    def generation_inputs(self, batch: PackedBatch, length: int) -> dict[str, Any]:
+        """What ``generate`` needs besides the first ``length`` tokens of a batch of one example."""
+        return {}
+
+    def to_device(self, batch: PackedBatch) -> PackedBatch:
+        """``batch`` where the model is."""
+        device = next(self.model.parameters()).device
+        moved: list[Any] = [None if part is None else part.to(device) for part in batch]
+        return PackedBatch(*moved)

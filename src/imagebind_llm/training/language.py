@@ -1,4 +1,4 @@
-"""The language stage: a small Llama from scratch on text-only dialogs."""
+"""The language stage: a small language model from scratch on text-only dialogs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +27,12 @@ class Language(DialogStage):
         self, recipe: LanguageRecipe, dialogs: DialogWorld, tokenizer: "PreTrainedTokenizerBase"
     ) -> None:
         super().__init__()
-        from transformers import LlamaForCausalLM
+        from transformers import AutoModelForCausalLM
 
         self.recipe, self.dialogs, self.tokenizer = recipe, dialogs, tokenizer
         with torch.random.fork_rng():
             torch.manual_seed(recipe.run.seed)
-            self.model = LlamaForCausalLM(_config(recipe.model, tokenizer))
+            self.model = AutoModelForCausalLM.from_config(_config(recipe.model, tokenizer))
         self.model.generation_config.eos_token_id = tokenizer.eos_token_id
         self.model.generation_config.pad_token_id = tokenizer.pad_token_id
 
@@ -43,6 +43,10 @@ class Language(DialogStage):
         kind = pick_kind(rng, self.recipe.mixture, self.dialogs.kinds)
         messages = self.dialogs.dialog(kind, rng, split)
         return to_example(messages, self.tokenizer, learn_all=not (self.recipe.mask_prompts or held_out))
+
+    @property
+    def language_model(self) -> Any:
+        return self.model
 
     def logits(self, batch: PackedBatch) -> Tensor:
         output: Tensor = self.model(
@@ -59,13 +63,23 @@ class Language(DialogStage):
 
 
 def _config(values: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> Any:
-    from transformers import LlamaConfig
+    """The configuration of a language model of a known family (``model_type``; Llama if it is left out)."""
+    from transformers import AutoConfig
 
-    known = set(LlamaConfig().to_dict())
+    from imagebind_llm.families import family_of
+
+    values = dict(values)
+    kind = str(values.pop("model_type", "llama"))
+    family_of(kind)  # one that nothing can be injected into is no use
+    default = AutoConfig.for_model(kind)
+    known = set(default.to_dict())
     for key in values:
         if key not in known:
-            raise ConfigError(f"unknown setting 'model.{key}'; it is not one of transformers' LlamaConfig")
-    return LlamaConfig(
+            raise ConfigError(
+                f"unknown setting 'model.{key}'; it is not one of transformers' {type(default).__name__}"
+            )
+    return AutoConfig.for_model(
+        kind,
         **{
             "vocab_size": len(tokenizer),
             "bos_token_id": tokenizer.bos_token_id,
@@ -73,5 +87,5 @@ def _config(values: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> Any
             "pad_token_id": tokenizer.pad_token_id,
             "tie_word_embeddings": True,
             **values,
-        }
+        },
     )

@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.training.recipe import OptimizerSettings
+from imagebind_llm.training.run_settings import OptimizerSettings
+from imagebind_llm.training.sharding import local
 
 
 def learning_rate(settings: OptimizerSettings, peak: float, step: int, steps: int) -> float:
     """The rate of optimizer step ``step`` (0-based) of ``steps``: linear rise, then half a cosine."""
-    if step < settings.warmup_steps:
-        return peak * (step + 1) / settings.warmup_steps
-    progress = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
+    warmup = settings.warmup(steps)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * progress))
     return peak * (settings.final_ratio + (1 - settings.final_ratio) * cosine)
 
@@ -43,7 +45,11 @@ def start_average(live: Mapping[str, Tensor]) -> dict[str, Tensor]:
 @torch.no_grad()
 def update_average(average: Mapping[str, Tensor], live: Mapping[str, Tensor], decay: float) -> None:
     """``average ← decay · average + (1 - decay) · live``, in place."""
-    torch._foreach_lerp_(list(average.values()), [live[name].detach() for name in average], 1 - decay)
+    torch._foreach_lerp_(
+        [local(tensor) for tensor in average.values()],
+        [local(live[name].detach()) for name in average],
+        1 - decay,
+    )
 
 
 @contextmanager

@@ -1,12 +1,14 @@
-"""What a run leaves to read: metrics.jsonl and loss.png."""
+"""What a run leaves to read: metrics.jsonl, TensorBoard events, sample answers and loss.png."""
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from imagebind_llm.errors import MissingExtraError, require
 from imagebind_llm.files import atomic_write
+from imagebind_llm.training.stage import SampleAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,40 @@ class MetricsLog:
         """Append one line."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
+
+
+class Events:
+    """TensorBoard events in ``folder``; after a resume, those past the checkpoint's step are hidden.
+
+    Raises:
+        MissingExtraError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path, resumed_at: int) -> None:
+        require("tensorboard", "train", "run.tensorboard")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else None)
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """One point for each number."""
+        for key, value in values.items():
+            self._writer.add_scalar(key if "/" in key else f"train/{key}", value, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+
+
+def write_samples(folder: Path, step: int, samples: Sequence[SampleAnswer]) -> None:
+    """``folder/step-XXXXXXXX.md``: held-out questions, what was expected and what the model says now."""
+    lines = [f"# Step {step}", ""]
+    for number, sample in enumerate(samples, 1):
+        lines += [f"## {number}", ""]
+        for title, text in zip(("question", "expected", "answer"), sample, strict=True):
+            lines += [f"**{title}**", "", *(f"    {line}" for line in text.splitlines() or [""]), ""]
+    with atomic_write(folder / f"step-{step:08d}.md") as temporary:
+        temporary.write_text("\n".join(lines), encoding="utf-8")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -97,6 +97,18 @@ def flatten(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     return flat
 
 
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The reverse of :func:`flatten`; empty groups are gone."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, last = key.split(".")
+        node = nested
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    return nested
+
+
 def _convert(hint: Any, value: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
@@ -104,6 +116,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _convert_union(arguments, value, path, hint)
     if origin is typing.Literal:
+        if value is False and "no" in arguments and False not in arguments:
+            return "no"  # what YAML 1.1 makes of a bare no
         if value not in arguments:
             raise ConfigError(
                 f"{path} is {value!r}; use one of {', '.join(repr(item) for item in arguments)}"

@@ -1,12 +1,23 @@
 """What the loop asks of a stage: a trainable set, a batch for each step, a loss, an evaluation, an export."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from imagebind_llm.training.sharding import Shards
+
+
+class SampleAnswer(NamedTuple):
+    """A held-out question, the answer in the data, and the model's."""
+
+    question: str
+    expected: str
+    answer: str
 
 
 class Stage(nn.Module):
@@ -16,6 +27,8 @@ class Stage(nn.Module):
     """
 
     name: str
+    unit: str = "examples"
+    """What :meth:`size` counts."""
 
     @abstractmethod
     def trainable(self) -> dict[str, nn.Parameter]:
@@ -33,6 +46,10 @@ class Stage(nn.Module):
         """Valid units in a micro-batch: its share in the mean over accumulated micro-batches."""
         return 1.0
 
+    def size(self, batch: Any) -> int:
+        """How much work a micro-batch is, for the rate that is shown."""
+        return 0
+
     @abstractmethod
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean loss over the batch's valid units and further numbers to log."""
@@ -44,6 +61,30 @@ class Stage(nn.Module):
     def evaluate(self) -> dict[str, float]:
         """Held-out measures; called in eval mode, without gradients, with averaged weights if any."""
         return {}
+
+    def samples(self, count: int) -> Sequence[SampleAnswer]:
+        """Answers to up to ``count`` held-out questions, always the same; called like :meth:`evaluate`."""
+        return ()
+
+    def data_fingerprints(self) -> dict[str, str]:
+        """What the data are, by source: a run must not go on with others."""
+        return {}
+
+    def keep_frozen_as(self, dtype: torch.dtype) -> None:
+        """Store the language model's frozen weights in this precision, where there are any."""
+        return
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """The repeated layers, to be compiled one by one."""
+        return ()
+
+    def shards(self) -> Shards | None:
+        """How the stage can be divided over processes; None: it cannot."""
+        return None
+
+    def recompute_activations(self) -> bool:
+        """Keep activations only between the repeated layers; False: this stage cannot."""
+        return False
 
     @abstractmethod
     def export(self, folder: Path) -> None:

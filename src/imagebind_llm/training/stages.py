@@ -1,32 +1,54 @@
-"""From a recipe to the stage object that the loop runs, on nano's world."""
+"""From a recipe to the stage object that the loop runs: on its data sources, or on nano's world."""
 
+import json
+import logging
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.training.checkpoint import list_checkpoints, read_header
+from imagebind_llm.training.continuing import refuse_another_recipe
 from imagebind_llm.training.loop import RunResult, is_finished, train
 from imagebind_llm.training.recipe import BindRecipe, FinetuneRecipe, LanguageRecipe, PretrainRecipe
 from imagebind_llm.training.stage import Stage
 
+logger = logging.getLogger(__name__)
+
 
 def run_recipe(recipe: Any) -> RunResult:
-    """Train what ``recipe`` says, on nano's world, unless it is already done.
+    """Train what ``recipe`` says, unless it is already done.
 
     Raises:
+        ConfigError: the run's folder holds the result of another recipe.
         UserError: the recipe, the data or an input folder cannot be used, or training broke down.
     """
     if is_finished(recipe.run.folder) and recipe.run.resume == "auto":
-        return RunResult(True, recipe.run.steps, Path(recipe.run.folder) / "export")
+        return _done(recipe)
     return train(make_stage(recipe), recipe)
 
 
+def _done(recipe: Any) -> RunResult:
+    """The result that is there already, if it is that of ``recipe``; models and data stay closed."""
+    folder = Path(recipe.run.folder)
+    export = folder / "export"
+    for checkpoint in list_checkpoints(folder / "checkpoints")[-1:]:
+        refuse_another_recipe(checkpoint, read_header(checkpoint)["recipe"], recipe)
+    step = int(json.loads((export / "training.json").read_text(encoding="utf-8"))["step"])
+    logger.info("%s was finished before, after %d steps; nothing to do", folder, step)
+    return RunResult(True, step, export)
+
+
 def make_stage(recipe: Any) -> Stage:
-    """The stage for a recipe, with nano's pictures and grammar as its data."""
+    """The stage for a recipe; without ``data.sources``, nano's pictures and grammar are its data."""
     if isinstance(recipe, BindRecipe):
-        from imagebind_llm.data.nano import NanoPictures
+        if recipe.source == "pairs":
+            from imagebind_llm.training.bind_pairs import BindPairs
+
+            return BindPairs(recipe)
+        from imagebind_llm.data.nano import nano_pictures
         from imagebind_llm.training.bind_images import BindImages
         from imagebind_llm.training.bind_sense import BindSense
 
-        world = NanoPictures(recipe.data.root)
+        world = nano_pictures(recipe.data.root)
         return BindImages(recipe, world) if recipe.anchor else BindSense(recipe, world)
     from imagebind_llm.data.nano_dialogs import NanoDialogs
 
@@ -34,11 +56,16 @@ def make_stage(recipe: Any) -> Stage:
         from imagebind_llm.training.language import Language
 
         return Language(recipe, NanoDialogs(), _tokenizer(recipe))
-    from imagebind_llm.data.nano import NanoPictures
+    if recipe.data.sources:
+        from imagebind_llm.training.source_stage import FinetuneOnSources, PretrainOnSources
+
+        pretraining = isinstance(recipe, PretrainRecipe)
+        return PretrainOnSources(recipe) if pretraining else FinetuneOnSources(recipe)
+    from imagebind_llm.data.nano import nano_pictures
     from imagebind_llm.nano.world.settings import nano_media_settings
     from imagebind_llm.training.align import Finetune, Pretrain
 
-    pictures = NanoPictures(recipe.data.root)
+    pictures = nano_pictures(recipe.data.root)
     if isinstance(recipe, PretrainRecipe):
         return Pretrain(recipe, pictures, NanoDialogs(), nano_media_settings())
     if isinstance(recipe, FinetuneRecipe):

@@ -1,0 +1,133 @@
+"""One process or many: who computes which micro-batch, how gradients meet, who writes.
+
+A step's micro-batches are numbered; process ``r`` of ``n`` takes every ``n``-th. Gradients and losses are
+summed with the weights of the whole step, so a recipe describes the same run on any number of processes, and
+a checkpoint made by some number of them is continued by any other.
+
+``torchrun`` and ``accelerate launch`` start the processes. Copies are kept equal by DDP; with ``run.sharding:
+full`` each process holds a share of every weight (FSDP2's ``fully_shard``) and collects a decoder layer's
+when it is computed.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imagebind_llm.errors import ConfigError
+from imagebind_llm.training.run_settings import RunSettings
+from imagebind_llm.training.sharding import full, shard
+from imagebind_llm.training.stage import Stage
+
+Forward = Callable[[Any], tuple[Tensor, dict[str, Tensor]]]
+
+
+class Processes:
+    """The processes of this run, as seen by one of them."""
+
+    def __init__(self, run: RunSettings) -> None:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state()  # an earlier run of this Python may have had another precision
+        self.accelerator = Accelerator(
+            cpu=run.device == "cpu", mixed_precision=None if run.precision == "no" else run.precision
+        )
+        self.count: int = self.accelerator.num_processes
+        self.rank: int = self.accelerator.process_index
+        self.main: bool = self.accelerator.is_main_process
+        self.device: torch.device = self.accelerator.device
+        asked = run.sharding == "full" or os.environ.get("ACCELERATE_USE_FSDP") == "true"
+        self.sharded = asked and self.count > 1  # alone, a process has nobody to share with
+        self._copied: Forward | None = None
+        if run.accumulate % self.count:
+            raise ConfigError(
+                f"run.accumulate is {run.accumulate}: a step has as many micro-batches, which {self.count} "
+                f"processes cannot share evenly; make it a multiple of {self.count} (and run.batch_size "
+                "smaller)"
+            )
+
+    def wrap(self, stage: Stage) -> Forward:
+        """Move ``stage`` to the device, divide or copy it, and return its forward pass."""
+        if not self.sharded:
+            stage.to(self.device)
+            wrapped: Forward = self.accelerator.prepare_model(stage)
+            self._copied = wrapped
+            return wrapped
+        parts = stage.shards()
+        if parts is None:
+            raise ConfigError(f"stage {stage.name!r} cannot be sharded; use run.sharding=none")
+        shard(parts, self.device, self.count)
+
+        def forward(batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+            with self.accelerator.autocast():
+                found: tuple[Tensor, dict[str, Tensor]] = stage(batch)
+            return found
+
+        return forward
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The precision of the forward pass, for what is not called through :meth:`wrap`."""
+        context: AbstractContextManager[None] = self.accelerator.autocast()
+        return context
+
+    def without_sync(self) -> AbstractContextManager[None]:
+        """For all but the last micro-batch: gradients add up here before they are exchanged."""
+        if self.count == 1 or self._copied is None:
+            return nullcontext()
+        context: AbstractContextManager[None] = self.accelerator.no_sync(self._copied)
+        return context
+
+    def mine(self, accumulate: int) -> range:
+        """The micro-batches of a step that this process computes."""
+        return range(self.rank, accumulate, self.count)
+
+    def move(self, batch: Any) -> Any:
+        """``batch`` on this process's device."""
+        if self.device.type == "cpu":
+            return batch
+        from accelerate.utils import send_to_device
+
+        return send_to_device(batch, self.device)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of this process's part of a loss that is a sum over processes."""
+        # Exchanging gradients averages them.
+        self.accelerator.backward(loss * self.count if self.count > 1 else loss)
+
+    def sum(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Numbers summed over all processes; a name that only some have counts as 0 for the others."""
+        if self.count == 1:
+            return dict(values)
+        found: list[dict[str, float]] = [{}] * self.count
+        torch.distributed.all_gather_object(found, {key: float(value) for key, value in values.items()})
+        keys = dict.fromkeys(key for part in found for key in part)
+        return {key: sum(part.get(key, 0.0) for part in found) for key in keys}
+
+    def average_(self, buffers: Iterable[Tensor]) -> None:
+        """Running statistics: their mean over processes, in place."""
+        if self.count == 1:
+            return
+        for buffer in buffers:
+            if buffer.is_floating_point():
+                torch.distributed.all_reduce(buffer)
+                buffer /= self.count
+
+    def clip(self, parameters: list[nn.Parameter], largest: float) -> float:
+        """Scale all gradients down to a norm of ``largest``; the norm they had."""
+        return float(full(torch.nn.utils.clip_grad_norm_(parameters, largest)))
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.accelerator.wait_for_everyone()
+
+    @cached_property
+    def description(self) -> str:
+        """For the log."""
+        if self.count == 1:
+            return f"one process on {self.device}"
+        return f"{self.count} processes on {self.device.type}, {'sharded' if self.sharded else 'a copy each'}"

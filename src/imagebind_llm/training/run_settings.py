@@ -1,0 +1,118 @@
+"""How a run goes, whatever it trains: where, how long, on what, with which optimizer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from imagebind_llm.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where a run lives, how long it is and how often it reports."""
+
+    folder: str
+    """The run's own folder: checkpoints, metrics, resolved recipe, export."""
+    steps: int
+    """Optimizer steps in all."""
+    batch_size: int
+    """Examples (images, rows, …) in one micro-batch."""
+    accumulate: int = 1
+    """Micro-batches per optimizer step; several processes share them, so a step is the same on any
+    number."""
+    seed: int = 0
+    """Everything random is a pure function of this and the step."""
+    threads: int = 1
+    """CPU threads for torch (0 = leave as it is)."""
+    device: Literal["auto", "cpu"] = "auto"
+    """``auto`` takes an accelerator if there is one."""
+    precision: Literal["no", "bf16"] = "no"
+    """``bf16`` runs the forward pass under autocast; trained weights stay float32."""
+    frozen_precision: Literal["float32", "bfloat16"] = "float32"
+    """How the language model's frozen weights are kept; ``bfloat16`` (half the memory) needs ``precision:
+    bf16``."""
+    gradient_checkpointing: bool = False
+    """Compute the decoder layers' activations again in the backward pass instead of keeping them."""
+    sharding: Literal["none", "full"] = "none"
+    """Among several processes: ``none`` gives each a whole copy (DDP), ``full`` a share of every weight
+    (FSDP)."""
+    compile: bool = False
+    """Compile the decoder layers (torch.compile); worth it on a GPU and in long runs."""
+    prefetch: int = 0
+    """Batches prepared ahead in a background thread."""
+    log_every: int = 20
+    """Steps between lines of metrics.jsonl."""
+    evaluate_every: int = 0
+    """Steps between evaluations (0 = only at the end)."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints (0 = only by time, on a signal and at the end)."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between checkpoints (0 = only by steps)."""
+    keep: int = 2
+    """Checkpoints kept."""
+    samples: int = 4
+    """Held-out questions answered at each evaluation, to look at (``samples/step-….md``)."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (``tensorboard/``)."""
+    explosion: float = 4.0
+    """Stop when the loss stays above this many times that of the first steps (0 = only when it is no
+    number)."""
+    resume: Literal["auto", "never", "force"] = "auto"
+    """``auto`` continues the folder's run if its recipe is the same, ``force`` also if it changed, ``never``
+    starts over."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "keep", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"run.{name} is {getattr(self, name)}; expected at least 1")
+        if self.frozen_precision == "bfloat16" and self.precision != "bf16":
+            raise ConfigError("run.frozen_precision is 'bfloat16', which needs run.precision 'bf16'")
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW with linear warm-up and cosine decay."""
+
+    lr: float | None = None
+    """Peak learning rate; or give base_lr."""
+    base_lr: float | None = None
+    """Peak learning rate for a global batch of 256; the rate is base_lr × global batch / 256."""
+    weight_decay: float = 0.05
+    """Applied to matrices only: tensors of fewer than two dimensions and biases have none."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay rates of the two moments."""
+    eps: float = 1e-8
+    """Added to the root of the second moment."""
+    warmup_steps: int = 0
+    """Steps of linear rise."""
+    warmup_share: float = 0.0
+    """The same as a share of all steps (5 of 150 epochs: 0.0333); give one of the two."""
+    final_ratio: float = 0.0
+    """The rate at the last step as a share of the peak."""
+    clip: float | None = 1.0
+    """Largest gradient norm; null = no clipping."""
+    ema: float | None = None
+    """Decay of an exponential average of the weights, used for evaluation and export; null = none."""
+
+    def __post_init__(self) -> None:
+        if (self.lr is None) == (self.base_lr is None):
+            raise ConfigError(
+                f"optimizer.lr is {self.lr} and optimizer.base_lr is {self.base_lr}; give exactly one of them"
+            )
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ConfigError(f"optimizer.ema is {self.ema}; expected a number between 0 and 1, or null")
+
+        if self.warmup_steps and self.warmup_share:
+            raise ConfigError(
+                f"optimizer.warmup_steps is {self.warmup_steps} and optimizer.warmup_share "
+                f"{self.warmup_share}; give one of them"
+            )
+        if not 0 <= self.warmup_share < 1:
+            raise ConfigError(f"optimizer.warmup_share is {self.warmup_share}; expected 0 … 1")
+
+    def warmup(self, steps: int) -> int:
+        """Steps of linear rise in a run of ``steps``."""
+        return self.warmup_steps or round(self.warmup_share * steps)
+
+    def peak(self, global_batch: int) -> float:
+        """The peak learning rate for this many examples per optimizer step."""
+        return self.lr if self.lr is not None else (self.base_lr or 0.0) * global_batch / 256

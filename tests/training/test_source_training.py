@@ -1,0 +1,223 @@
+"""Both stages on data sets: captions, dialogs and text, encoded on the way or embedded before."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builders import encoder_folder, language_folder
+from PIL import Image
+from tiny_training import OPTIMIZER, run_values
+
+from imagebind_llm.data.augment import random_resized_crop
+from imagebind_llm.data.errors import TrainingDataError
+from imagebind_llm.errors import ConfigError
+from imagebind_llm.training.loop import train
+from imagebind_llm.training.recipe import STAGES
+from imagebind_llm.training.settings import build
+from imagebind_llm.training.stages import make_stage
+
+COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("inputs")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures, captions of them with one broken line, dialogs about them and dialogs about nothing."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    lines, talks = [], []
+    for number in range(12):
+        name = list(COLOURS)[number % 3]
+        pixels = np.clip(np.array(COLOURS[name]) + rng.integers(-20, 20, (12, 16, 3)), 0, 255)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+        lines.append(f"{number}.png\ta {name} image")
+        talks.append(
+            {
+                "id": str(number),
+                "image": f"{number}.png",
+                "conversations": [
+                    {"from": "human", "value": "<image>\nwhat is this ?"},
+                    {"from": "gpt", "value": f"it is {name}"},
+                    {"from": "human", "value": "say this twice"},
+                    {"from": "gpt", "value": f"{name} {name}"},
+                ],
+            }
+        )
+    lines.append("missing.png\ta blue image")
+    (folder / "captions.tsv").write_text("url\tcaption\n" + "\n".join(lines) + "\n")
+    (folder / "talks.json").write_text(json.dumps(talks))
+    texts = [{"instruction": f"say {name}", "input": "", "output": name} for name in COLOURS]
+    (folder / "texts.json").write_text(json.dumps(texts))
+    return folder
+
+
+def captions(data: Path, **changes: Any) -> dict[str, Any]:
+    return {"kind": "tsv", "path": str(data / "captions.tsv"), **changes}
+
+
+def pretrain_values(folder: Path, inputs: Path, data: Path, /, **changes: Any) -> dict[str, Any]:
+    return {
+        "run": run_values(folder, **changes.pop("run", {})),
+        "optimizer": OPTIMIZER,
+        "data": {"sources": [captions(data)], "max_bad_share": 0.5, **changes.pop("data", {})},
+        "encoder": str(encoder_folder(inputs)),
+        "language_model": str(language_folder(inputs)),
+        "row_length": 48,
+        "evaluate_items": 4,
+        **changes,
+    }
+
+
+def finetune_values(folder: Path, model: Path, data: Path) -> dict[str, Any]:
+    sources = [
+        {"kind": "llava", "path": str(data / "talks.json"), "weight": 2},
+        {"kind": "alpaca", "path": str(data / "texts.json"), "weight": 1},
+    ]
+    return {
+        "run": run_values(folder),
+        "optimizer": OPTIMIZER,
+        "data": {"sources": sources},
+        "model": str(model),
+        "adapters": {"rank": 2},
+        "row_length": 64,
+    }
+
+
+def run(stage: str, values: dict[str, Any]) -> Any:
+    recipe = build(STAGES[stage], values)
+    return train(make_stage(recipe), recipe)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_captions_then_instructions(tmp_path: Path, inputs: Path, data: Path) -> None:
+    tests = {"data": {"test_sources": [captions(data)]}}
+    first = run("pretrain", pretrain_values(tmp_path / "one", inputs, data, run={"steps": 12}, **tests))
+    assert first.finished
+    losses = [line["loss"] for line in metrics(tmp_path / "one") if "loss" in line]
+    assert losses[-1] < losses[0]
+    assert "eval/loss" in metrics(tmp_path / "one")[-1]
+    assert "a red image" in next((tmp_path / "one" / "samples").iterdir()).read_text()
+    result = json.loads((first.export / "training.json").read_text())
+    assert result["bad_samples"] == {"captions.tsv": 1}
+    bad = (tmp_path / "one" / "quarantine.jsonl").read_text().splitlines()
+    assert len(bad) == 1
+    assert "missing.png" in bad[0]
+    second = run("finetune", finetune_values(tmp_path / "two", first.export, data))
+    assert second.finished
+    from imagebind_llm import Assistant
+
+    assert Assistant.from_pretrained(second.export, device="cpu", cache=False).ask(
+        "what is this ?", image=data / "0.png"
+    )
+
+
+def test_texts_see_no_condition_and_pictures_are_seen(tmp_path: Path, inputs: Path, data: Path) -> None:
+    first = run("pretrain", pretrain_values(tmp_path / "one", inputs, data, run={"steps": 1}))
+    recipe = build(STAGES["finetune"], finetune_values(tmp_path / "two", first.export, data))
+    stage = make_stage(recipe)
+    batch = stage.batch(0)
+    again = stage.batch(0)
+    assert torch.equal(batch.input_ids, again.input_ids)
+    assert batch.media is not None
+    assert torch.equal(
+        *(next(iter(b.media.groups.values())).tensor for b in (batch, again))
+    )  # augmented alike
+    owners = [batch.condition_ids[batch.owner == number] for number in range(8)]
+    assert any(bool((seen == -1).all()) for seen in owners)
+    assert any(bool((seen >= 0).all()) for seen in owners)
+    stage.eval()
+    conditions = stage.conditions(batch)
+    torch.testing.assert_close(conditions.norm(dim=1), torch.ones(len(conditions)))
+
+
+def test_embedded_data_train_as_the_pictures_they_were_made_of(
+    tmp_path: Path, inputs: Path, data: Path
+) -> None:
+    """Without augmentation, looking up embeddings gives the losses of encoding the pictures each time."""
+    from imagebind_llm.data.embed.run import embed_sources
+    from imagebind_llm.data.embed.shard import Job
+    from imagebind_llm.data.sources import SourceSettings
+
+    clean = tmp_path / "clean.tsv"
+    clean.write_text("\n".join((data / "captions.tsv").read_text().splitlines()[:-1]) + "\n")
+    raw = {"kind": "tsv", "path": str(clean), "root": str(data)}
+    embed_sources(
+        Job((SourceSettings(**raw),), str(encoder_folder(inputs)), device="cpu"),
+        tmp_path / "embedded",
+        progress=False,
+    )
+    stages = []
+    for source in (raw, {"kind": "embedded", "path": str(tmp_path / "embedded")}):
+        values = pretrain_values(tmp_path / "run", inputs, data)
+        values["data"] = {"sources": [source], "augment": False}
+        stage = make_stage(build(STAGES["pretrain"], values)).eval()
+        with torch.no_grad():
+            stage.model.injection.gate.fill_(0.5)
+        stages.append(stage)
+    for index in range(3):
+        raw_batch, embedded_batch = (stage.batch(index) for stage in stages)
+        assert raw_batch.media is not None
+        assert embedded_batch.media is None
+        losses = [float(stage.loss(stage.batch(index))[0].detach()) for stage in stages]
+        assert losses[0] == pytest.approx(losses[1], abs=2e-3)  # embeddings are kept in half precision
+    other = encoder_folder(tmp_path / "other", seed=2)
+    values = pretrain_values(tmp_path / "run", inputs, data) | {"encoder": str(other)}
+    values["data"] = {"sources": [{"kind": "embedded", "path": str(tmp_path / "embedded")}]}
+    with pytest.raises(ConfigError, match="embed the data with this encoder"):
+        make_stage(build(STAGES["pretrain"], values))
+
+
+def test_too_many_bad_samples_stop_the_run(tmp_path: Path, inputs: Path, data: Path) -> None:
+    broken = tmp_path / "broken.tsv"
+    broken.write_text("url\tcaption\n" + "".join(f"none-{n}.png\ta red image\n" for n in range(40)))
+    values = pretrain_values(tmp_path / "run", inputs, data)
+    values["data"] = {"sources": [{"kind": "tsv", "path": str(broken)}]}
+    with pytest.raises(TrainingDataError, match=r"samples are bad, more than the allowed share 0\.05"):
+        run("pretrain", values)
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path: Path, inputs: Path, data: Path) -> None:
+    own = tmp_path / "own.tsv"
+    own.write_text((data / "captions.tsv").read_text())
+    source = {"sources": [{"kind": "tsv", "path": str(own), "root": str(data)}]}
+    run("pretrain", pretrain_values(tmp_path / "run", inputs, data, run={"steps": 2}, data=source))
+    own.write_text(own.read_text() + "0.png\tsay red\n")
+    values = pretrain_values(tmp_path / "run", inputs, data, run={"steps": 2}, data=source)
+    with pytest.raises(ConfigError, match=r"other data \(own\.tsv changed\)"):
+        run("pretrain", values)
+
+
+def test_sources_or_world_not_both(tmp_path: Path, inputs: Path, data: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.sources is given, and data\.root"):
+        build(STAGES["pretrain"], pretrain_values(tmp_path, inputs, data, data={"root": "data"}))
+    values = pretrain_values(tmp_path, inputs, data)
+    values["data"] = {"root": "data"}
+    with pytest.raises(ConfigError, match=r"'data\.bank' is missing"):
+        build(STAGES["pretrain"], values)
+
+
+def test_crops_keep_nine_tenths_and_their_colours() -> None:
+    rng = np.random.default_rng(1)
+    ramp = np.tile(np.linspace(0, 255, 100).astype(np.uint8), (60, 1))
+    image = Image.fromarray(np.stack([ramp] * 3, 2))
+    widths = []
+    for _ in range(200):
+        found = np.asarray(random_resized_crop(image, rng, 24)).astype(float)
+        assert found.shape == (24, 24, 3)
+        widths.append((found[0, -1, 0] - found[0, 0, 0]) / 255)
+    # The picture is wider than 4:3, so all that fits is about four thirds of its height.
+    assert min(widths) > 0.6
+    assert max(widths) < 0.95
+    square = image.resize((64, 64))
+    crops = {np.asarray(random_resized_crop(square, rng, 16)).tobytes() for _ in range(20)}
+    assert len(crops) > 10
