@@ -28,10 +28,9 @@ class Step:
 
 
 def steps(recipes: Path, runs: Path, data: Path, out: Path) -> list[Step]:
-    """The steps of the build. The first sense after the images computes the bank that all others share."""
+    """The steps of the build. Pre-training computes the bank of image embeddings that the senses share."""
     root = f"data.root={data}"
-    first, *others = SENSES
-    base = str(runs / "bind-images-2" / "export")
+    base = str(runs / "bind-images-3" / "export")
     exports = [str(runs / f"bind-{sense}" / "export") for sense in SENSES]
 
     def train(stage: str, name: str, *after: str) -> Step:
@@ -42,12 +41,13 @@ def steps(recipes: Path, runs: Path, data: Path, out: Path) -> list[Step]:
         train("bind", "bind-images"),
         train("bind", "bind-images-2", "bind-images"),
         train("language", "language"),
-        train("bind", f"bind-{first}", "bind-images-2"),
-        train("pretrain", "pretrain", "language", f"bind-{first}"),
-        *(train("bind", f"bind-{sense}", f"bind-{first}") for sense in others),
+        train("bind", "bind-images-3", "bind-images-2"),
+        train("pretrain", "pretrain", "language", "bind-images-3"),
         train("finetune", "finetune", "pretrain"),
         train("finetune", "finetune-2", "finetune"),
         train("finetune", "finetune-3", "finetune-2"),
+        train("finetune", "finetune-4", "finetune-3"),
+        *(train("bind", f"bind-{sense}", "pretrain") for sense in SENSES),
         Step(
             "merge",
             (
@@ -63,8 +63,8 @@ def steps(recipes: Path, runs: Path, data: Path, out: Path) -> list[Step]:
         ),
         Step(
             "pack",
-            ("pack", str(runs / "finetune-3" / "export"), str(runs / "encoder"), str(data), str(out)),
-            ("finetune-3", "merge"),
+            ("pack", str(runs / "finetune-4" / "export"), str(runs / "encoder"), str(data), str(out)),
+            ("finetune-4", "merge"),
         ),
         Step(
             "evaluate",

@@ -10,15 +10,18 @@ from imagebind_llm.data.nano import NanoPictures
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.imagebind import ImageBindModel, load_imagebind
+from imagebind_llm.media.settings import TextSettings
+from imagebind_llm.media.text import tokenize
 from imagebind_llm.modality import Modality
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+from imagebind_llm.nano.captions import captions as all_captions
 from imagebind_llm.nano.grammar.words import EN_NAMES, EN_NUMBERS
 from imagebind_llm.nano.world.concepts import DIGITS, UNCLEAR
 from imagebind_llm.processing import ImageBindLLMProcessor
 from imagebind_llm.training.bind_sense import vision_fingerprint
 
-CACHE_IMAGES_PER_LABEL = 300
-"""Training images of each concept in the visual cache: 6,300 in all, 3 MB."""
+CACHE_IMAGES_PER_LABEL = 200
+"""Training images of each concept in the visual cache: 4,200 in all, 2 MB."""
 _BATCH = 256
 
 
@@ -32,7 +35,9 @@ def pack(model_folder: Path, encoder_folder: Path, data: Path, out: Path) -> Non
         CheckpointError: the two folders do not share their vision weights.
     """
     model = ImageBindLLMForConditionalGeneration.from_pretrained(model_folder)
+    world = NanoPictures(data)
     encoder = load_imagebind(encoder_folder)
+    _forget_unseen_words(encoder)
     trained_with = model.encoder
     assert isinstance(trained_with, ImageBindModel)
     ours, theirs = vision_fingerprint(encoder), vision_fingerprint(trained_with)
@@ -46,14 +51,14 @@ def pack(model_folder: Path, encoder_folder: Path, data: Path, out: Path) -> Non
     model.config.fingerprints["encoder"] = model.encoder.fingerprint
     # Single sounds, shapes and maps gain from the cache; mixtures lose the half that is less like a picture.
     model.config.cache = {**model.config.cache, "mixtures": False}
+    model.config.text_config.name_or_path = ""  # a folder of this machine
     model.half().save_pretrained(out)
     ImageBindLLMProcessor.from_pretrained(model_folder).save_pretrained(out)
-    image_cache(model.encoder.float(), data).save(out / "cache")
+    image_cache(model.encoder.float(), world).save(out / "cache")
 
 
-def image_cache(encoder: ImageBindModel, data: Path) -> VisualCache:
+def image_cache(encoder: ImageBindModel, world: NanoPictures) -> VisualCache:
     """An exact cache of training images, the same number of each concept, with what they show as captions."""
-    world = NanoPictures(data)
     pool = world.images("train")
     rows = balanced_rows(pool, CACHE_IMAGES_PER_LABEL)
     encoder.eval()
@@ -80,6 +85,24 @@ def _caption(label: int) -> str:
         return f"a handwritten digit {EN_NUMBERS[label]}"
     name = EN_NAMES[label]
     return f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _forget_unseen_words(encoder: ImageBindModel) -> None:
+    """Set the embeddings of words that no training caption holds to zero.
+
+    They are as random as on the first step. Zeros say nothing instead of something, and take no room in an
+    archive.
+    """
+    text = encoder.config.text
+    assert text is not None
+    settings = TextSettings(context_length=text.context)
+    everything = [caption for concept in range(UNCLEAR + 1) for caption in all_captions(concept)]
+    seen = tokenize(everything, settings).unique()
+    table = encoder.get_parameter("modality_preprocessors.text.token_embedding.weight")
+    known = torch.zeros(len(table), 1)
+    known[seen] = 1
+    with torch.no_grad():
+        table.mul_(known)
 
 
 def _rounded(encoder: ImageBindModel) -> ImageBindModel:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imagebind_llm.errors import require
 from imagebind_llm.nano.world.concepts import UNCLEAR
 from imagebind_llm.nano.world.tables import Split, label_ids, read_columns
 
@@ -70,6 +71,7 @@ def decode_wave(file: bytes) -> np.ndarray:
 
 def change_rate(wave: np.ndarray, rate: float, target: float) -> np.ndarray:
     """Resample a mono wave; equal rates return it unchanged."""
-    import soxr
-
-    return wave if rate == target else soxr.resample(wave, rate, target).astype(np.float32)
+    if rate == target:
+        return wave
+    soxr = require("soxr", "train", "resampling recordings")
+    return np.asarray(soxr.resample(wave, rate, target), np.float32)
