@@ -92,7 +92,7 @@ class Request:
         known = {item.name for item in fields(Options)}
         for name in options:
             if name not in known:
-                expected = ", ".join(("question", "messages", "system", *Modality, *sorted(known)))
+                expected = ", ".join(("question", "messages", "system", *Modality.known(), *sorted(known)))
                 raise UserError(f"unknown request setting {name!r}; use one of {expected}")
         media = {name: value for name, value in (media or {}).items() if value is not None}
         if messages is not None:
@@ -126,7 +126,7 @@ class Request:
             )
         rest = {str(key): item for key, item in value.items()}
         question, messages, system = (rest.pop(key, None) for key in ("question", "messages", "system"))
-        media = {name.value: rest.pop(name.value) for name in Modality if name in rest}
+        media = {name.value: rest.pop(name.value) for name in Modality.known() if name in rest}
         if "question" not in value and messages is None:
             raise UserError(
                 f"a request has the keys {sorted(map(str, value))}; expected 'question' or 'messages'"

@@ -11,6 +11,7 @@
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,7 @@ from imagebind_llm.loading import choose_device, choose_dtype, load_model
 from imagebind_llm.locate import locate_folder
 from imagebind_llm.messages import MediaItem, Message
 from imagebind_llm.pipeline import CacheHandle, Pipeline, TextPieces
+from imagebind_llm.placement import Placement
 from imagebind_llm.processing import ImageBindLLMProcessor
 
 if TYPE_CHECKING:
@@ -70,6 +72,11 @@ class Assistant:
         cache: "bool | str | os.PathLike[str] | VisualCache" = True,
         revision: str | None = None,
         batch_size: int = 32,
+        device_map: str | Mapping[str, Any] | None = None,
+        max_memory: Mapping[Any, Any] | None = None,
+        encoder_device: str | torch.device | None = None,
+        quantization: str | None = None,
+        offload_folder: str | os.PathLike[str] | None = None,
     ) -> "Assistant":
         """Load a model.
 
@@ -81,16 +88,30 @@ class Assistant:
                 none, or a cache or the folder of one.
             revision: of a hub id.
             batch_size: prompts answered at once by :meth:`ask_batch`.
+            device_map: ``"auto"`` spreads the language model's layers over GPUs, main memory and
+                ``offload_folder``, as far as ``max_memory`` allows; or a device for each of its modules.
+            max_memory: most memory by device: ``{0: "8GiB", "cpu": "6GiB"}``.
+            encoder_device: another device for the encoder.
+            quantization: fewer bits for the language model: ``"int8"``, ``"int8-weights"``, ``"8bit"``,
+                ``"4bit"`` (see :data:`imagebind_llm.quantization.KINDS`).
+            offload_folder: where layers go that fit into no memory.
 
         Raises:
             CheckpointError: no such model, or its weights do not fit.
-            UserError: no such device or dtype.
+            UserError: no such device, dtype, quantization or placement.
         """
+        placement = Placement(
+            device_map,
+            max_memory,
+            encoder_device,
+            quantization,
+            None if offload_folder is None else Path(offload_folder),
+        )
         chosen_device = choose_device(device)
         chosen_dtype = choose_dtype(dtype, chosen_device)
         folder = locate_folder(name, revision)
         processor = ImageBindLLMProcessor.from_pretrained(folder)
-        model = load_model(folder, chosen_device, chosen_dtype)
+        model = load_model(folder, chosen_device, chosen_dtype, placement)
         found: Any = cache
         if cache is True:
             found = folder / CACHE_FOLDER if (folder / CACHE_FOLDER).is_dir() else None
@@ -137,6 +158,7 @@ class Assistant:
         depth: Any = None,
         thermal: Any = None,
         imu: Any = None,
+        media: Mapping[str, Any] | None = None,
         messages: Sequence[Message] | None = None,
         system: str | None = None,
         **options: Any,
@@ -154,6 +176,8 @@ class Assistant:
             depth: …
             thermal: …
             imu: …
+            media: the same by name, for modalities that only this model's encoder knows:
+                ``media={"tactile": "grip.npy"}``.
             messages: a whole dialog instead of a question with media (see :mod:`imagebind_llm.messages`).
             system: a system message before the question.
             options: fields of :class:`~imagebind_llm.answers.Options`: ``cache``, ``cache_k``,
@@ -163,8 +187,8 @@ class Assistant:
         Raises:
             UserError: a medium that cannot be read, or an unknown or impossible setting.
         """
-        media = _given(image, video, audio, text, point, depth, thermal, imu)
-        request = Request.make(question, media, messages=messages, system=system, **options)
+        given = _given(image, video, audio, text, point, depth, thermal, imu)
+        request = Request.make(question, _joined(given, media), messages=messages, system=system, **options)
         (result,) = self._pipeline.answer([request])
         if isinstance(result, Exception):
             raise result
@@ -202,7 +226,8 @@ class Assistant:
     ) -> Iterator[str]:
         """As :meth:`ask`, but gives the text in pieces as it is written; joined, they are the same answer."""
         system = arguments.pop("system", None)
-        media = {name: arguments.pop(name) for name in _MODALITIES if name in arguments}
+        given = {name: arguments.pop(name) for name in _MODALITIES if name in arguments}
+        media = _joined(given, arguments.pop("media", None))
         request = Request.make(question, media, messages=messages, system=system, **arguments)
         yield from self.stream_request(request)
 
@@ -286,6 +311,14 @@ _MODALITIES = ("image", "video", "audio", "text", "point", "depth", "thermal", "
 
 def _given(*values: Any) -> dict[str, Any]:
     return dict(zip(_MODALITIES, values, strict=True))
+
+
+def _joined(given: dict[str, Any], media: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Media given by keyword and by name."""
+    twice = [name for name in media or {} if given.get(name) is not None]
+    if twice:
+        raise UserError(f"{twice[0]} is given twice, also in media=; give it one way only")
+    return {**given, **(media or {})}
 
 
 def _raised(value: Tensor | Exception) -> Tensor:

@@ -13,7 +13,7 @@ STAGES = ("base", "pretrain", "finetune")
 """How far a model has been trained: not at all, image-text alignment, instruction tuning."""
 
 _BIND = {"depth": 3, "norm": "rms", "hidden": None}
-_INJECTION = {"style": "residual", "layers": None, "query": None}
+_INJECTION = {"style": "residual", "layers": None, "query": None, "gate_std": 0.0}
 _LORA = {"rank": 16, "scale": 1.0, "dropout": 0.0, "targets": None}
 _CACHE = {
     "modalities": [modality.value for modality in Modality if modality is not Modality.IMAGE],
@@ -34,7 +34,7 @@ class ImageBindLLMConfig(PreTrainedConfig):
         bind: ``depth`` (blocks), ``norm`` (``"rms"`` or ``"layer"``), ``hidden`` (``None``: 4 × width).
         injection: ``style`` (``"residual"`` or ``"value"``), ``layers`` (``None``: all; a number: that many
             last; a list of indices), ``query`` (learned vector per layer; ``None``: only in style
-            ``"value"``).
+            ``"value"``), ``gate_std`` (spread of the gates before training, 0 as published).
         lora: ``rank``, ``scale`` (factor of the update), ``dropout``, ``targets`` (module paths inside a
             decoder layer; ``None``: all the family's linear maps), or ``None`` for no low-rank updates.
         bias_targets: linear maps (paths inside a decoder layer) whose bias is trained, added where there is

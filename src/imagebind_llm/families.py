@@ -148,20 +148,15 @@ def base_linear(module: nn.Module) -> Any:
     return inner if isinstance(inner, nn.Module) else module
 
 
-def value_weight(layer: nn.Module, family: Family, shape: DecoderShape) -> Tensor:
-    """The value projection of a decoder layer, without adapter or bias: ``[kv_heads * head_dim, C]``.
+def project_values(layer: nn.Module, family: Family, shape: DecoderShape, states: Tensor) -> Tensor:
+    """The value projection of a decoder layer, without adapter or bias: ``[N, C]`` → ``[N, kv_heads *
+    head_dim]``.
 
     Raises:
-        ConfigError: no such matrix can be read, because the weight is packed (quantised) or because a
-            low-rank update was folded into it.
+        ConfigError: a low-rank update was folded into it.
     """
     module: Any = layer.get_submodule(family.value)
-    weight: Tensor = base_linear(module).weight
-    if not weight.is_floating_point() or weight.ndim != 2:
-        raise ConfigError(
-            f"the value projection is stored as {weight.dtype} {list(weight.shape)}; injection style 'value' "
-            "needs it as a matrix of floats: exclude it from quantisation"
-        )
+    base = base_linear(module)
     if getattr(module, "merged", False):
         raise ConfigError(
             "the low-rank update of the value projection is folded into it, but injection style 'value' "
@@ -169,12 +164,27 @@ def value_weight(layer: nn.Module, family: Family, shape: DecoderShape) -> Tenso
             "the projection without; fold with imagebind_llm.adaptation.merge_lora, which leaves it apart"
         )
     rows = shape.kv_heads * shape.head_dim
+    if not _is_plain(base):
+        out: Tensor = base(states)
+        if base.bias is not None:
+            out = out - base(torch.zeros_like(states))
+        if family.value_rows == "last":
+            return out[..., -rows:]
+        if family.value_rows == "per_head":
+            return out.unflatten(-1, (shape.heads, 3, shape.head_dim))[..., 2, :].flatten(-2)
+        return out
+    weight: Tensor = base.weight
     if family.value_rows == "last":
-        return weight[-rows:]
-    if family.value_rows == "per_head":
-        by_head = weight.unflatten(0, (shape.heads, 3, shape.head_dim))
-        return by_head[:, 2].flatten(0, 1)
-    return weight
+        weight = weight[-rows:]
+    elif family.value_rows == "per_head":
+        weight = weight.unflatten(0, (shape.heads, 3, shape.head_dim))[:, 2].flatten(0, 1)
+    return nn.functional.linear(states.to(weight), weight)
+
+
+def _is_plain(linear: Any) -> bool:
+    """Whether a map's weight is a matrix of floats in memory, not packed and not offloaded."""
+    weight: Tensor = linear.weight
+    return weight.is_floating_point() and weight.ndim == 2 and not weight.is_meta
 
 
 def apply_without_bias(module: Any, states: Tensor) -> Tensor:
@@ -183,8 +193,8 @@ def apply_without_bias(module: Any, states: Tensor) -> Tensor:
     if base.bias is None:
         whole: Tensor = module(states)
         return whole
-    if not base.weight.is_floating_point():
-        # a packed matrix can only be applied whole: its map of zero is the bias
+    if not _is_plain(base):
+        # a packed or offloaded matrix can only be applied whole: its map of zero is the bias
         difference: Tensor = module(states) - module(torch.zeros_like(states))
         return difference
     out = nn.functional.linear(states, base.weight)

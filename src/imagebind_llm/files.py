@@ -1,11 +1,18 @@
 """Writing files so that a reader never sees half of one."""
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from imagebind_llm.errors import CheckpointError
+
+_MARGIN = 64 * 2**20
+"""Bytes left free beyond what is counted: headers, configuration, tokenizer."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -50,6 +57,55 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_space(folder: Path, need: int, what: str) -> None:
+    """Make sure that ``need`` more bytes fit below ``folder``, which need not exist yet.
+
+    Raises:
+        CheckpointError: naming both sizes.
+    """
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if need + _MARGIN > free:
+        raise CheckpointError(
+            f"{what} needs {gigabytes(need)}, but the disk of {str(folder)!r} has {gigabytes(free)} free; "
+            "make room, or choose a place on another disk"
+        )
+
+
+@contextmanager
+def full_disk_in_one_line(folder: Path) -> Iterator[None]:
+    """Turn what a full disk (or quota) makes of a write below ``folder`` into a user's error.
+
+    Raises:
+        CheckpointError: there was no room.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        raise CheckpointError(
+            f"the disk of {str(folder)!r} is full, or the file would be larger than allowed; nothing was "
+            "written there: make room and try again"
+        ) from None
+
+
+def is_full_disk(error: Exception) -> bool:
+    """Whether a write failed for want of room: also as safetensors, faiss and tokenizers put it."""
+    number = error.errno if isinstance(error, OSError) else None
+    words = (os.strerror(errno.ENOSPC), *(f"os error {known}" for known in _FULL))
+    return number in _FULL or any(word in str(error) for word in words)
+
+
+def gigabytes(count: int) -> str:
+    """A number of bytes for people: ``13.5 GB``, ``4 MB``, ``127 bytes``."""
+    if count >= 10**8:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.1f} MB" if count >= 10**5 else f"{count} bytes"
 
 
 def _sync(path: Path) -> None:

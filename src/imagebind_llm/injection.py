@@ -28,7 +28,7 @@ from imagebind_llm.families import (
     apply_without_bias,
     decoder_layers,
     family_of,
-    value_weight,
+    project_values,
 )
 
 ARGUMENT = "condition_deltas"
@@ -98,6 +98,8 @@ class Injection(nn.Module):
         layers: which decoder layers: ``None`` for all, a number for that many last ones, or their indices.
         query: whether each layer has a learned vector added to the condition; ``None``: only in style
             ``"value"``.
+        gate_std: spread of the gates before training. 0, as published: the language model starts unchanged.
+            More is for comparing with it.
     """
 
     def __init__(
@@ -106,10 +108,14 @@ class Injection(nn.Module):
         style: Literal["residual", "value"] = "residual",
         layers: int | Sequence[int] | None = None,
         query: bool | None = None,
+        gate_std: float = 0.0,
     ) -> None:
         super().__init__()
         if style not in STYLES:
             raise ConfigError(f"injection style is {style!r}; expected one of {', '.join(STYLES)}")
+        if gate_std < 0:
+            raise ConfigError(f"injection gate_std is {gate_std}; expected 0 or more")
+        self.gate_std = gate_std
         self.shape = shape
         self.style = style
         self.layers = resolve_layers(layers, shape.layers)
@@ -121,8 +127,11 @@ class Injection(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Gates to 0 (the language model is then unchanged), queries to small random values."""
+        """Gates to 0 (the language model is then unchanged) unless asked otherwise, queries to small random
+        values."""
         nn.init.zeros_(self.gate)
+        if self.gate_std:
+            nn.init.normal_(self.gate, std=self.gate_std)
         if self.query is not None:
             nn.init.normal_(self.query, std=_QUERY_STD)
 
@@ -154,9 +163,8 @@ class Injection(nn.Module):
     def _value_delta(self, layer: nn.Module, position: int, bound: Tensor) -> Tensor:
         family = family_of(self._language_model.config.model_type)
         shape = self.shape
-        weight = value_weight(layer, family, shape)
         states = bound if self.query is None else bound + self.query[position].to(bound)
-        values = functional.linear(states.to(weight), weight)
+        values = project_values(layer, family, shape, states)
         heads = values.unflatten(-1, (shape.kv_heads, shape.head_dim))
         heads = heads.repeat_interleave(shape.heads // shape.kv_heads, dim=1)
         gated = heads * torch.tanh(self.gate[position]).to(heads)[None, :, None]

@@ -14,7 +14,8 @@ from imagebind_llm.adaptation import install_biases, install_lora
 from imagebind_llm.bind import BindNetwork
 from imagebind_llm.conditioning import Enhancer, check_condition_ids, enhance_conditions
 from imagebind_llm.configuration import ImageBindLLMConfig
-from imagebind_llm.errors import ConfigError, UserError
+from imagebind_llm.encoders.registry import build_encoder
+from imagebind_llm.errors import UserError
 from imagebind_llm.families import DecoderShape
 from imagebind_llm.injection import ARGUMENT, ConditionDeltas, Injection
 from imagebind_llm.loss import causal_loss
@@ -64,7 +65,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         shape = DecoderShape.of(config.text_config)
         self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
-        self.encoder = encoder if encoder is not None else _build_encoder(config.encoder_config)
+        self.encoder = encoder if encoder is not None else build_encoder(config.encoder_config)
         self.bind = BindNetwork(config.embedding_dim, shape.width, **config.bind)
         self.injection = Injection(shape, **config.injection)
         if self.encoder is not None:
@@ -360,17 +361,3 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             last = condition_ids[:, -1:].expand(-1, new)
             updated["condition_ids"] = torch.cat((condition_ids, last), dim=1)
         return updated
-
-
-def _build_encoder(settings: Mapping[str, Any] | None) -> nn.Module | None:
-    if settings is None:
-        return None
-    values = dict(settings)
-    kind = values.pop("type", "imagebind")
-    if kind != "imagebind":
-        raise ConfigError(
-            f"encoder type is {kind!r}; this version builds 'imagebind', others are passed as encoder="
-        )
-    from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel
-
-    return ImageBindModel(ImageBindConfig.from_dict(values))

@@ -19,11 +19,13 @@ from torch import Tensor
 from transformers.feature_extraction_utils import BatchFeature
 
 from imagebind_llm.dialog import Dialog, Message, build_dialog, render_dialog
+from imagebind_llm.encoders.registry import read_media
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.files import atomic_write
 from imagebind_llm.locate import locate_folder
 from imagebind_llm.media.batch import MediaBatch, MediaPart
 from imagebind_llm.media.limits import Limits
+from imagebind_llm.media.reader import MediaReader
 from imagebind_llm.media.settings import MediaSettings
 from imagebind_llm.messages import MediaItem
 
@@ -60,11 +62,11 @@ class ImageBindLLMProcessor:
     def __init__(
         self,
         tokenizer: "PreTrainedTokenizerBase",
-        media: MediaSettings | None = None,
+        media: MediaReader | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.tokenizer = tokenizer
-        self.media = media if media is not None else MediaSettings()
+        self.media: MediaReader = media if media is not None else MediaSettings()
         self.limits = limits if limits is not None else Limits()
 
     def apply_chat_template(
@@ -136,10 +138,8 @@ class ImageBindLLMProcessor:
         Raises:
             MediaError: one of them cannot be read.
         """
-        from imagebind_llm.media import load_media
-
         return [
-            MediaPart(modality, load_media(modality, source, self.media, self.limits), weight)
+            MediaPart(modality, self.media.load(modality, source, self.limits), weight)
             for modality, source, weight in items
         ]
 
@@ -173,7 +173,12 @@ class ImageBindLLMProcessor:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(folder)
-        values = {"processor_class": type(self).__name__, "media": self.media.to_dict()}
+        self.media.save_files(folder)
+        values = {
+            "processor_class": type(self).__name__,
+            "encoder_type": self.media.encoder_type,
+            "media": self.media.to_dict(),
+        }
         with atomic_write(folder / CONFIG_FILE) as path:
             path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
@@ -187,8 +192,7 @@ class ImageBindLLMProcessor:
             CheckpointError: there is none, or its ``processor_config.json`` is broken.
         """
         folder = locate_folder(name, revision=kwargs.get("revision"))
-        media = MediaSettings.from_dict(_read_settings(folder))
-        return cls(_load_tokenizer(folder), media, limits)
+        return cls(_load_tokenizer(folder), read_media(_read_settings(folder), folder), limits)
 
 
 def _load_tokenizer(folder: Path) -> Any:
@@ -217,7 +221,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     media = values.get("media") if isinstance(values, Mapping) else None
     if not isinstance(media, dict):
         raise CheckpointError(f"{str(path)!r} has no mapping 'media'; save the processor again")
-    return media
+    return dict(values)
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:

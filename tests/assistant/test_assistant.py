@@ -207,6 +207,17 @@ def test_the_cache_blends_as_it_says(cached_bot, media_folder, monkeypatch):
     torch.testing.assert_close(seen[0], expected)
 
 
+def test_more_neighbours_than_the_cache_holds_are_refused_only_if_asked_for(cached_bot, media_folder):
+    size, tone = cached_bot.cache.size, media_folder / "tone.wav"
+    with pytest.raises(UserError, match=f"{size + 1}.*{size}"):
+        cached_bot.ask("what?", audio=tone, cache_k=size + 1)
+    cached_bot.model.config.cache["k"] = size + 1
+    try:
+        assert cached_bot.ask("what?", audio=tone).text is not None
+    finally:
+        cached_bot.model.config.cache["k"] = 10
+
+
 def test_retrieve_and_explain_show_the_same(cached_bot, media_folder):
     tone = media_folder / "tone.wav"
     found = cached_bot.retrieve(k=4, audio=tone)

@@ -460,7 +460,13 @@ cli.main(['info'])
 def test_an_interruption_is_quiet():
     code = _SLOW.format(body="print('ready', flush=True); time.sleep(60)")
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background job ignores it
     ) as process:
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.1)

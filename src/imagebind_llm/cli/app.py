@@ -15,9 +15,13 @@ _COMMANDS = {
     "embed": "embed",
     "cache": "cache",
     "info": "info",
+    "new": "new",
     "train": "train",
     "eval": "evaluate",
+    "pull": "pull",
     "convert": "convert",
+    "doctor": "doctor",
+    "export": "export",
     "serve": "serve",
     "imagine": "imagine",
     "detect": "detect",
@@ -88,8 +92,11 @@ def root(
 
 def quieten() -> None:
     """Let only our own words reach the terminal: no warnings or progress bars of the libraries below."""
+    import logging
     import warnings
 
+    for library in ("torch.utils._pytree", "torchao"):  # torchao, once installed, is imported by peft
+        logging.getLogger(library).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if os.isatty(2) else "1")

@@ -11,6 +11,7 @@ import typer
 
 from imagebind_llm.cli import options as shared
 from imagebind_llm.errors import UserError
+from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
     from imagebind_llm.answers import Answer
@@ -25,6 +26,7 @@ Examples:
   imagebind-llm ask "What do you hear?" --audio dog.wav --stream
   imagebind-llm ask "Describe it." --image a.png@0.7 --audio b.wav@0.3 --explain
   imagebind-llm ask "What is left?" --image beach.png --text "people@-0.5"
+  imagebind-llm ask "What do you feel?" --media tactile=grip.npy --model my-model
   imagebind-llm ask --batch questions.jsonl > answers.jsonl
 
 \b
@@ -47,9 +49,15 @@ def ask(
     depth: shared.DepthOption = None,
     thermal: shared.ThermalOption = None,
     imu: shared.ImuOption = None,
+    sensor: shared.SensorOption = None,
     model: shared.ModelOption = "nano",
     device: shared.DeviceOption = "auto",
     dtype: shared.DtypeOption = "auto",
+    quantize: shared.QuantizeOption = None,
+    encoder_device: shared.EncoderDeviceOption = None,
+    device_map: shared.DeviceMapOption = None,
+    max_memory: shared.MemoryOption = None,
+    offload_dir: shared.OffloadOption = None,
     cache: shared.CacheOption = None,
     cache_dir: shared.CacheFolderOption = None,
     cache_k: shared.CacheKOption = None,
@@ -72,9 +80,11 @@ def ask(
     json_: shared.JsonOption = False,
 ) -> None:
     """Ask a question about media, about a mixture of them, or about nothing."""
+    shared.know_sensors(model)
     media = shared.read_media(
         image=image, video=video, audio=audio, text=text, point=point, depth=depth, thermal=thermal, imu=imu
     )
+    media |= shared.read_sensors(sensor, media)
     settings: dict[str, Any] = {
         "cache": cache,
         "cache_k": cache_k,
@@ -86,6 +96,7 @@ def ask(
         "seed": seed,
         "explain": explain,
     }
+    placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
     if batch is None:
         from imagebind_llm.answers import Request
 
@@ -95,7 +106,7 @@ def ask(
             raise UserError("no question; give one, or --batch FILE.jsonl")
         request = Request.make(question, media, system=system, **settings)  # complain before loading
         _check_files(media)
-        bot = shared.open_assistant(model, device, dtype, cache_dir)
+        bot = shared.open_assistant(model, device, dtype, cache_dir, **placing)
         _ask_one(bot, request, stream, json_)
         return
     if question is not None or media or stream:
@@ -105,7 +116,7 @@ def ask(
     if system is not None:
         settings["system"] = system
     with _opened(batch) as lines:
-        bot = shared.open_assistant(model, device, dtype, cache_dir, batch_size=batch_size)
+        bot = shared.open_assistant(model, device, dtype, cache_dir, batch_size=batch_size, **placing)
         code = _ask_many(bot, lines, settings)
     raise typer.Exit(code)
 
@@ -146,7 +157,8 @@ def _check_files(media: dict[str, list[tuple[str, float]]]) -> None:
     for name, values in media.items():
         for path, _ in values:
             if name != "text" and "://" not in path and not os.path.exists(path):
-                raise UserError(f"--{name} {path!r}: there is no such file")
+                option = f"--{name} {path!r}" if Modality(name).built_in else f"--media {name}={path}"
+                raise UserError(f"{option}: there is no such file")
 
 
 def _ask_many(bot: "Assistant", lines: TextIO, settings: dict[str, Any]) -> int:

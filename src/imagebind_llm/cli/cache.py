@@ -21,11 +21,13 @@ _BUILD = """
 Examples:
   imagebind-llm cache build photos/ --out my-cache
   imagebind-llm cache build photos/ --out my-cache --captions captions.tsv --kind hnsw_sq8
+  imagebind-llm cache build --from-embeddings embedded --out my-cache
   imagebind-llm ask "What do you hear?" --audio dog.wav --cache-dir my-cache
 
 \b
 An interrupted build goes on where it stopped when it is started again.
 --captions: a file of lines "name <tab> caption", names as below the folder.
+--from-embeddings: what "imagebind-llm data embed" wrote; nothing is encoded again, no thumbnails are kept.
 """
 _INFO = """
 \b
@@ -42,8 +44,12 @@ Examples:
 
 @app.command(epilog=_BUILD, short_help="Make a cache from a folder of pictures.")
 def build(
-    images: Annotated[Path, typer.Argument(help="Folder of pictures, searched through.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the cache.")],
+    images: Annotated[Path | None, typer.Argument(help="Folder of pictures, searched through.")] = None,
+    from_embeddings: Annotated[
+        Path | None,
+        typer.Option("--from-embeddings", metavar="DIR", help="Use embeddings that are there already."),
+    ] = None,
     captions: Annotated[
         Path | None, typer.Option("--captions", help="Captions, a tab-separated file.")
     ] = None,
@@ -56,9 +62,17 @@ def build(
     dtype: shared.DtypeOption = "auto",
     json_: shared.JsonOption = False,
 ) -> None:
-    """Make a cache from a folder of pictures."""
+    """Make a cache from a folder of pictures, or from embeddings."""
     if kind not in ("exact", "hnsw_sq8", "auto"):
         raise UserError(f"--kind is {kind!r}; expected exact, hnsw_sq8 or auto")
+    if (images is None) == (from_embeddings is None):
+        raise UserError("give either a folder of pictures or --from-embeddings, one of them")
+    if images is None:
+        if captions is not None:
+            raise UserError("--captions is for a folder of pictures; embeddings bring their own")
+        assert from_embeddings is not None
+        _build_from_embeddings(from_embeddings, out, cast(Literal["exact", "hnsw_sq8", "auto"], kind), json_)
+        return
     caption = None if captions is None else _captions(captions, images)
     if not images.is_dir():
         raise UserError(f"there is no folder {str(images)!r}")
@@ -86,6 +100,27 @@ def build(
         "encoder_fingerprint": built.cache.manifest.encoder_fingerprint,
     }
     typer.echo(json.dumps(values) if json_ else f"{built.used} pictures in {out} ({values['kind']})")
+
+
+def _build_from_embeddings(
+    embeddings: Path, out: Path, kind: Literal["exact", "hnsw_sq8", "auto"], as_json: bool
+) -> None:
+    from tqdm import tqdm
+
+    from imagebind_llm.data.embed.cache import build_cache_from_embeddings
+
+    with tqdm(unit="img", desc="index", disable=not _on_a_terminal()) as bar:
+        cache = build_cache_from_embeddings(
+            embeddings, out, kind, progress=lambda done: bar.update(done - bar.n)
+        )
+    manifest = cache.manifest
+    values = {
+        "out": str(out),
+        "count": manifest.count,
+        "kind": manifest.kind,
+        "encoder_fingerprint": manifest.encoder_fingerprint,
+    }
+    typer.echo(json.dumps(values) if as_json else f"{manifest.count} pictures in {out} ({manifest.kind})")
 
 
 @app.command(epilog=_INFO, short_help="What a cache says about itself.")

@@ -37,6 +37,11 @@ def chat(
     model: shared.ModelOption = "nano",
     device: shared.DeviceOption = "auto",
     dtype: shared.DtypeOption = "auto",
+    quantize: shared.QuantizeOption = None,
+    encoder_device: shared.EncoderDeviceOption = None,
+    device_map: shared.DeviceMapOption = None,
+    max_memory: shared.MemoryOption = None,
+    offload_dir: shared.OffloadOption = None,
     cache: shared.CacheOption = None,
     cache_dir: shared.CacheFolderOption = None,
     cache_k: shared.CacheKOption = None,
@@ -52,7 +57,8 @@ def chat(
 
     From a pipe, each line is a message or a command; the exit code is 2 if any of them failed.
     """
-    bot = shared.open_assistant(model, device, dtype, cache_dir)
+    placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
+    bot = shared.open_assistant(model, device, dtype, cache_dir, **placing)
     dialog = bot.chat(
         system,
         cache=cache,
@@ -115,7 +121,7 @@ class _Session:
         elif command == "clear":
             self._dialog.clear()
             self._attached.clear()
-        elif command in list(Modality):
+        elif command in Modality.known():
             if not rest:
                 raise UserError(f"/{command} needs {'words' if command == 'text' else 'a path'}")
             modality = Modality.parse(command)

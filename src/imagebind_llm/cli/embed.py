@@ -21,6 +21,7 @@ _EXAMPLES = """
 Examples:
   imagebind-llm embed photos/ sounds/*.wav --out all.parquet
   imagebind-llm embed maps/*.png --modality depth --out maps.npy
+  imagebind-llm embed grips/*.npy --modality tactile --model my-model --out grips.npy
 
 \b
 .parquet  columns path, modality, embedding; metadata encoder, model
@@ -40,19 +41,26 @@ def embed(
     model: shared.ModelOption = "nano",
     device: shared.DeviceOption = "auto",
     dtype: shared.DtypeOption = "auto",
+    quantize: shared.QuantizeOption = None,
+    encoder_device: shared.EncoderDeviceOption = None,
+    device_map: shared.DeviceMapOption = None,
+    max_memory: shared.MemoryOption = None,
+    offload_dir: shared.OffloadOption = None,
     json_: shared.JsonOption = False,
 ) -> None:
     """Embed files into the joint space: one unit vector each, comparable across modalities."""
     writer = _WRITERS.get(out.suffix.lower())
     if writer is None:
         raise UserError(f"--out {str(out)!r} ends in {out.suffix!r}; expected {', '.join(_WRITERS)}")
+    shared.know_sensors(model)
     given = None if modality is None else Modality.parse(modality)
     if given is Modality.TEXT:
         raise UserError(
             "--modality text: files hold no text to embed; use Assistant.embed(text=[…]) in Python"
         )
     paths = list(_listed(files))
-    bot = shared.open_assistant(model, device, dtype)
+    placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
+    bot = shared.open_assistant(model, device, dtype, **placing)
 
     from tqdm import tqdm
 

@@ -7,6 +7,10 @@ from typing import Annotated
 import typer
 
 from imagebind_llm.cli import options as shared
+from imagebind_llm.cli.ablate import EXAMPLES as _ABLATE
+from imagebind_llm.cli.ablate import ablate
+from imagebind_llm.cli.sensor import EXAMPLES as _SENSOR
+from imagebind_llm.cli.sensor import sensor
 from imagebind_llm.errors import UserError
 
 app = typer.Typer(
@@ -56,6 +60,11 @@ def nano(
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw pictures into --out.")] = True,
     device: shared.DeviceOption = "auto",
     dtype: shared.DtypeOption = "auto",
+    quantize: shared.QuantizeOption = None,
+    encoder_device: shared.EncoderDeviceOption = None,
+    device_map: shared.DeviceMapOption = None,
+    max_memory: shared.MemoryOption = None,
+    offload_dir: shared.OffloadOption = None,
     json_: shared.JsonOption = False,
 ) -> None:
     """Nano's senses, cache on and off, languages, mixtures, far-off input and controls."""
@@ -68,7 +77,8 @@ def nano(
     if out is not None and plots:
         load_pyplot()  # before minutes of work, not after them
     folder = locate_folder(model)
-    bot = shared.open_assistant(str(folder), device, dtype, cache_dir)
+    placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
+    bot = shared.open_assistant(str(folder), device, dtype, cache_dir, **placing)
     from imagebind_llm.evaluation.nano import evaluate_nano
     from imagebind_llm.evaluation.tables import report
 
@@ -102,3 +112,7 @@ def card(
 
     write_card(read_results(results), out)
     typer.echo(str(out))
+
+
+app.command(epilog=_ABLATE, short_help="The published choices against their alternatives.")(ablate)
+app.command(epilog=_SENSOR, short_help="A sensor that was added to nano, zero-shot.")(sensor)

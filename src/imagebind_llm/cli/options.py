@@ -2,6 +2,7 @@
 
 import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,9 +33,37 @@ DepthOption = Annotated[Media, _medium("depth", "Depth map.")]
 ThermalOption = Annotated[Media, _medium("thermal", "Thermal image.")]
 ImuOption = Annotated[Media, _medium("imu", "Inertial recording.")]
 
+SensorOption = Annotated[
+    Media,
+    typer.Option(
+        "--media",
+        metavar="NAME=PATH[@WEIGHT]",
+        help="Any modality by name; the way to sensors that only this model knows.",
+    ),
+]
+
 ModelOption = Annotated[str, typer.Option("--model", metavar="nano|DIR|HUB_ID", help="Which model.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, …")]
 DtypeOption = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+QuantizeOption = Annotated[
+    str | None,
+    typer.Option("--quantize", help="Fewer bits for the language model: int8, int8-weights, 8bit, 4bit."),
+]
+EncoderDeviceOption = Annotated[
+    str | None, typer.Option("--encoder-device", help="Another device for the encoder.")
+]
+DeviceMapOption = Annotated[
+    str | None,
+    typer.Option("--device-map", metavar="auto", help="Spread the language model over all memory there is."),
+]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option("--max-memory", metavar="0=8GiB,cpu=6GiB", help="Most memory by device, for --device-map."),
+]
+OffloadOption = Annotated[
+    str | None,
+    typer.Option("--offload-dir", metavar="DIR", help="Where layers go that fit into no memory."),
+]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Prompts answered at once.")]
 
 CacheOption = Annotated[
@@ -113,18 +142,77 @@ def read_media(**given: Media) -> dict[str, list[tuple[str, float]]]:
     }
 
 
+def read_sensors(given: Media, others: dict[str, Any]) -> dict[str, list[tuple[str, float]]]:
+    """What ``--media NAME=PATH[@WEIGHT]`` gave, by modality, on top of ``others``.
+
+    Raises:
+        UserError: no ``=``, or a name that is no modality.
+    """
+    found: dict[str, list[tuple[str, float]]] = {}
+    for value in given or []:
+        name, equals, path = value.partition("=")
+        if not equals or not path:
+            raise UserError(f"--media {value!r}: write NAME=PATH, for example depth=map.png")
+        modality = Modality.parse(name)
+        medium = read_medium(modality, path)
+        found.setdefault(modality.value, list(others.get(modality.value, []))).append(medium)
+    return found
+
+
+def know_sensors(model: str) -> None:
+    """Make the names of a model's own sensors known before its weights are loaded.
+
+    Raises:
+        CheckpointError: there is no such model.
+        ConfigError: its configuration declares an impossible name.
+    """
+    import json
+
+    from imagebind_llm.locate import locate_folder
+
+    file = locate_folder(model) / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError:
+        return  # loading the model will say what is wrong
+    for name in (config.get("encoder_config") or {}).get("sensors") or {}:
+        Modality.declare(name)
+
+
+def placing(
+    quantize: str | None,
+    encoder_device: str | None,
+    device_map: str | None,
+    max_memory: str | None,
+    offload_dir: str | None,
+) -> dict[str, Any]:
+    """The placement options as ``Assistant.from_pretrained`` takes them."""
+    from imagebind_llm.placement import read_memory
+
+    return {
+        "quantization": quantize,
+        "encoder_device": encoder_device,
+        "device_map": device_map,
+        "max_memory": None if max_memory is None else read_memory(max_memory),
+        "offload_folder": offload_dir,
+    }
+
+
 def open_assistant(
     model: str, device: str = "auto", dtype: str = "auto", cache_folder: str | None = None, **more: Any
 ) -> "Assistant":
-    """Load a model without noise."""
+    """Load a model without noise; ``more`` as ``Assistant.from_pretrained`` takes it."""
     from imagebind_llm.assistant import Assistant
 
-    _hide_progress_bars()
+    hide_progress_bars()
+    if cache_folder is not None and not Path(cache_folder).is_dir():  # also when no question will use it
+        raise UserError(f"no cache folder at {cache_folder!r}; build one with: imagebind-llm cache build")
     cache: Any = True if cache_folder is None else cache_folder
     return Assistant.from_pretrained(model, device=device, dtype=dtype, cache=cache, **more)
 
 
-def _hide_progress_bars() -> None:
+def hide_progress_bars() -> None:
+    """Silence transformers' progress bars."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()

@@ -103,10 +103,15 @@ def cache_advice(results: Mapping[str, Any]) -> str:
     if results["model"]["cache_pictures"] is None:
         return "This model was evaluated without a cache.\n"
     on = ", ".join(used["modalities"]) or "none"
+    mixtures = (
+        "A mixture uses it when one of its parts does."
+        if used["mixtures"]
+        else "Mixtures do not use it: it would pull them to one of their parts."
+    )
     lines.append(
         f"By default the cache ({results['model']['cache_pictures']:,} training pictures; k = {used['k']}, "
         f"temperature {used['temperature']:g}, weight {used['weight']:g}) is **on** for {on}, and off for "
-        "all others. A mixture uses it when one of its parts does. What the test sets say:\n"
+        f"all others. {mixtures} What the test sets say:\n"
     )
     rows = []
     for row in results["senses"]:
@@ -137,8 +142,9 @@ def _facts(model: Mapping[str, Any]) -> str:
     return "\n".join(f"| {name} | {value} |" for name, value in rows.items()) + "\n"
 
 
-def _front_matter(results: Mapping[str, Any]) -> str:
-    metrics = [
+def index_results(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The senses' accuracies as the hub's ``model-index`` wants them, in per cent."""
+    return [
         {
             "task": {"type": "any-to-any", "name": "name the thing"},
             "dataset": {"name": f"{row['name']} ({row['origin']}, test split)", "type": "imagebind-llm/nano"},
@@ -152,6 +158,9 @@ def _front_matter(results: Mapping[str, Any]) -> str:
         }
         for row in results["senses"]
     ]
+
+
+def _front_matter(results: Mapping[str, Any]) -> str:
     values = {
         "license": "apache-2.0",
         "language": ["en", "zh"],
@@ -168,6 +177,6 @@ def _front_matter(results: Mapping[str, Any]) -> str:
             "imu",
             "llama",
         ],
-        "model-index": [{"name": "nano", "results": metrics}],
+        "model-index": [{"name": "nano", "results": index_results(results)}],
     }
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)

@@ -20,7 +20,14 @@ from imagebind_llm.evaluation import summary
 from imagebind_llm.evaluation.followups import follow_up_outcomes
 from imagebind_llm.evaluation.provenance import environment, model_facts
 from imagebind_llm.evaluation.reference import ClassMeans, means_from_cache, means_from_pictures
-from imagebind_llm.evaluation.sets import SENSES, EmbeddedSet, embed_set, other_sets, picture_sets
+from imagebind_llm.evaluation.sets import (
+    SENSES,
+    EmbeddedSet,
+    embed_set,
+    other_sets,
+    picture_sets,
+    settings_of,
+)
 from imagebind_llm.evaluation.strange import strange_sets
 from imagebind_llm.evaluation.subject import NEW_TOKENS, AssistantSubject, Question, Subject
 from imagebind_llm.nano.world.senses import World
@@ -147,7 +154,7 @@ def gather(
     """Make, embed and enhance all test sets, each once."""
     from tqdm import tqdm
 
-    world = World(data, "test", bot.processor.media)
+    world = World(data, "test", settings_of(bot.processor.media))
     known: dict[str, EmbeddedSet] = {}
     strange: dict[str, EmbeddedSet] = {}
     names = {sense.name for sense in SENSES}

@@ -9,8 +9,10 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
+from imagebind_llm.errors import UserError
 from imagebind_llm.evaluation.subject import Subject
-from imagebind_llm.media import load_media
+from imagebind_llm.media import MediaSettings, load_media
+from imagebind_llm.media.reader import MediaReader
 from imagebind_llm.modality import Modality
 from imagebind_llm.nano.world.senses import World
 from imagebind_llm.nano.world.tables import label_ids, read_columns
@@ -103,6 +105,19 @@ class EmbeddedSet:
             return self.plain
         assert self.cached is not None, "there is no cache"
         return self.cached
+
+
+def settings_of(media: MediaReader) -> MediaSettings:
+    """Media settings that nano's test sets can be made with.
+
+    Raises:
+        UserError: the encoder is of another type.
+    """
+    if not isinstance(media, MediaSettings):
+        raise UserError(
+            f"this model's encoder is of type {media.encoder_type}; nano's test sets are made for imagebind"
+        )
+    return media
 
 
 def embed_set(subject: Subject, raw: RawSet) -> EmbeddedSet:
