@@ -31,7 +31,7 @@ QUESTIONS: list[tuple[dict[str, Any], str]] = [
     ({"thermal": "three_thermal.png"}, "What is in this thermal image?"),
     ({"imu": "seven_imu.csv"}, "Which digit did I write?"),
     ({"text": "a photo of a ship"}, "What is it?"),
-    ({"image": "ship.jpg", "audio": "dog.ogg"}, "What do you see and hear?"),
+    ({"image": "car.jpg", "audio": "bird.flac"}, "What do you see and hear?"),
     ({"image": [("seven.png", 0.5), ("two.jpg", 0.5)]}, "What are the two digits?"),
     ({"image": "frog.jpg"}, "这是什么？"),
     ({"audio": "cat.ogg"}, "这是什么动物的声音？"),
@@ -43,7 +43,7 @@ QUESTIONS: list[tuple[dict[str, Any], str]] = [
 DIALOG: list[tuple[dict[str, Any], str]] = [
     ({"image": "three.jpg"}, "Which digit do you see?"),
     ({}, "What comes after it?"),
-    ({"audio": "seven.ogg"}, "And what do you hear now?"),
+    ({"audio": "nine.flac"}, "And what do you hear now?"),
     ({}, "Is it odd or even?"),
 ]
 """Turns of one chat; a turn without media goes on about the last ones."""

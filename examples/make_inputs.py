@@ -2,6 +2,7 @@
 
 ::
 
+    pip install -c constraints.txt -e ".[examples]"
     python examples/make_inputs.py               # the files in examples/inputs, as they are shipped
     python examples/make_inputs.py --all DIR     # every variant that the code knows, to choose from
 

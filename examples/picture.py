@@ -41,7 +41,7 @@ PANELS: list[tuple[dict[str, Any], str]] = [
     ({"depth": "eight_depth.png"}, "What do you see in the depth map?"),
     ({"thermal": "three_thermal.png"}, "What is in this thermal image?"),
     ({"imu": "seven_imu.csv"}, "Which digit did I write?"),
-    ({"image": "ship.jpg", "audio": "dog.ogg"}, "What do you see and hear?"),
+    ({"image": "car.jpg", "audio": "bird.flac"}, "What do you see and hear?"),
     ({"image": "frog.jpg"}, "这是什么？"),
     ({"image": "noise.png"}, "What is in this image?"),
 ]

@@ -108,7 +108,7 @@ def whole_results(subject):
             "parameters": {"encoder": 7_000_001, "language_model": 3_000_000, "total": 10_000_001},
             "fingerprints": {"encoder": "00c0ffee00c0ffee", "language_model": "0badcafe0badcafe"},
             "weights_sha256": "ab" * 32,
-            "cache": {"modalities": ["audio"], "k": 10, "temperature": 20.0, "weight": 0.5},
+            "cache": {"modalities": ["audio"], "mixtures": True, "k": 10, "temperature": 20.0, "weight": 0.5},
             "cache_pictures": 4321 if subject.has_cache else None,
             "embedding_dim": 21,
         },
