@@ -155,13 +155,13 @@ def test_gates_that_are_closed_after_training(folder):
 
 
 def test_large_folders_are_not_read(folder, monkeypatch):
-    from imagebind_llm.diagnosis import weights
+    from imagebind_llm.checkpoints.streaming import StreamedTensors
 
     def refuse(*_, **__):
         raise AssertionError("read the weights")
 
     monkeypatch.setattr(doctor, "_CHEAP_BYTES", 1000)
-    monkeypatch.setattr(weights.Streamed, "__getitem__", refuse)
+    monkeypatch.setattr(StreamedTensors, "__getitem__", refuse)
     report = diagnose(str(folder))
     assert report.healthy
     assert [note.split(";")[0] for note in report.notes] == [

@@ -5,6 +5,7 @@ from typing import Any
 
 from imagebind_llm.checkpoints.convert.folders import weights_of
 from imagebind_llm.checkpoints.folder import ADAPTER_FILE
+from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.checkpoints.trained import adapter_state_dict
 from imagebind_llm.diagnosis import memory, parts, weights
 from imagebind_llm.diagnosis.report import Report
@@ -206,7 +207,7 @@ def _language_model(name: str, folder: Path, fingerprints: bool | None) -> Repor
     }
     fits = weights.compare(report, "weights", bare.state_dict(keep_vars=True), source)
     if fits and (2 * total <= _CHEAP_BYTES if fingerprints is None else fingerprints):
-        report.facts["fingerprint"] = weights.language_model_digest(bare, source)
+        report.facts["fingerprint"] = language_model_fingerprint_of(source, bare)
     check_tokenizer(report, folder, config, with_processor=False)
     _memory(report, {"total": total}, bare, config)
     return report

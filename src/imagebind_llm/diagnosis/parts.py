@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagebind_llm.checkpoints.convert.folders import weights_of
 from imagebind_llm.checkpoints.convert.reading import TensorSource
+from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.diagnosis import weights
 from imagebind_llm.diagnosis.report import Report
 from imagebind_llm.diagnosis.summary import read_json
@@ -47,7 +48,7 @@ def check_fingerprints(report: Report, prints: Fingerprints) -> None:
 def inside(config: "ImageBindLLMConfig", bare: Any, source: TensorSource) -> dict[str, str | None]:
     """Fingerprints of the parts in a whole folder, computed from its files."""
     found: dict[str, str | None] = {
-        "language_model": weights.language_model_digest(bare.language_model, source, "language_model.")
+        "language_model": language_model_fingerprint_of(source, bare.language_model, "language_model.")
     }
     if config.encoder_config is not None:
         found["encoder"] = weights.encoder_digest(config.encoder_config, source, "encoder.")
@@ -108,9 +109,9 @@ def _digest_at(part: str, folder: Path) -> str | None:
     if whole:
         config = ImageBindLLMConfig.from_pretrained(folder)
         bare: Any = weights.bare_model(config).language_model
-        return weights.language_model_digest(bare, weights_of(folder), "language_model.")
+        return language_model_fingerprint_of(weights_of(folder), bare, "language_model.")
     bare = weights.bare_language_model(AutoConfig.from_pretrained(folder))
-    return weights.language_model_digest(bare, weights_of(folder))
+    return language_model_fingerprint_of(weights_of(folder), bare)
 
 
 def check_cache(report: Report, folder: Path, encoder: str | None, width: int | None) -> None:

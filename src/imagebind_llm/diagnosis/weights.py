@@ -1,18 +1,16 @@
 """Weight files against what the configuration makes: names, shapes and fingerprints, without loading."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from imagebind_llm.checkpoints.convert.reading import TensorFiles, TensorSource
-from imagebind_llm.checkpoints.trained import frozen_names
+from imagebind_llm.checkpoints.streaming import imagebind_fingerprint_of
 from imagebind_llm.diagnosis.report import Report
-from imagebind_llm.fingerprint import fingerprint_state_dict
 
 if TYPE_CHECKING:
     from imagebind_llm.configuration import ImageBindLLMConfig
@@ -20,25 +18,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 3
 _AGAIN = "copy or download the whole folder again"
-
-
-class Streamed(Mapping[str, Tensor]):
-    """Tensors under other names, read from their files when asked for, and not kept."""
-
-    def __init__(self, source: TensorSource, names: Mapping[str, str]) -> None:
-        self._source, self._names, self._lock = source, dict(names), Lock()
-
-    def __getitem__(self, name: str) -> Tensor:
-        with self._lock:
-            values = self._source.get(self._names[name])
-            self._source.release()
-        return values
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def bare_model(config: "ImageBindLLMConfig") -> "ImageBindLLMForConditionalGeneration":
@@ -106,23 +85,6 @@ def compare(report: Report, part: str, expected: Mapping[str, Tensor], source: T
     return not (missing or unexpected or shapes)
 
 
-def language_model_digest(language_model: nn.Module, source: TensorSource, prefix: str = "") -> str:
-    """The fingerprint of a language model in files, streamed tensor by tensor.
-
-    Args:
-        language_model: the bare module (its names tell what is hashed).
-        source: the files.
-        prefix: of its tensors' names there.
-    """
-    state = language_model.state_dict(keep_vars=True)
-    stored = {id(tensor): name for name, tensor in state.items() if prefix + name in source.infos}
-    names = {
-        name.replace(".base_layer.", "."): prefix + stored[id(state[name])]
-        for name in frozen_names(language_model)
-    }
-    return fingerprint_state_dict(Streamed(source, names))
-
-
 def encoder_digest(settings: Mapping[str, Any], source: TensorSource, prefix: str) -> str | None:
     """The fingerprint of an ImageBind in files; None where it cannot be told from them.
 
@@ -130,19 +92,14 @@ def encoder_digest(settings: Mapping[str, Any], source: TensorSource, prefix: st
     fingerprint hashes.
     """
     from imagebind_llm.imagebind.config import ImageBindConfig
-    from imagebind_llm.imagebind.fingerprint import fingerprint
 
     values = dict(settings)
     if values.pop("type", "imagebind") != "imagebind":
         return None
-    floats = {
-        name.removeprefix(prefix): name
-        for name, info in source.infos.items()
-        if name.startswith(prefix) and info.dtype.is_floating_point
-    }
-    if any(source.infos[name].dtype == torch.bfloat16 for name in floats.values()):
+    inside = [info.dtype for name, info in source.infos.items() if name.startswith(prefix)]
+    if torch.bfloat16 in inside:
         return None
-    return fingerprint(ImageBindConfig.from_dict(values), Streamed(source, floats))
+    return imagebind_fingerprint_of(ImageBindConfig.from_dict(values), source, prefix)
 
 
 def bytes_of(source: TensorSource) -> int:

@@ -22,7 +22,7 @@ from imagebind_llm.checkpoints.adapter import (
     normalise_keys,
 )
 from imagebind_llm.checkpoints.convert.base_checks import check_norms, check_vocabulary
-from imagebind_llm.checkpoints.convert.folders import encoder_of, language_model_fingerprint_of
+from imagebind_llm.checkpoints.convert.folders import encoder_of
 from imagebind_llm.checkpoints.convert.llama import LlamaWeights, on_model, open_llama
 from imagebind_llm.checkpoints.convert.media import media_settings
 from imagebind_llm.checkpoints.convert.plan import OutTensor, Plan
@@ -31,6 +31,7 @@ from imagebind_llm.checkpoints.convert.tokenizer import saved_tokenizer
 from imagebind_llm.checkpoints.convert.whole import whole_tensors
 from imagebind_llm.checkpoints.folder import ADAPTER_FILE, ADAPTER_METADATA
 from imagebind_llm.checkpoints.keys import require_same_keys, require_same_shapes
+from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.checkpoints.trained import adapter_state_dict
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.families import DecoderShape

@@ -1,44 +1,16 @@
-"""Folders of language models and encoders: their tensors by name, and their fingerprints, without loading."""
+"""Folders of language models and encoders: their tensors by name, without loading."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
-from torch import Tensor
-
-from imagebind_llm.checkpoints.convert.reading import TensorFiles, TensorSource
-from imagebind_llm.checkpoints.trained import frozen_names
+from imagebind_llm.checkpoints.convert.reading import TensorFiles
+from imagebind_llm.checkpoints.streaming import imagebind_fingerprint_of
 from imagebind_llm.errors import CheckpointError
-from imagebind_llm.fingerprint import fingerprint_state_dict
 from imagebind_llm.imagebind.config import ImageBindConfig
-from imagebind_llm.imagebind.fingerprint import fingerprint
 from imagebind_llm.imagebind.weights import read_config, weight_files
 
 _LAYOUTS = ("model.safetensors", "pytorch_model.bin")
 """transformers' names of whole weight files; sharded ones have an index of that name with ``.index.json``."""
-
-
-class _Lazily(Mapping[str, Tensor]):
-    """Tensors that are read from disk whenever they are asked for, and not kept mapped."""
-
-    def __init__(self, source: TensorSource, names: Iterable[str]) -> None:
-        self._source = source
-        self._names = list(names)
-        self._lock = Lock()  # fingerprints are taken in several threads
-
-    def __getitem__(self, name: str) -> Tensor:
-        with self._lock:
-            values = self._source.get(name)
-            self._source.release()
-        return values
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def weights_of(folder: Path) -> TensorFiles:
@@ -68,25 +40,4 @@ def encoder_of(folder: Path) -> tuple[ImageBindConfig, TensorFiles, str]:
     """
     config = read_config(folder)
     source = TensorFiles(weight_files(folder))
-    floats = [name for name, info in source.infos.items() if info.dtype.is_floating_point]
-    return config, source, fingerprint(config, _Lazily(source, floats))
-
-
-def language_model_fingerprint_of(source: TensorSource, skeleton: Any) -> str:
-    """What :func:`~imagebind_llm.checkpoints.trained.language_model_fingerprint` gives for the loaded model.
-
-    Args:
-        source: the tensors, in transformers' layout.
-        skeleton: the model on the meta device.
-
-    Raises:
-        CheckpointError: a tensor of the model is not among them.
-    """
-    names = frozen_names(skeleton)
-    missing = [name for name in names if name not in source.infos]
-    if missing:
-        raise CheckpointError(
-            f"{str(source.files[0].parent)!r} lacks {len(missing)} tensors of its model ({missing[0]}, …); "
-            "get the folder again"
-        )
-    return fingerprint_state_dict(_Lazily(source, names))
+    return config, source, imagebind_fingerprint_of(config, source)
