@@ -276,8 +276,42 @@ def test_when_everything_is_dropped(tmp_path):
 
 def test_too_many_unreadable_samples_stop_the_run(tmp_path):
     settings = load_settings(None, [*NO_ENCODER, "max_unreadable=0.05", "shard_rows=50"])
-    with pytest.raises(TrainingDataError, match=r"samples are bad, more than the allowed share 0\.05"):
+    with pytest.raises(
+        TrainingDataError, match=r"samples are bad, more than the allowed share 0\.05"
+    ) as told:
         clean(settings_of(), tmp_path / "out", settings, opened=MadeUpSource(400, bad_every=10))
+    assert "raise max_unreadable" in str(told.value), "the setting is called as it is here"
+    assert "broken on purpose" in str(told.value)
+    allowed = load_settings(None, [*NO_ENCODER, "max_unreadable=0.2", "shard_rows=50"])
+    done = clean(settings_of(), tmp_path / "out", allowed, opened=MadeUpSource(400, bad_every=10))
+    assert done.resumed > 0
+    assert done.summary["dropped"]["unreadable"] == 40
+
+
+def test_copies_of_one_sample_make_no_frequent_caption(tmp_path):
+    """Twenty times the same picture and words: one stays. Eleven pictures with the same words: none does."""
+    rows = []
+    for n in range(20):
+        (tmp_path / f"same{n}.png").write_bytes(encoded(picture(1)))
+        rows.append(f"same{n}.png\ta red dog in front of a house")
+    for n in range(11):
+        (tmp_path / f"other{n}.png").write_bytes(encoded(picture(100 + n)))
+        rows.append(f"other{n}.png\tour lovely picture of the day")
+    (tmp_path / "c.tsv").write_text("url\tcaption\n" + "\n".join(rows) + "\n")
+    source = SourceSettings("tsv", str(tmp_path / "c.tsv"))
+    done = clean(source, tmp_path / "out", load_settings(None, NO_ENCODER))
+    assert done.summary["dropped"] == {"unreadable": 0, "caption_frequency": 11, "exact_duplicate": 19}
+    scores = pq.read_table(done.folder / "scores.parquet")["caption_frequency"].to_pylist()
+    assert scores == [1.0] * 20 + [11.0] * 11
+
+
+def test_what_a_killed_dry_run_left_is_removed(tmp_path):
+    settings = load_settings(None, NO_ENCODER)
+    for name in (".dry-run.abc", ".result.abc", ".result.old.abc"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        (tmp_path / "out" / name / "report.html").write_text("half")
+    clean(settings_of(), tmp_path / "out", settings, opened=MadeUpSource(5), dry_run=True)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".lock", "dry-run", "measured"]
 
 
 def test_the_lowest_share_of_agreement_goes(tmp_path):
@@ -319,6 +353,36 @@ def test_dialogs_about_one_picture_are_no_duplicates_of_each_other(tmp_path):
     strict = clean(source, tmp_path / "any", load_settings(None, [*NO_ENCODER, "duplicate_text=any"]))
     assert strict.summary["kept"] == 1
     assert strict.summary["duplicates_with_other_words"] == 0
+
+
+def test_other_sounds_and_second_pictures_make_other_dialogs(tmp_path):
+    """The words are the same, and the first picture: what else is there tells them apart."""
+    for n in range(3):
+        (tmp_path / f"{n}.png").write_bytes(encoded(picture(n)))
+    (tmp_path / "copy.png").write_bytes(encoded(picture(2), "BMP"))
+    given = [
+        {"audio": "a.wav"},
+        {"audio": "b.wav"},
+        {"audio": "a.wav"},
+        {"image": ["0.png", "1.png"]},
+        {"image": ["0.png", "2.png"]},
+        {"image": ["0.png", "copy.png"]},
+    ]
+    items = []
+    for n, media in enumerate(given):
+        marks = "<audio>" if "audio" in media else "<image>\n<image>"
+        spoken = [
+            {"from": "human", "value": f"{marks}\nWhat is it?"},
+            {"from": "gpt", "value": "It is a small red house by the sea."},
+        ]
+        items.append({"id": str(n), **media, "conversations": spoken})
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "talk.json").write_text(json.dumps(items))
+    source = SourceSettings("llava", str(tmp_path / "talk.json"))
+    done = clean(source, tmp_path / "out", load_settings(None, NO_ENCODER))
+    dropped = {line["index"]: line["reason"] for line in lines(done.folder / "dropped.jsonl")}
+    assert dropped == {2: "exact_duplicate", 5: "exact_duplicate"}
 
 
 def test_text_only_samples_are_compared_by_their_words(tmp_path):

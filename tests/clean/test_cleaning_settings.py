@@ -72,6 +72,8 @@ def test_lists_that_cannot_be_read(tmp_path):
         ([f"rules.listed_words.file={tmp_path / 'empty.txt'}"], "is empty"),
         ([f"rules.listed_words.file={tmp_path / 'none.txt'}"], "cannot be read"),
         (["rules.script.scripts=[]"], "name scripts"),
+        (["rules.script.scripts=[latin, cyrilic]"], "names 'cyrilic', .* did you mean 'cyrillic'"),
+        (["rules.script.scripts=[english]"], "names 'english', which no letter belongs to"),
     ]:
         with pytest.raises(UserError, match=message):
             read_lists(load_settings(None, overrides).rules)

@@ -46,6 +46,13 @@ def test_script_share(text, scripts, share):
     assert captions.script_share(text, scripts) == pytest.approx(share)
 
 
+def test_every_script_that_letters_have_can_be_named():
+    for name in ("latin", "Han", "cjk", "cyrillic", "arabic", "hiragana", "hangul", "devanagari", "thai"):
+        assert captions.is_script(name), name
+    for name in ("english", "", "unknown", "chinese"):
+        assert not captions.is_script(name), name
+
+
 def test_letters_and_repetition():
     assert captions.letter_share("###--- 12:30") == 0.0
     assert captions.letter_share("a small dog") == 1.0

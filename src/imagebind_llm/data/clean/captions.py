@@ -1,9 +1,10 @@
 """What a caption looks like, as numbers. Pure functions of the text."""
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -65,6 +66,18 @@ def script_share(text: str, scripts: Iterable[str]) -> float:
     return sum(_script(letter) in wanted for letter in letters) / len(letters) if letters else 1.0
 
 
+def is_script(name: str) -> bool:
+    """Whether :func:`script_share` can find letters of this script."""
+    return name.casefold() in ("latin", "han") or name.casefold() in scripts()
+
+
+@cache
+def scripts() -> tuple[str, ...]:
+    """Every name that :func:`script_share` understands, in order (looks through all of Unicode: 0.5 s)."""
+    letters = filter(str.isalpha, map(chr, range(sys.maxunicode + 1)))
+    return tuple(sorted({_script_of(letter) for letter in letters} - {"unknown"} | {"han"}))
+
+
 def character_repetition(text: str) -> float:
     """Share of the text's pieces of 10 characters that occurred before in it, 0 to 1."""
     flat = " ".join(text.casefold().split())
@@ -107,6 +120,8 @@ def _repeated(pieces: list[str] | list[tuple[str, str]]) -> float:
     return 1 - len(set(pieces)) / len(pieces) if pieces else 0.0
 
 
-@lru_cache(maxsize=65536)
-def _script(letter: str) -> str:
+def _script_of(letter: str) -> str:
     return unicodedata.name(letter, "unknown").split(" ", 1)[0].split("-", 1)[0].casefold()
+
+
+_script = lru_cache(maxsize=65536)(_script_of)

@@ -221,10 +221,15 @@ def _read(measured: Measured, lists: Lists) -> _Light:
 
 
 def _count_captions(light: _Light) -> None:
+    """Copies of one sample count once: that there are many is the business of the rules for duplicates, which
+    keep one of them."""
     readable = np.flatnonzero(~light.unreadable)
     if len(readable):
-        _, inverse, counts = np.unique(light.captions[readable], return_inverse=True, return_counts=True)
-        light.scores[readable, PLACE["caption_frequency"]] = counts[inverse]
+        words = light.captions[readable]
+        about = np.where(light.pictured[readable], light.pixels[readable], light.dialogs[readable])
+        _, first = np.unique(words * _ODD + about, return_index=True)
+        names, counts = np.unique(words[first], return_counts=True)
+        light.scores[readable, PLACE["caption_frequency"]] = counts[np.searchsorted(names, words)]
 
 
 def _column(measured: Measured, rows: np.ndarray, name: str, width: int, dtype: type[np.generic]) -> Any:

@@ -13,14 +13,40 @@ from imagebind_llm.data.clean.encode import Encoder
 from imagebind_llm.data.clean.errors import CleanError
 from imagebind_llm.data.clean.measured import THUMBNAIL_SIDE, Measured
 from imagebind_llm.data.clean.sample import Sample, sample_of, storable
-from imagebind_llm.data.errors import BadSample
+from imagebind_llm.data.errors import BadSample, TrainingDataError
 from imagebind_llm.data.mixture import samples
-from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources.base import Record, Source, StreamingSource
 
 _Row = dict[str, Any]
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 """Where an object was in memory: part of some decoders' messages, and different in every run."""
+_TRIED_FIRST = 20
+"""Unreadable samples met before their share is judged: a bad one among the first ten says little."""
+
+
+class _Readable:
+    """Counts unreadable samples, whether measured now or by an earlier run; holds nothing but two numbers."""
+
+    def __init__(self, source: str, max_unreadable: float) -> None:
+        self._source, self._most = source, max_unreadable
+        self._tried = self._bad = 0
+
+    def count(self, key: str, error: str | None) -> None:
+        """One sample, readable without an ``error``.
+
+        Raises:
+            TrainingDataError: too many are not.
+        """
+        self._tried += 1
+        if error is None:
+            return
+        self._bad += 1
+        if self._bad >= _TRIED_FIRST and self._bad > self._most * self._tried:
+            raise TrainingDataError(
+                f"{self._source}: {self._bad} of the first {self._tried} samples are bad, more than the "
+                f"allowed share {self._most:g}; the last: {key}: {error}; mend the data or raise "
+                "max_unreadable=…"
+            )
 
 
 def measure(
@@ -28,7 +54,7 @@ def measure(
     measured: Measured,
     encoder: Encoder | None,
     shard_rows: int,
-    quarantine: Quarantine,
+    max_unreadable: float,
     progress: bool = False,
 ) -> int:
     """Measure what is not measured yet.
@@ -36,21 +62,22 @@ def measure(
     Args:
         encoder: None = no embeddings.
         shard_rows: samples in a shard; memory holds one shard of rows, and pictures one batch at a time.
-        quarantine: counts unreadable samples, and stops the run when there are too many.
+        max_unreadable: the run stops when a larger share of the samples cannot be read.
 
     Returns:
         Samples taken over from an earlier run.
 
     Raises:
-        TrainingDataError: the quarantine has had enough.
+        TrainingDataError: too many samples cannot be read.
     """
     from tqdm import tqdm
 
     sizes = measured.sizes()
     taken = sum(sizes)
+    readable = _Readable(source.name, max_unreadable)
     for table in measured.tables(["key", "error"]):
         for key, error in zip(table["key"].to_pylist(), table["error"].to_pylist(), strict=True):
-            _count(quarantine, source.name, key, error)
+            readable.count(key, error)
     if measured.complete:
         return taken
     total = len(source) if isinstance(source, Source) else None
@@ -58,7 +85,7 @@ def measure(
     with tqdm(total=total, initial=taken, unit="sample", desc="measure", disable=not progress) as bar:
         while chunk := _measure_shard(islice(items, shard_rows), encoder, bar.update):
             for row in chunk:
-                _count(quarantine, source.name, row["key"], row.get("error"))
+                readable.count(row["key"], row.get("error"))
             measured.append(chunk)
             if len(chunk) < shard_rows:
                 break
@@ -135,10 +162,3 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
-
-
-def _count(quarantine: Quarantine, source: str, key: str, error: str | None) -> None:
-    if error is None:
-        quarantine.passed()
-    else:
-        quarantine.report(source, BadSample(key, error))

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from imagebind_llm.data.clean import captions
@@ -88,14 +89,17 @@ RULES: tuple[Rule, ...] = (
         "share of addresses, file names, camera codes, dates, agency and page text",
         lambda f, lists: captions.boilerplate_share(f.caption, lists.boilerplate),
     ),
-    Rule("caption_frequency", "samples with this caption (case and punctuation aside)"),
+    Rule("caption_frequency", "different samples with this caption (case and punctuation aside)"),
     Rule(
         "listed_words",
         "words of the given list",
         lambda f, lists: captions.listed_words(f.caption, lists.words),
     ),
     Rule("agreement", "cosine of the embeddings of picture and caption", lambda f, _: f.agreement),
-    Rule("exact_duplicate", "1 where an earlier sample is the same"),
+    Rule(
+        "exact_duplicate",
+        "1 where an earlier sample has the same pixels (without a picture: words)",
+    ),
     Rule("near_duplicate", "best pixel correlation with an earlier sample of a near perceptual hash"),
     Rule("similar_embedding", "best pixel correlation with an earlier sample of a near embedding"),
 )
@@ -120,6 +124,11 @@ def read_lists(rules: Rules) -> Lists:
             ) from None
     if rules.script.enabled and not rules.script.scripts:
         raise ConfigError("rules.script.scripts is empty; name scripts or set rules.script.enabled=false")
+    for script in rules.script.scripts:
+        if not captions.is_script(script):
+            nearest = get_close_matches(script.casefold(), captions.scripts(), 1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else "expected latin, han, cyrillic, arabic, …"
+            raise ConfigError(f"rules.script.scripts names {script!r}, which no letter belongs to; {hint}")
     words: re.Pattern[str] | None = None
     if rules.listed_words.file is not None:
         words = captions.word_list_pattern(_read_words(Path(rules.listed_words.file)))

@@ -28,7 +28,6 @@ from imagebind_llm.data.clean.results import (
 )
 from imagebind_llm.data.clean.rules import read_lists
 from imagebind_llm.data.clean.settings import CleanSettings, to_yaml
-from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources import open_source
 from imagebind_llm.data.sources.base import Source, StreamingSource
 from imagebind_llm.data.sources.settings import SourceSettings
@@ -104,8 +103,7 @@ def clean(
     )
     with _alone(out):
         measured = Measured(out / "measured", job)
-        quarantine = Quarantine(max_rate=settings.max_unreadable)
-        resumed = measure(data, measured, encoder, settings.shard_rows, quarantine, progress)
+        resumed = measure(data, measured, encoder, settings.shard_rows, settings.max_unreadable, progress)
         with _stages(progress) as tell:
             verdicts = judge(measured, settings.rules, lists, same_text, tell)
             result = out / ("dry-run" if dry_run else "result")  # never over earlier lists
@@ -154,7 +152,7 @@ def _alone(out: Path) -> Iterator[None]:
             raise CleanError(
                 f"another run is cleaning into {str(out)!r}; wait for it or choose another"
             ) from None
-        for leftover in out.glob(".result.*"):
+        for leftover in (*out.glob(".result.*"), *out.glob(".dry-run.*")):
             shutil.rmtree(leftover)
         yield
 

@@ -1,10 +1,13 @@
 """What cleaning looks at in a record: its words, and its first picture or what stands for it."""
 
+import hashlib
+import os
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from imagebind_llm.data.clean.pictures import content_hash
 from imagebind_llm.data.sources.base import BadSample, Embedded, Record
 from imagebind_llm.errors import UserError
 from imagebind_llm.messages import read_messages
@@ -18,7 +21,8 @@ class Sample:
     Attributes:
         key: where it is, unique in its source.
         caption: what the model is to say: the assistant's words (all words, if it says none).
-        dialog: all words. Two samples with the same picture and the same dialog are the same.
+        dialog: all words, and which other media there are. Two samples with the same picture and the same
+            dialog are the same.
         image: the first picture, RGB; None for text-only samples.
         embedding: ``[D]`` unit vector that stands in the picture's place, if it was embedded before.
     """
@@ -46,14 +50,29 @@ def sample_of(record: Record) -> Sample:
     caption = "\n".join(said or words)
     if not caption:
         raise BadSample(record.key, "an empty caption; expected words about the picture")
-    pictures = [item.source for turn in turns for item in turn.media if item.modality is Modality.IMAGE]
-    first = pictures[0] if pictures else None
+    media = [item for turn in turns for item in turn.media]
+    pictures = [item for item in media if item.modality is Modality.IMAGE]
+    looked_at = pictures[0] if pictures else None
+    first = looked_at.source if looked_at else None
+    others = [f"{item.modality.value} {_name(item.source)}" for item in media if item is not looked_at]
+    dialog = "\n".join([*words, *others])
     if isinstance(first, Embedded):
-        return Sample(record.key, caption, "\n".join(words), embedding=first.vector)
+        return Sample(record.key, caption, dialog, embedding=first.vector)
     if first is not None and not isinstance(first, Image.Image):
         first = _from_array(record.key, first)
     image = None if first is None else first.convert("RGB")
-    return Sample(record.key, caption, "\n".join(words), image=image)
+    return Sample(record.key, caption, dialog, image=image)
+
+
+def _name(source: object) -> str:
+    """What tells media that are not looked at apart: the path, or a hash of what is there."""
+    if isinstance(source, str | os.PathLike):
+        return str(source)
+    if isinstance(source, Image.Image):
+        return content_hash(source.convert("RGB")).hex()
+    values = source.vector if isinstance(source, Embedded) else source
+    held = values if isinstance(values, bytes) else np.ascontiguousarray(values).tobytes()
+    return hashlib.sha256(held).hexdigest()
 
 
 def _from_array(key: str, values: object) -> Image.Image:
