@@ -3,9 +3,11 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from clean_made_up import MadeUpEncoder, encoded, picture
 
+from imagebind_llm.data.clean.charts import histogram
 from imagebind_llm.data.clean.run import clean
 from imagebind_llm.data.clean.settings import load_settings
 from imagebind_llm.data.sources.settings import SourceSettings
@@ -95,3 +97,45 @@ def test_it_shows_counts_histograms_examples_and_groups(page, parts):
     assert sum("first" in (values.get("class") or "") for _, values in parts.seen) == 6
     assert "prefers-color-scheme: dark" in page
     assert "min 32" in text, "the threshold is written at its line"
+    assert text.count("like c.tsv:") == 6, "each example of a duplicate says of what"
+
+
+def test_long_captions_can_be_read_in_full(page, parts):
+    titles = [values["title"] for tag, values in parts.seen if (values.get("class") or "") == "words"]
+    assert EVIL in titles, "the card cuts it off, the tooltip does not; and it is text there too"
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        (np.array([1, 3, 4, 4, 9, 500.0]), 3, 400),
+        (np.array([32.0] * 90 + [20, 64, 640]), 32, None),
+        (np.array([0.0] * 50 + [2.0]), None, 0),
+        (np.linspace(-0.4, 0.8, 300), 0.1, None),
+        (np.linspace(0.0, 1.0, 301)[1:-1], 0.3, 0.7),
+        (np.array([0.5]), None, None),
+    ],
+)
+def test_bars_do_not_straddle_a_limit_and_the_axis_is_in_round_numbers(values, low, high):
+    fails = np.zeros(len(values), bool)
+    if low is not None:
+        fails |= values < low
+    if high is not None:
+        fails |= values > high
+    svg = histogram(values, fails, np.zeros(len(values), bool), low, high)
+    for found in re.finditer(r": (\d+) samples, (\d+) dropped here", svg):
+        assert found[2] in ("0", found[1]), found[0]
+    ticks = [float(n) for n in re.findall(r'<text x="[^"]+" y="145"[^>]*>([^<]+)<', svg)]
+    assert 1 <= len(ticks) <= 8
+    assert all(float(f"{tick:.2g}") == tick for tick in ticks)
+    assert min(ticks) >= min(*values, 0) - 1e-9, "no axis at -10 words"
+    assert svg.count("samples,") == len(set(re.findall(r"<title>[^<]+", svg)))
+    total = sum(int(n) for n in re.findall(r": (\d+) samples", svg))
+    assert total == len(values)
+
+
+def test_what_an_earlier_rule_dropped_is_drawn_apart():
+    values = np.array([1.0, 1.0, 2.0, 5.0])
+    svg = histogram(values, np.array([0, 0, 0, 1], bool), np.array([0, 1, 0, 0], bool), None, 4)
+    kinds = re.findall(r'rect class="(\w+)"', svg)
+    assert sorted(kinds) == ["bad", "bar", "bar", "gone"]

@@ -18,7 +18,8 @@ from imagebind_llm.data.clean.settings import CleanSettings, to_yaml
 
 _GROUPS = 12
 _GROUP_MEMBERS = 6
-_LONGEST_CAPTION = 200
+_LONGEST_CAPTION = 1000
+"""Characters; a card has room for some 80, the rest is seen when the mouse rests on it."""
 _COLUMNS = ("key", "caption", "error", "thumbnail")
 
 
@@ -34,7 +35,8 @@ def render(source: str, measured: Measured, verdicts: Verdicts, settings: CleanS
         (original, members[:_GROUP_MEMBERS], len(members))
         for original, members in islice(_largest(verdicts), _GROUPS)
     ]
-    wanted = [*kept, *(row for rows in chosen.values() for row in rows)]
+    shown = [row for rows in chosen.values() for row in rows]
+    wanted = [*kept, *shown, *(row for row in verdicts.original[shown] if row >= 0)]
     for original, members, _ in groups:
         wanted += [original, *members]
     facts = measured.take([int(row) for row in wanted], _COLUMNS)
@@ -49,7 +51,7 @@ def render(source: str, measured: Measured, verdicts: Verdicts, settings: CleanS
     parts += [
         f'<h2 id="{name}">{_title(name)} <span class="count">−{counts[name]:,}</span></h2>'
         f'<p class="pale">{html.escape(what[name])}{_bounds(verdicts, name)}</p>'
-        + _cards(verdicts, rows, facts)
+        + _cards(verdicts, rows, facts, originals=True)
         for name, rows in chosen.items()
         if len(rows)
     ]
@@ -121,26 +123,42 @@ def _histograms(verdicts: Verdicts) -> str:
         if not known.any() or rule.name == "exact_duplicate":
             continue
         low, high = verdicts.bounds.get(rule.name, (None, None))
-        picture = histogram(values[known], (verdicts.reason == place + 1)[known], low, high)
+        here = verdicts.reason == place + 1
+        earlier = (verdicts.reason != KEPT) & (verdicts.reason < place + 1)
+        picture = histogram(values[known], here[known], earlier[known], low, high)
         figures.append(
             f"<figure>{picture}<figcaption><b>{_title(rule.name)}</b>{html.escape(rule.what)}</figcaption></figure>"
         )
     note = (
-        '<p class="pale">All samples that have the score; red: dropped by this very rule. Heights on a '
-        "square-root scale. Duplicate scores exist only where an earlier sample was close enough to be "
-        "compared.</p>"
+        '<p class="pale">All samples that have the score: <span class="key bad">dropped by this very rule'
+        '</span>, <span class="key gone">by an earlier one</span>, <span class="key bar">neither</span>. '
+        "Heights on a square-root scale; the outer bars hold what lies beyond. Duplicate scores exist only "
+        "where an earlier sample was close enough to be compared.</p>"
     )
     return note + f'<div class="histograms">{"".join(figures)}</div>'
 
 
-def _cards(verdicts: Verdicts, rows: Iterable[int], facts: dict[int, dict[str, Any]]) -> str:
-    return f'<div class="cards">{"".join(_card(verdicts, int(row), facts[int(row)]) for row in rows)}</div>'
+def _cards(
+    verdicts: Verdicts, rows: Iterable[int], facts: dict[int, dict[str, Any]], originals: bool = False
+) -> str:
+    cards = []
+    for row in map(int, rows):
+        original = int(verdicts.original[row]) if originals else -1
+        like = facts[original]["key"] if original >= 0 else None
+        cards.append(_card(verdicts, row, facts[row], like=like))
+    return f'<div class="cards">{"".join(cards)}</div>'
 
 
-def _card(verdicts: Verdicts, row: int, facts: dict[str, Any], first: bool = False) -> str:
+def _card(
+    verdicts: Verdicts, row: int, facts: dict[str, Any], first: bool = False, like: str | None = None
+) -> str:
     shown = [html.escape(facts["key"])]
+    if like is not None:
+        shown.append(f"like {html.escape(like)}")
     place = int(verdicts.reason[row]) - 1
-    if place >= 0 and not np.isnan(verdicts.scores[row, place]):
+    if place == PLACE["exact_duplicate"]:
+        shown.append("exact duplicate")
+    elif place >= 0 and not np.isnan(verdicts.scores[row, place]):
         shown.append(f"{_title(RULES[place].name)} {number(verdicts.scores[row, place])}")
     agreement = verdicts.scores[row, PLACE["agreement"]]
     if not np.isnan(agreement) and place != PLACE["agreement"]:
@@ -148,13 +166,14 @@ def _card(verdicts: Verdicts, row: int, facts: dict[str, Any], first: bool = Fal
     words = facts["error"] or facts["caption"] or ""
     if len(words) > _LONGEST_CAPTION:
         words = words[:_LONGEST_CAPTION] + "…"
+    words = html.escape(words)
     picture = '<span class="pale">no picture</span>'
     if facts["thumbnail"]:
         data = base64.b64encode(facts["thumbnail"]).decode("ascii")
         picture = f'<img src="data:image/jpeg;base64,{data}" alt="">'
     return (
         f'<div class="card{" first" if first else ""}"><div class="image">{picture}</div>'
-        f'<div class="words">{html.escape(words)}</div><div class="facts">{"<br>".join(shown)}</div></div>'
+        f'<div class="words" title="{words}">{words}</div><div class="facts">{"<br>".join(shown)}</div></div>'
     )
 
 
