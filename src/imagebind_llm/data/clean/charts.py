@@ -20,7 +20,8 @@ def histogram(
     """An SVG histogram of finite ``values [n]``; those marked in ``dropped [n]`` (by this rule) and ``earlier
     [n]`` (by one before it), both bool, are drawn apart, and ``low`` and ``high`` as lines. Bars are drawn on
     a square-root scale, so that rare scores can be seen; the outer bars hold what lies beyond them."""
-    whole = bool((values == np.round(values)).all())
+    limits = [limit for limit in (low, high) if limit is not None]
+    whole = bool((values == np.round(values)).all()) and all(float(v).is_integer() for v in limits)
     half = 0.5 if whole else 0.0  # a whole number is in the middle of its bar, and a limit beside it
     low_line = None if low is None else low - half
     high_line = None if high is None else high + half
@@ -49,7 +50,7 @@ def histogram(
                 parts += f'<rect class="{kind}" {place} y="{at:.1f}" height="{tall * share / count:.1f}"/>'
         bars.append(f"<g><title>{title}</title>{parts}</g>")
     lines = []
-    taken = -_LABEL
+    taken = float(-_LABEL)
     for value, at_value, name in ((low, low_line, "min"), (high, high_line, "max")):
         if value is not None and at_value is not None:
             at = x(at_value)
