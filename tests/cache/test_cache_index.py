@@ -69,10 +69,49 @@ def test_graph_against_exact(exact, graph):
 
 def test_graph_manifest_says_what_was_measured(graph):
     built = graph.manifest.built
-    assert (built["factory"], built["ef_construction"], built["ef_search"]) == ("HNSW32,SQ8", 40, 128)
+    assert (built["factory"], built["ef_construction"], built["ef_search"]) == ("RR,HNSW32,SQ8", 40, 256)
     assert built["graph_recall_at_10"] > 0.95
     assert built["code_cosine"] > 0.999
     assert (graph.manifest.kind, graph.manifest.count, graph.manifest.dim) == ("hnsw_sq8", 20_000, 64)
+
+
+def test_few_large_dimensions_lose_little():
+    """As embeddings have: without the rotation a byte is too coarse for them, and neighbours are mistaken."""
+    dim = 128
+    rng = np.random.default_rng(0)
+    large = np.where(np.arange(dim) < 3, 1.0, 0.05)
+    rows, queries = (rng.standard_normal((n, dim)) * large for n in (5000, 100))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    queries = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
+    true = np.argsort(-queries @ rows.T, axis=1)[:, :10]
+
+    def recall(found):
+        return np.mean([np.isin(f, t).mean() for f, t in zip(found, true, strict=True)])
+
+    import faiss
+
+    plain = faiss.index_factory(dim, "HNSW32,SQ8", faiss.METRIC_INNER_PRODUCT)
+    plain.hnsw.efSearch = indexing.EF_SEARCH
+    plain.train(rows)
+    plain.add(rows)
+    rotated = build_cache(rows, "hnsw_sq8").search(torch.from_numpy(queries), 10).indices.numpy()
+    assert recall(rotated) > 0.97
+    assert 1 - recall(rotated) < 0.5 * (1 - recall(plain.search(queries, 10)[1]))
+
+
+def test_an_unrotated_graph_is_read_as_one(tmp_path):
+    """As found in the wild: the same graph and code, without our rotation."""
+    import faiss
+
+    rows = clustered(500, 16)
+    plain = faiss.index_factory(16, "HNSW32,SQ8", faiss.METRIC_INNER_PRODUCT)
+    plain.train(rows)
+    plain.add(rows)
+    faiss.write_index(plain, str(tmp_path / "knn.index"))
+    cache = VisualCache.from_index(tmp_path / "knn.index")
+    assert (cache.manifest.kind, cache.manifest.count) == ("hnsw_sq8", 500)
+    own = cache.search(torch.from_numpy(rows[:50]), 1)
+    assert own.indices[:, 0].tolist() == list(range(50))
 
 
 def test_auto_picks_by_count(monkeypatch):
@@ -219,7 +258,7 @@ def test_graph_full_of_duplicates_still_answers_and_warns(caplog):
 def test_search_effort_is_kept_with_the_cache(tmp_path):
     rows = clustered(3000, 32)
     cache = build_cache(rows, "hnsw_sq8")
-    assert cache.ef_search == 128
+    assert cache.ef_search == 256
     cache.ef_search = 1
     queries = shifted(200, 32)
     few = cache.search(queries, 1).similarities

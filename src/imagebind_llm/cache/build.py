@@ -27,11 +27,11 @@ def build_cache(
 
     Args:
         vectors: ``[N, D]`` image embeddings, or an iterable of ``[n, D]`` blocks. Beside the index itself a
-            stream needs memory for twice :data:`~imagebind_llm.cache.index.TRAINING_ROWS` float32 vectors at
-            most. Rows are normalised. For ``hnsw_sq8`` the first rows of a stream set the code's ranges, so
-            give it shuffled; of an array, rows from all over are taken.
+            stream needs memory for three times :data:`~imagebind_llm.cache.index.TRAINING_ROWS` vectors
+            (float32) at most. Rows are normalised. For ``hnsw_sq8`` the first rows of a stream set the
+            code's ranges, so give it shuffled; of an array, rows from all over are taken.
         kind: ``exact`` compares with every row (4·D bytes a vector); ``hnsw_sq8`` uses a neighbour graph over
-            one-byte codes (about D + 272 bytes a vector and a millisecond a query; built with one OpenMP
+            one-byte codes (about D + 272 bytes a vector and two milliseconds a query; built with one OpenMP
             thread it is the same every time); ``auto`` is exact up to 50 000 vectors.
         captions: one for each vector (``None`` where there is none), in step with ``vectors``.
         thumbnails: likewise, PIL images or JPEG/PNG bytes.

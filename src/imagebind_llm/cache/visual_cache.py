@@ -102,12 +102,12 @@ class VisualCache:
     def ef_search(self) -> int | None:
         """How many candidates a graph keeps while it searches; ``None`` for an index that is not a graph.
 
-        More finds neighbours that fewer miss, and takes longer in proportion (default 128). Setting it lasts
+        More finds neighbours that fewer miss, and takes longer in proportion (default 256). Setting it lasts
         for this object and what it saves; a value below 1, or an index that is not a graph,
         is a CacheError.
         """
-        graph = getattr(self._index, "hnsw", None)
-        return None if graph is None else int(graph.efSearch)
+        graph = indexing.graph_of(self._index)
+        return None if graph is None else int(graph.hnsw.efSearch)
 
     @ef_search.setter
     def ef_search(self, value: int) -> None:
@@ -115,7 +115,7 @@ class VisualCache:
             raise CacheError(f"ef_search is for hnsw_sq8 caches, this one is {self.manifest.kind!r}")
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise CacheError(f"ef_search is {value}, expected a whole number of at least 1")
-        self._index.hnsw.efSearch = value
+        indexing.graph_of(self._index).hnsw.efSearch = value
         self._manifest = replace(self._manifest, built={**self._manifest.built, "ef_search": value})
 
     # --- reading and writing
