@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from imagebind_llm.checkpoints.bases import language_model_config, not_there, whole_language_model
+from imagebind_llm.checkpoints.hub import require_repository
 from imagebind_llm.dialog import ALPACA_TEMPLATE, build_dialog
 from imagebind_llm.errors import ConfigError, UserError
 from imagebind_llm.families import family_of
+from imagebind_llm.locate import NANO
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -78,38 +81,32 @@ def open_language_model(
 
     Raises:
         ConfigError: it is no decoder-only language model, or of a family that is not known.
-        UserError: there is none of that name.
+        CheckpointError: there is none of that name, or it is not whole.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    check_language_model(name, revision)
+    return whole_language_model(os.fspath(name), revision, dtype=dtype)
 
+
+def check_language_model(name: str | os.PathLike[str], revision: str | None = None) -> None:
+    """Refuse what is no decoder-only language model of a known family, without reading its weights.
+
+    Raises:
+        ConfigError: another kind of model.
+        CheckpointError: there is none of that name.
+    """
     where = os.fspath(name)
-    try:
-        config = AutoConfig.from_pretrained(where, revision=revision or "main")
-    except (OSError, ValueError, KeyError) as error:
-        raise _not_there("language model", where, error) from None
+    whole = f"{where!r} is a whole ImageBind-LLM already; give the language model alone"
+    if where == NANO:
+        raise ConfigError(whole)
+    config = language_model_config(where, revision)
+    if config.model_type == "imagebind_llm":
+        raise ConfigError(whole)
     if config.is_encoder_decoder:
         raise ConfigError(
             f"{where!r} is a {config.model_type}, which reads with an encoder and writes with a decoder; "
             "give a decoder-only language model (Llama, Qwen, Mistral, Gemma, Phi, GPT-NeoX, …)"
         )
-    if config.model_type == "imagebind_llm":
-        raise ConfigError(f"{where!r} is a whole ImageBind-LLM already; give the language model alone")
     family_of(config.model_type)
-    try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            where, revision=revision or "main", dtype=dtype, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _not_there("language model", where, error) from None
-    model, info = loaded
-    missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
-    if missing:
-        raise UserError(
-            f"the language model {where!r} lacks {len(missing)} of its weights ({', '.join(missing[:3])}); "
-            "copy or download the whole folder again"
-        )
-    found: PreTrainedModel = model
-    return found
 
 
 def open_tokenizer(
@@ -129,10 +126,12 @@ def open_tokenizer(
     from transformers import AutoTokenizer
 
     where = os.fspath(name)
+    if not Path(where).is_dir():
+        require_repository(where, revision)
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision or "main")
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _not_there("tokenizer", where, error, "; give another folder with --tokenizer") from None
+        raise not_there("tokenizer", where, error, "; give another folder with --tokenizer") from None
     if template not in (None, "alpaca"):
         raise UserError(
             f"chat template {template!r}; expected 'alpaca', or leave it out for the tokenizer's own"
@@ -177,8 +176,3 @@ def place_of(name: str | os.PathLike[str], revision: str | None, commit: str | N
     if Path(name).expanduser().is_dir():
         return {"id": str(Path(name).expanduser().resolve()), "revision": None}
     return {"id": os.fspath(name), "revision": commit or revision}
-
-
-def _not_there(what: str, where: str, error: Exception, more: str = "") -> UserError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return UserError(f"no {what} can be opened at {where!r} ({reason}){more}")

@@ -1,6 +1,9 @@
 """A new model around any language model: what it holds, that it changes nothing yet, and one-line errors."""
 
 import json
+import shutil
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from tiny import KINDS, language_model, tokens
 from transformers import AutoModelForCausalLM
 
 from imagebind_llm.dialog import ALPACA_TEMPLATE
+from imagebind_llm.errors import CheckpointError
 from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.processing import ImageBindLLMProcessor
@@ -54,13 +58,71 @@ def test_an_adapter_names_its_parts(tmp_path, encoder):
     assert run_cli("new", "--llm", llm, "--encoder", encoder, "--out", out, "--adapter-only") == 0
     assert not list(out.glob("model*.safetensors"))
     config = json.loads((out / "config.json").read_text())
-    assert config["base_models"]["language_model"]["id"] == str(llm)
-    assert config["base_models"]["encoder"]["id"] == str(encoder)
+    names = {part: found["id"] for part, found in config["base_models"].items()}
+    assert names["language_model"] == "../llm"
+    assert not Path(names["encoder"]).is_absolute()
+    assert (out / names["encoder"]).resolve() == encoder.resolve()
     model = ImageBindLLMForConditionalGeneration.from_pretrained(out)
+    assert model.config.base_models["language_model"]["id"] == str(llm)
     with torch.no_grad():
         base = AutoModelForCausalLM.from_pretrained(llm)(tokens()).logits
         assert torch.equal(model(tokens()).logits, base)
     assert model.encoder is not None
+
+
+def test_an_adapter_moves_with_its_parts(tmp_path, encoder, monkeypatch):
+    """Named as seen from the adapter, wherever the program runs; absolute names are read too."""
+    load = ImageBindLLMForConditionalGeneration.from_pretrained
+    place = tmp_path / "here"
+    write_llm(place / "llm")
+    shutil.copytree(encoder, place / "encoder")
+    monkeypatch.chdir(place)
+    parts = ("--llm", "llm", "--encoder", "encoder", "--adapter-only")
+    assert run_cli("new", *parts, "--out", "models/new") == 0
+    place = place.rename(tmp_path / "there")
+    monkeypatch.chdir(tmp_path)
+    model = load("there/models/new")
+    assert model.config.base_models["encoder"]["id"] == str(place / "encoder")
+    model.save_pretrained(tmp_path / "copy", adapter_only=True)  # what was read here is named from there
+    config = json.loads((tmp_path / "copy" / "config.json").read_text())
+    assert config["base_models"]["language_model"]["id"] == "../there/llm"
+    expected = model(tokens()).logits
+    monkeypatch.chdir(place)
+    assert torch.equal(load(tmp_path / "copy")(tokens()).logits, expected)
+    config["base_models"]["language_model"]["id"] = str(place / "llm")
+    (tmp_path / "copy" / "config.json").write_text(json.dumps(config))
+    assert torch.equal(load(tmp_path / "copy")(tokens()).logits, expected)
+
+
+def test_a_part_is_not_looked_for_in_the_working_directory(tmp_path, encoder, monkeypatch, capsys):
+    llm = write_llm(tmp_path / "llm")
+    out = tmp_path / "deep" / "new"
+    assert run_cli("new", "--llm", llm, "--encoder", encoder, "--adapter-only", "--out", out) == 0
+    config = json.loads((out / "config.json").read_text())
+    config["base_models"]["language_model"]["id"] = "../llm"
+    (out / "config.json").write_text(json.dumps(config))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")  # seen from here, ../llm is a language model
+    capsys.readouterr()
+    assert run_cli("ask", "Hi?", "--model", out) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("error: the language model of ")
+    assert "should be in '../llm', seen from there, but there is no such folder" in said
+
+
+def test_a_damaged_part_is_one_line(tmp_path, encoder, capsys):
+    llm = write_llm(tmp_path / "llm")
+    out = tmp_path / "new"
+    assert run_cli("new", "--llm", llm, "--encoder", encoder, "--out", out, "--adapter-only") == 0
+    capsys.readouterr()
+    whole = (llm / "model.safetensors").read_bytes()
+    for content in (whole[: len(whole) // 2], b""):
+        (llm / "model.safetensors").write_bytes(content)
+        assert run_cli("ask", "Hi?", "--model", out) == 2
+        assert "no language model can be opened at" in capsys.readouterr().err
+    (llm / "model.safetensors").unlink()
+    assert run_cli("ask", "Hi?", "--model", out) == 2
+    assert "no language model can be opened at" in capsys.readouterr().err
 
 
 def test_the_folder_answers_at_once(tmp_path, encoder, media_folder, capsys):
@@ -176,7 +238,9 @@ def _lost_weights(folder: Path) -> list[str]:
         (_layers, "--layers 'some'"),
         (_too_many, "last 9 layers"),
         (_lost_weights, "lacks 1 of its weights"),
-        (lambda folder: [], "no language model can be opened"),
+        (lambda folder: [], "no folder"),
+        (lambda folder: folder.mkdir() or [], "no language model can be opened"),
+        (lambda folder: ["--llm", "nano"], "'nano' is a whole ImageBind-LLM already"),
     ],
 )
 def test_one_clear_line(tmp_path, encoder, capsys, prepare, message):
@@ -189,6 +253,31 @@ def test_one_clear_line(tmp_path, encoder, capsys, prepare, message):
     assert said[-1].startswith("error:")
     assert re.search(message, said[-1]), said
     assert not out.exists()
+
+
+@pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize("name", ["NO_SUCH_MODEL", "owner/no-such-model"])
+def test_a_name_that_nothing_has_is_refused_at_once(tmp_path, encoder, capsys, monkeypatch, name, offline):
+    """Without a connection too: the hub is asked once, not for half a minute."""
+    from huggingface_hub import constants
+
+    def no_network(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    def no_wait(seconds):
+        raise AssertionError(f"waited {seconds} s to ask again")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    monkeypatch.setattr(time, "sleep", no_wait)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    for more in (("--llm", name), ("--llm", write_llm(tmp_path / "llm"), "--tokenizer", name)):
+        assert run_cli("new", *more, "--encoder", encoder, "--out", tmp_path / "new") == 2
+        said = capsys.readouterr().err.strip().splitlines()
+        assert said[-1].startswith(f"error: there is no folder '{name}', ")
+        assert ("offline mode is on" in said[-1]) == offline
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(CheckpointError, match="there is no folder"):
+        ImageBindLLMForConditionalGeneration.from_pretrained(name)
 
 
 def test_a_folder_without_encoder_is_refused(tmp_path, capsys):

@@ -1,40 +1,105 @@
-"""The language model that an adapter stands on, taken out of another ImageBind-LLM.
+"""The language model that a model is made with, or that an adapter stands on.
 
-So an adapter can be made for ``"nano"``, or for any whole model folder, whose language model lies nowhere
-else.
+It lies in a folder of its own, on the hub, or inside another ImageBind-LLM. The last lets an adapter be made
+for ``"nano"``, or for any whole model folder, whose language model lies nowhere else.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from imagebind_llm.checkpoints.trained import UPDATE_MODULES
 from imagebind_llm.errors import CheckpointError
-from imagebind_llm.locate import HUB_ID, NANO, locate_folder, nano_folder
+from imagebind_llm.locate import NANO, locate_folder, nano_folder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from imagebind_llm.configuration import ImageBindLLMConfig
 
 _PREFIX = "language_model."
+_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+"""What transformers raises on folders that lack something, and on damaged files."""
 
 
 def whole_model_folder(name: str, revision: str | None = None) -> Path | None:
-    """The folder of the ImageBind-LLM called ``name``; ``None`` if that is a language model alone."""
+    """The folder of the ImageBind-LLM called ``name``; ``None`` if that is a language model alone.
+
+    Raises:
+        CheckpointError: there is no such folder, and the hub gives no model of that name.
+    """
     if name == NANO:
         return locate_folder(NANO) if (nano_folder() / "config.json").is_file() else None
     from transformers import PreTrainedConfig
 
-    if not Path(name).is_dir() and not HUB_ID.match(name):
-        return None
+    from imagebind_llm.checkpoints.hub import require_repository
+
+    if not Path(name).is_dir():
+        require_repository(name, revision)
     try:
         values, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
     except OSError:  # whoever loads it says so better
         return None
     return locate_folder(name, revision) if values.get("model_type") == "imagebind_llm" else None
+
+
+def language_model_config(name: str, revision: str | None = None) -> "PreTrainedConfig":
+    """The configuration of a language model in a folder of its own or on the hub.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    from transformers import AutoConfig
+
+    from imagebind_llm.checkpoints.hub import require_repository
+
+    if not Path(name).is_dir():
+        require_repository(name, revision)
+    try:
+        found: PreTrainedConfig = AutoConfig.from_pretrained(name, revision=revision or "main")
+    except _UNREADABLE as error:
+        raise not_there("language model", name, error) from None
+    return found
+
+
+def whole_language_model(name: str, revision: str | None = None, **arguments: Any) -> "PreTrainedModel":
+    """A causal language model from a folder of its own or the hub, with all of its weights.
+
+    Args:
+        name: folder or hub id.
+        revision: of a hub id.
+        arguments: transformers' (``dtype``, ``device_map``, ``quantization_config`` …).
+
+    Raises:
+        CheckpointError: there is none, its files are damaged, or some of its weights are missing.
+    """
+    from transformers import AutoModelForCausalLM
+
+    language_model_config(name, revision)
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            name, revision=revision or "main", output_loading_info=True, **arguments
+        )
+    except _UNREADABLE as error:
+        raise not_there("language model", name, error) from None
+    model, info = loaded
+    missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+    if missing:
+        raise CheckpointError(
+            f"the language model {name!r} lacks {len(missing)} of its weights ({', '.join(missing[:3])}); "
+            "copy or download the whole folder again"
+        )
+    found: PreTrainedModel = model
+    return found
+
+
+def not_there(what: str, where: str, error: Exception, more: str = "") -> CheckpointError:
+    """transformers' complaint about something that cannot be opened, in one line."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return CheckpointError(f"no {what} can be opened at {where!r} ({reason}){more}")
 
 
 def language_model_of(folder: Path, adapter: "ImageBindLLMConfig", **arguments: Any) -> "PreTrainedModel":

@@ -6,6 +6,7 @@ An adapter folder holds ``adapter.safetensors`` instead of the weights: what tra
 ``fingerprints``; others are refused.
 """
 
+import json
 import logging
 import os
 import tempfile
@@ -19,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from imagebind_llm.checkpoints.bases import language_model_of, whole_model_folder
+from imagebind_llm.checkpoints.bases import language_model_of, whole_language_model, whole_model_folder
+from imagebind_llm.checkpoints.places import find_place, places_as_read, places_to_write
 from imagebind_llm.checkpoints.trained import (
     adapter_state_dict,
     language_model_fingerprint,
@@ -53,14 +55,15 @@ _log = logging.getLogger(__name__)
 def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield an empty directory beside ``folder``; on success its files replace those of the same name there.
 
-    Each file appears whole, weights first and ``config.json`` last. Files of other rooms (processor, cache)
-    stay; weights that no longer belong are removed.
+    Each file appears whole, weights first and ``config.json`` last, which names folders as seen from
+    ``folder``. Files of other rooms (processor, cache) stay; weights that no longer belong are removed.
     """
     target = Path(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         stage = Path(name)
         yield stage
+        _name_places(stage / _CONFIG, target)
         files = sorted(
             stage.iterdir(), key=lambda file: (file.name == _CONFIG, file.suffix != ".safetensors")
         )
@@ -72,6 +75,13 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
             for file in target.glob(pattern):
                 if file.name not in fresh:
                     file.unlink()
+
+
+def _name_places(config: Path, folder: Path) -> None:
+    """Write other folders in a configuration as seen from the one it is for."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    values["base_models"] = places_to_write(values["base_models"], folder)
+    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def record_fingerprints(model: "ImageBindLLMForConditionalGeneration") -> None:
@@ -123,6 +133,10 @@ def find_adapter(name: str | os.PathLike[str], arguments: Mapping[str, Any]) -> 
         return path if path.is_file() else None
     from transformers.utils import cached_file
 
+    from imagebind_llm.checkpoints.hub import require_repository
+
+    if not arguments.get("local_files_only") and not arguments.get("cache_dir"):
+        require_repository(os.fspath(name), arguments.get("revision"))
     keys = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
     found = cached_file(
         name,
@@ -163,6 +177,8 @@ def load_whole_folder(
             f"the weights in {name} do not fit its config.json: {'; '.join(faults)}; "
             "copy or download the whole folder again"
         )
+    if Path(name).is_dir():
+        model.config.base_models = places_as_read(model.config.base_models, Path(name))
     recorded = model.config.fingerprints["encoder"]
     if recorded and hasattr(model.encoder, "remember_fingerprint"):
         model.encoder.remember_fingerprint(recorded)  # loading in a coarser precision does not change it
@@ -184,6 +200,7 @@ def load_adapter_folder(
     """
     state = read_adapter(file)
     config = ImageBindLLMConfig.from_pretrained(file.parent)
+    config.base_models = places_as_read(config.base_models, file.parent)
     if language_model is None:
         language_model = _load_language_model(config, file.parent, base_arguments)
     if encoder is None and config.encoder_config is not None:
@@ -222,8 +239,6 @@ def load_adapter_folder(
 def _load_language_model(
     config: ImageBindLLMConfig, folder: Path, arguments: dict[str, Any]
 ) -> "PreTrainedModel":
-    from transformers import AutoModelForCausalLM
-
     base = config.base_models["language_model"]
     if not base:
         raise CheckpointError(
@@ -232,15 +247,13 @@ def _load_language_model(
         )
     # In the precision it was trained in: a coarser one would change the fingerprint. The caller casts later.
     arguments = {"dtype": config.dtype or "auto", **arguments}
-    whole = whole_model_folder(place(base["id"], folder), base.get("revision"))
+    where = find_place("language_model", base, folder)
+    whole = whole_model_folder(where, base.get("revision"))
     if whole is not None and not (whole / ADAPTER_FILE).is_file():
         return language_model_of(whole, config, **arguments)
     if whole is not None:  # the base is itself an adapter, on a base of its own
         return _load_language_model(ImageBindLLMConfig.from_pretrained(whole), whole, arguments)
-    found: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        place(base["id"], folder), revision=base.get("revision") or "main", **arguments
-    )
-    return found
+    return whole_language_model(where, base.get("revision"), **arguments)
 
 
 def _load_encoder(config: ImageBindLLMConfig, folder: Path) -> nn.Module:
@@ -252,13 +265,7 @@ def _load_encoder(config: ImageBindLLMConfig, folder: Path) -> nn.Module:
             f"the adapter in {folder} does not say where its encoder is "
             f"(fingerprint {config.fingerprints['encoder']}); give it as encoder="
         )
-    return load_encoder(place(base["id"], folder), revision=base.get("revision"))
-
-
-def place(name: str, folder: Path) -> str:
-    """A path relative to the adapter's folder if there is such a directory, else the name as it is."""
-    beside = folder / name
-    return str(beside) if beside.is_dir() else name
+    return load_encoder(find_place("encoder", base, folder), revision=base.get("revision"))
 
 
 def _compare(part: str, expected: str | None, found: str, file: Path) -> None:

@@ -19,6 +19,9 @@ from imagebind_llm.checkpoints.transfer import download
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.files import atomic_write
 
+_CONFIG = "config.json"
+"""What every model repository has."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -88,6 +91,38 @@ def _agreed(file: RemoteFile, there: RemoteFile | None, listing: Listing) -> Rem
                 "it was replaced: do not use it before you know why"
             )
     return RemoteFile(file.path, file.size or there.size, file.sha256 or there.sha256)
+
+
+def require_repository(repo: str, revision: str | None = None) -> None:
+    """Find out whether a model repository can be had, asking once.
+
+    The hub's library asks for half a minute before it gives up, for each file; that is right for a download
+    that has begun, not for a name that was mistyped. What is in the hub's cache is not asked for.
+
+    Raises:
+        CheckpointError: no such repository or revision, no permission, no connection, or no name of one.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        known = try_to_load_from_cache(repo, _CONFIG, revision=revision or "main")
+    except HFValidationError:
+        raise CheckpointError(
+            f"there is no folder {repo!r}, and it is no hub id; give a folder that exists, or owner/name"
+        ) from None
+    if isinstance(known, str):
+        return
+    if is_offline():
+        raise CheckpointError(
+            f"there is no folder {repo!r}, it was not downloaded before, and offline mode is on "
+            "(HF_HUB_OFFLINE); give a folder that exists, or unset it"
+        )
+    try:
+        with plain_errors(repo, revision, "give a folder that exists, or try again later"):
+            get_hf_file_metadata(hf_hub_url(repo, _CONFIG, revision=revision))
+    except CheckpointError as error:
+        raise CheckpointError(f"there is no folder {repo!r}, and the hub gives none: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -179,8 +214,15 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def plain_errors(what: str, revision: str | None = None) -> Iterator[None]:
+def plain_errors(
+    what: str, revision: str | None = None, remedy: str = "pull again: it goes on where it stopped"
+) -> Iterator[None]:
     """Say in one line what the hub's library, and the layers below it, have to complain about.
+
+    Args:
+        what: the repository or file.
+        revision: of a repository.
+        remedy: what to do when the connection broke.
 
     Raises:
         CheckpointError: instead of any exception of theirs.
@@ -227,8 +269,7 @@ def plain_errors(what: str, revision: str | None = None) -> Iterator[None]:
         raise CheckpointError(f"{what} was not downloaded: {_first(error)}; pull again") from None
     except Exception as error:  # connections break in the exceptions of several libraries
         raise CheckpointError(
-            f"{what} was not downloaded ({type(error).__name__}: {_first(error)}); pull again: it goes on "
-            "where it stopped"
+            f"{what} was not downloaded ({type(error).__name__}: {_first(error)}); {remedy}"
         ) from None
 
 

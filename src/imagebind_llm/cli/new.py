@@ -79,6 +79,7 @@ def new(
         raise UserError(f"{str(out)!r} is there already and not empty; give another folder")
     from imagebind_llm.assembly import (
         assemble,
+        check_language_model,
         check_vocabulary,
         open_language_model,
         open_tokenizer,
@@ -92,6 +93,8 @@ def new(
     hide_progress_bars()
     import torch
 
+    check_language_model(llm, revision)  # what is cheap to find out comes first
+    words, notes = open_tokenizer(tokenizer or llm, None if tokenizer else revision, template)
     precision: Any = dtype if dtype == "auto" else choose_dtype(dtype, torch.device("cpu"))
     joint: Any = load_encoder(encoder)
     reader = media_of_encoder(media or encoder, joint)
@@ -101,7 +104,6 @@ def new(
             f"{joint.settings['type']}; leave it out"
         )
     language_model = open_language_model(llm, revision, precision)
-    words, notes = open_tokenizer(tokenizer or llm, None if tokenizer else revision, template)
     check_vocabulary(language_model, words)
     model = assemble(
         language_model,

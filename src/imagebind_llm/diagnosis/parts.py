@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from imagebind_llm.checkpoints.convert.folders import weights_of
 from imagebind_llm.checkpoints.convert.reading import TensorSource
+from imagebind_llm.checkpoints.places import find_place
 from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.diagnosis import weights
 from imagebind_llm.diagnosis.report import Report
 from imagebind_llm.diagnosis.summary import read_json
 from imagebind_llm.errors import UserError
-from imagebind_llm.locate import HUB_ID, NANO, locate_folder
+from imagebind_llm.locate import NANO, locate_folder
 
 if TYPE_CHECKING:
     from imagebind_llm.configuration import ImageBindLLMConfig
@@ -59,8 +60,6 @@ def of_adapter(
     report: Report, config: "ImageBindLLMConfig", folder: Path, compute: bool
 ) -> dict[str, str | None]:
     """Fingerprints of the parts that an adapter names, as far as they are on this machine."""
-    from imagebind_llm.checkpoints.folder import place
-
     found: dict[str, str | None] = {}
     for part, name in _NAMES.items():
         if part == "encoder" and config.encoder_config is None:
@@ -73,18 +72,19 @@ def of_adapter(
                 f"add it to base_models in config.json, or give {part}= in Python",
             )
             continue
-        where = place(str(base["id"]), folder)
-        if where != NANO and not Path(where).is_dir():
-            if HUB_ID.match(where) and not where.startswith("."):
-                report.notes.append(f"the {name} is {where} on the hub: it was not compared")
-            else:
-                report.find(
-                    name,
-                    f"there is no folder {where!r}",
-                    "bring it there, or correct base_models in config.json",
-                )
+        try:
+            where = find_place(part, base, folder)
+        except UserError:
+            report.find(
+                name,
+                f"there is no folder {base['id']!r}",
+                "bring it there, or correct base_models in config.json",
+            )
             continue
         try:
+            if where != NANO and not Path(where).is_dir():
+                report.notes.append(f"the {name} is {where} on the hub: it was not compared")
+                continue
             found[part] = _digest_at(part, locate_folder(where)) if compute else None
         except UserError as error:
             report.find(name, str(error), f"give the adapter a {name} that is whole")

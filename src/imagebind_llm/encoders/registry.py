@@ -147,7 +147,8 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _of_model(folder: Path, config: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> nn.Module:
     """The encoder of a whole model, without its language model."""
-    from imagebind_llm.checkpoints.folder import ADAPTER_FILE, place
+    from imagebind_llm.checkpoints.folder import ADAPTER_FILE
+    from imagebind_llm.checkpoints.places import find_place
 
     settings = config.get("encoder_config")
     if not settings:
@@ -156,7 +157,7 @@ def _of_model(folder: Path, config: Mapping[str, Any], device: torch.device, dty
         base = (config.get("base_models") or {}).get("encoder")
         if not base:
             raise CheckpointError(f"the adapter in {str(folder)!r} does not say where its encoder is")
-        return load_encoder(place(base["id"], folder), device, dtype, base.get("revision"))
+        return load_encoder(find_place("encoder", base, folder), device, dtype, base.get("revision"))
     values = dict(settings)
     kind = encoder_kind(values.pop("type", "imagebind"))
     return kind.from_model(folder, values, device, dtype)

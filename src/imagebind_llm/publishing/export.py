@@ -1,6 +1,5 @@
 """A model folder → another one to give away; it appears whole or not at all."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import torch
 
 from imagebind_llm.assistant import CACHE_FOLDER
 from imagebind_llm.checkpoints.convert.store import check_target, publish, staging
-from imagebind_llm.checkpoints.folder import place
+from imagebind_llm.checkpoints.places import relative_place
 from imagebind_llm.errors import CheckpointError, UserError
 from imagebind_llm.files import full_disk_in_one_line, require_space
 from imagebind_llm.locate import HUB_ID, NANO, locate_folder
@@ -87,7 +86,7 @@ def export(
         model.to(dtype=dtype)  # type: ignore[call-arg]
     comparison = merge_and_compare(model) if form == "merged" else None
     if form == "adapter":
-        notes = _name_bases(model, name, source, out, bases or {})
+        notes = _name_bases(model, name, out, bases or {})
         _round_adapter(model, dtype)
     else:
         notes = _forget_places(model, merged=form == "merged")
@@ -125,7 +124,6 @@ def _cache_of(source: Path, form: Form, wanted: bool | None) -> Path | None:
 def _name_bases(
     model: "ImageBindLLMForConditionalGeneration",
     name: str,
-    source: Path,
     out: Path,
     given: Mapping[str, str | None],
 ) -> list[str]:
@@ -144,9 +142,8 @@ def _name_bases(
         else:
             found = {"id": name, "revision": None}
         where = str(found["id"])
-        local = Path(place(where, source if recorded and not there else Path.cwd()))
-        if where != NANO and local.is_dir():
-            found = {"id": os.path.relpath(local.resolve(), out.resolve()), "revision": None}
+        if where != NANO and Path(where).expanduser().is_dir():
+            found = {"id": relative_place(Path(where).expanduser(), out), "revision": None}
             notes.append(
                 f"the {part.replace('_', ' ')} is named by its folder on this machine ({found['id']}); "
                 f"before publishing, name one that others can get with --{part.replace('_', '-')} OWNER/NAME"

@@ -4,7 +4,6 @@ The file holds what training changed; the result is an adapter folder that names
 fingerprint, so that others are refused for ever after, or a whole folder with all three (``whole``).
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from imagebind_llm.checkpoints.convert.tokenizer import saved_tokenizer
 from imagebind_llm.checkpoints.convert.whole import whole_tensors
 from imagebind_llm.checkpoints.folder import ADAPTER_FILE, ADAPTER_METADATA
 from imagebind_llm.checkpoints.keys import require_same_keys, require_same_shapes
+from imagebind_llm.checkpoints.places import relative_place
 from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.checkpoints.trained import adapter_state_dict
 from imagebind_llm.errors import CheckpointError
@@ -223,8 +223,8 @@ def _require_ours(
 def _places(base: Path, encoder: Path, out: Path) -> dict[str, Any]:
     """Where the parts are, seen from the result, so that all may move together."""
     return {
-        "language_model": {"id": os.path.relpath(base, out)},
-        "encoder": {"id": os.path.relpath(encoder, out)},
+        "language_model": {"id": relative_place(base, out)},
+        "encoder": {"id": relative_place(encoder, out)},
     }
 
 
