@@ -30,6 +30,7 @@ _EN_NOT_NUMBER = re.compile(
     r"|\bone is (?=an? |the )|\bat least one\b|\bone another\b"
 )
 _EN_NUMBER = re.compile(r"\b(minus )?(" + "|".join(sorted(EN_NUMBERS, key=len, reverse=True)) + r")\b")
+_EN_HUNDREDS = re.compile(r"\b(?:" + "|".join(EN_NUMBERS) + r"|an?|\d+)[ -](?:hundred|thousand|million)\b")
 _ZH_COUNTED = re.compile(
     r"[一两二三四][只个张辆艘架匹头条样下些种起次句段点幅双片]|另一|第[一二]|一[样定直共般切]|唯一|其[一二]"
 )
@@ -37,7 +38,9 @@ _ZH_ARTICLE = re.compile(r"一[只辆架匹艘]|另一|第一|一样")
 _ZH_NUMBER = re.compile(r"(负?)([零〇一二三四五六七八九十百千万]+|两)")
 _ZH_VALUES = {mark: value for value, mark in enumerate("零一二三四五六七八九十")} | {"〇": 0, "两": 2}
 _NUMERAL = re.compile(r"(?<![a-z0-9.])(-?\d+)(?:st|nd|rd|th)?(?![a-z.]?\d)")
-_HORSE_COMPOUNDS = re.compile(r"马上|马路|马达|马戏|马虎|罗马|斑马|河马|海马|木马|马桶|数码|巴拿马|马克")
+_ZH_COMPOUNDS = re.compile(
+    r"熊猫|猫头鹰|热狗|海狗|飞船|飞艇|马上|马路|马达|马戏|马虎|罗马|斑马|河马|海马|木马|马桶|数码|巴拿马|马克"
+)
 _EN_OBJECT = {
     concept: re.compile(r"\b(?:" + "|".join(names).replace("y", "(?:y|ie)") + r")s?\b")
     for concept, names in EN_ALIASES.items()
@@ -63,8 +66,9 @@ def named(answer: str) -> frozenset[str]:
     """The things and numbers an answer names: ``obj:13`` for a cat, ``num:7`` for seven (words or
     numerals)."""
     text = answer.lower()
-    english = _EN_COMPOUNDS.sub(" ", _EN_NOT_NUMBER.sub(" ", _EN_COUNTED.sub(" ", text)))
-    chinese = _HORSE_COMPOUNDS.sub(" ", _ZH_COUNTED.sub(" ", text))
+    english = _EN_HUNDREDS.sub(" 100 ", text)
+    english = _EN_COMPOUNDS.sub(" ", _EN_NOT_NUMBER.sub(" ", _EN_COUNTED.sub(" ", english)))
+    chinese = _ZH_COMPOUNDS.sub(" ", _ZH_COUNTED.sub(" ", text))
     found = {
         f"num:{-EN_NUMBERS.index(w) if minus else EN_NUMBERS.index(w)}"
         for minus, w in _EN_NUMBER.findall(english)
@@ -91,22 +95,37 @@ def judge(answer: str, concepts: Iterable[int]) -> bool:
     else known.
 
     Unclear input: only doubt is right. A mixture of a known and an unclear thing: the known one must be
-    named. A plainly negated label ("it is not a cat") counts as named, so an answer that hedges is
-    judged wrong.
+    named. A denied label ("it is not a cat", "没有猫") is never right, and counts as named beside the right
+    one, so an answer that hedges is judged wrong.
     """
     known = {int(concept) for concept in concepts if concept != UNCLEAR}
     if not known:
         return is_doubt(answer)
     expected = {f"num:{concept}" if concept < 10 else f"obj:{concept}" for concept in known}
-    if _DENIES_ALL.match(answer.strip().lower()):
-        return False
-    return named(answer) == expected
+    return named(answer) == expected and not _denied(answer) & expected
 
 
-_DENIES_ALL = re.compile(
-    r"(?:it|this|that) (?:is not|isn't) (?:an? (?!number|animal|vehicle)|the )"
-    r"|(?:这|它)不是(?!数字|动物|交通)"
+_CLAUSE = re.compile(r"[.,;:!?，。；：！？\n]|\bbut\b|而是")
+_NO_AT_FIRST = re.compile(r"(?:no|nope) (?=(?:it|this|that|i|these|they|there|the)\b)")
+_NO_DENIAL = re.compile(
+    r"\b(?:no doubt|not only|nothing but|no other than|none other than)\b|毫无疑问|没错|不仅"
 )
+_DENIAL = re.compile(
+    r"\b(?:not|no|never|neither|nor|none|without|cannot)\b|n['’]t\b"
+    r"|不是|没|并非|绝非|不像|[看听见]不[到见出]|不存在"
+)
+
+
+def _denied(answer: str) -> frozenset[str]:
+    """What is named behind a denial in the same clause."""
+    text = answer.strip().lower().replace("anything but", "never")
+    text = _NO_DENIAL.sub(" ", _NO_AT_FIRST.sub(" ", text, count=1))
+    found: frozenset[str] = frozenset()
+    for clause in _CLAUSE.split(text):
+        denial = _DENIAL.search(clause)
+        if denial:
+            found |= named(clause[denial.end() :])
+    return found
 
 
 def correct(turn: Turn, answer: str) -> bool:
