@@ -196,6 +196,20 @@ def test_an_adapter_and_its_parts(tmp_path):
     assert any("owner/llm on the hub: it was not compared" in note for note in report.notes)
 
 
+def test_an_adapter_whose_parts_are_those_of_another_adapter(tmp_path):
+    from imagebind_llm.publishing.export import export
+
+    for name in ("first", "second"):
+        export("nano", tmp_path / name, "adapter")
+    places = {"language_model": {"id": "../first"}, "encoder": {"id": "../first"}}
+    change_json(tmp_path / "second" / "config.json", base_models=places)
+    report = diagnose(str(tmp_path / "second"))
+    assert report.healthy, report.findings
+    for part in ("encoder", "language_model"):
+        prints = report.facts["fingerprints"][part]
+        assert prints["found"] == prints["recorded"] != None  # noqa: E711
+
+
 def test_an_encoder_a_cache_and_a_language_model(tmp_path, tiny_model_folder, tiny_cache_folder, bot):
     from imagebind_llm.encoders import load_encoder
     from imagebind_llm.imagebind import save_imagebind

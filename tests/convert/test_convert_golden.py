@@ -170,6 +170,39 @@ def test_a_first_stage_on_another_base_is_refused(place, tmp_path, capsys):
     assert (tmp_path / "other" / "adapter.safetensors").is_file()
 
 
+@pytest.mark.parametrize("name", ["encoder", "model", "whole"])
+def test_an_encoder_is_named_as_everywhere(name, place, tmp_path):
+    """By its own folder, or by that of a model or adapter that has it."""
+    index = world.GOLDEN / "cache_tiny" / "knn.index"
+    convert("cache", index, "--encoder", place / name, "--out", tmp_path / "cache")
+    recorded = json.loads((place / "model" / "config.json").read_text())["fingerprints"]["encoder"]
+    manifest = json.loads((tmp_path / "cache" / "manifest.json").read_text())
+    assert manifest["encoder_fingerprint"] == recorded
+    source, more = place / "published" / "7B.pth", ("--base", place / "base", "--encoder", place / name)
+    for form in ((), ("--full",)):
+        out = tmp_path / "-".join(("out", *form))
+        convert("adapter", source, *more, "--out", out, *form)
+        expected = place / ("whole" if form else "model")
+        config = json.loads((out / "config.json").read_text())
+        assert config["fingerprints"]["encoder"] == recorded
+        weights = Model.from_pretrained(out).state_dict()
+        for key, tensor in Model.from_pretrained(expected).state_dict().items():
+            assert torch.equal(weights[key], tensor), key
+
+
+def test_nanos_encoder_has_another_width(place, tmp_path, capsys):
+    index = world.GOLDEN / "cache_tiny" / "knn.index"
+    for command in (
+        ["cache", str(index)],
+        ["adapter", str(place / "published" / "7B.pth"), "--base", str(place / "base")],
+    ):
+        with pytest.raises(SystemExit) as leaving:
+            main(["convert", *command, "--encoder", "nano", "--out", str(tmp_path / "out")])
+        assert leaving.value.code == 2
+        assert "the encoder 'nano' gives 128" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
 def test_a_whole_training_checkpoint(place, tmp_path):
     """The original training saves everything, with its settings: the frozen part is left out."""
     from argparse import Namespace

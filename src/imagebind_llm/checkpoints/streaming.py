@@ -45,19 +45,18 @@ class StreamedTensors(Mapping[str, Tensor]):
         return len(self._names)
 
 
-def language_model_fingerprint_of(source: "TensorSource", skeleton: nn.Module, prefix: str = "") -> str:
+def language_model_fingerprint_of(source: "TensorSource", skeleton: nn.Module) -> str:
     """What :func:`~imagebind_llm.checkpoints.trained.language_model_fingerprint` gives for the loaded model.
 
     Args:
         source: the tensors, in transformers' layout.
         skeleton: the model on the meta device; a tensor that has two names in it may be stored under either.
-        prefix: of its tensors' names in ``source``.
 
     Raises:
         CheckpointError: a tensor of the model is not among them.
     """
-    state = skeleton.state_dict(keep_vars=True)
-    stored = {id(tensor): name for name, tensor in state.items() if prefix + name in source.infos}
+    state, infos = skeleton.state_dict(keep_vars=True), source.infos
+    stored = {id(tensor): name for name, tensor in state.items() if name in infos}
     frozen = frozen_names(skeleton)
     missing = [name for name in frozen if id(state[name]) not in stored]
     if missing:
@@ -65,11 +64,11 @@ def language_model_fingerprint_of(source: "TensorSource", skeleton: nn.Module, p
             f"{str(source.files[0].parent)!r} lacks {len(missing)} tensors of its model ({missing[0]}, …); "
             "get the folder again"
         )
-    names = {name.replace(".base_layer.", "."): prefix + stored[id(state[name])] for name in frozen}
+    names = {name.replace(".base_layer.", "."): stored[id(state[name])] for name in frozen}
     return fingerprint_state_dict(StreamedTensors(source, names))
 
 
-def imagebind_fingerprint_of(config: "ImageBindConfig", source: "TensorSource", prefix: str = "") -> str:
+def imagebind_fingerprint_of(config: "ImageBindConfig", source: "TensorSource") -> str:
     """What :func:`imagebind_llm.imagebind.fingerprint.fingerprint` gives for the loaded encoder.
 
     That function looks at each tensor before it hashes the first, and so would hold them all; here the
@@ -78,13 +77,8 @@ def imagebind_fingerprint_of(config: "ImageBindConfig", source: "TensorSource", 
     Args:
         config: of the encoder.
         source: its tensors.
-        prefix: of their names in ``source``; others are left alone.
     """
-    floats = {
-        name.removeprefix(prefix): name
-        for name, info in source.infos.items()
-        if name.startswith(prefix) and info.dtype.is_floating_point
-    }
+    floats = {name: name for name, info in source.infos.items() if info.dtype.is_floating_point}
     return fingerprint_state_dict(
         StreamedTensors(source, floats), header=json.dumps(config.to_dict(), sort_keys=True)
     )

@@ -148,7 +148,9 @@ def delta(
 def adapter(
     file: Annotated[Path, typer.Argument(help="The adapter, .pth or .safetensors.")],
     base: Annotated[Path, typer.Option("--base", help="Converted folder of its language model.")],
-    encoder: Annotated[Path, typer.Option("--encoder", help="Converted folder of its encoder.")],
+    encoder: Annotated[
+        str, typer.Option("--encoder", metavar="DIR|nano|HUB_ID", help="Its encoder, or a model with it.")
+    ],
     out: OutOption,
     full: Annotated[
         bool, typer.Option("--full", help="Copy language model and encoder into the result.")
@@ -172,7 +174,12 @@ def adapter(
 def cache(
     file: Annotated[Path, typer.Argument(help="The faiss index.")],
     encoder: Annotated[
-        Path, typer.Option("--encoder", help="Converted folder of the encoder that made the vectors.")
+        str,
+        typer.Option(
+            "--encoder",
+            metavar="DIR|nano|HUB_ID",
+            help="What made the vectors, or a model with it.",
+        ),
     ],
     out: OutOption,
     kind: Annotated[

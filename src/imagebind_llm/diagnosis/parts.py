@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagebind_llm.checkpoints.convert.folders import weights_of
-from imagebind_llm.checkpoints.convert.reading import TensorSource
+from imagebind_llm.checkpoints.convert.reading import TensorsBelow, TensorSource
+from imagebind_llm.checkpoints.folder import ADAPTER_FILE
 from imagebind_llm.checkpoints.places import find_place
 from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.diagnosis import weights
 from imagebind_llm.diagnosis.report import Report
 from imagebind_llm.diagnosis.summary import read_json
-from imagebind_llm.errors import UserError
+from imagebind_llm.encoders.registry import find_encoder
+from imagebind_llm.errors import CheckpointError, UserError
 from imagebind_llm.locate import NANO, locate_folder
 
 if TYPE_CHECKING:
@@ -48,11 +50,12 @@ def check_fingerprints(report: Report, prints: Fingerprints) -> None:
 
 def inside(config: "ImageBindLLMConfig", bare: Any, source: TensorSource) -> dict[str, str | None]:
     """Fingerprints of the parts in a whole folder, computed from its files."""
+    language_model = TensorsBelow(source, "language_model.")
     found: dict[str, str | None] = {
-        "language_model": language_model_fingerprint_of(source, bare.language_model, "language_model.")
+        "language_model": language_model_fingerprint_of(language_model, bare.language_model)
     }
     if config.encoder_config is not None:
-        found["encoder"] = weights.encoder_digest(config.encoder_config, source, "encoder.")
+        found["encoder"] = weights.encoder_digest(config.encoder_config, TensorsBelow(source, "encoder."))
     return found
 
 
@@ -85,33 +88,48 @@ def of_adapter(
             if where != NANO and not Path(where).is_dir():
                 report.notes.append(f"the {name} is {where} on the hub: it was not compared")
                 continue
-            found[part] = _digest_at(part, locate_folder(where)) if compute else None
+            found[part] = _digest_at(part, where) if compute else None
         except UserError as error:
             report.find(name, str(error), f"give the adapter a {name} that is whole")
     return found
 
 
-def _digest_at(part: str, folder: Path) -> str | None:
-    """The fingerprint of a language model or encoder in a folder of its own or in a model's."""
+def _digest_at(part: str, name: str) -> str | None:
+    """The fingerprint of a part that lies in a folder of its own, in a model's, or where an adapter says.
+
+    Raises:
+        CheckpointError: it cannot be found or read.
+    """
+    return _encoder_digest_at(name) if part == "encoder" else _language_model_digest_at(locate_folder(name))
+
+
+def _encoder_digest_at(name: str) -> str | None:
+    place = find_encoder(name)
+    if place.kind != "imagebind":
+        return None
+    source: TensorSource = weights_of(place.folder)
+    if place.in_model:
+        source = TensorsBelow(source, "encoder.")
+    return weights.encoder_digest(place.settings, source)
+
+
+def _language_model_digest_at(folder: Path) -> str | None:
     from transformers import AutoConfig
 
     from imagebind_llm.configuration import ImageBindLLMConfig
-    from imagebind_llm.registration import register
 
-    register()
-    values = read_json(folder / "config.json")
-    whole = values.get("model_type") == "imagebind_llm"
-    if part == "encoder":
-        settings = (values.get("encoder_config") or {}) if whole else values
-        return weights.encoder_digest(settings, weights_of(folder), "encoder." if whole else "") if (
-            whole or "model_type" not in values
-        ) else None  # fmt: skip
-    if whole:
-        config = ImageBindLLMConfig.from_pretrained(folder)
-        bare: Any = weights.bare_model(config).language_model
-        return language_model_fingerprint_of(weights_of(folder), bare, "language_model.")
-    bare = weights.bare_language_model(AutoConfig.from_pretrained(folder))
-    return language_model_fingerprint_of(weights_of(folder), bare)
+    if read_json(folder / "config.json").get("model_type") != "imagebind_llm":
+        bare = weights.bare_language_model(AutoConfig.from_pretrained(folder))
+        return language_model_fingerprint_of(weights_of(folder), bare)
+    config = ImageBindLLMConfig.from_pretrained(folder)
+    if (folder / ADAPTER_FILE).is_file():
+        base = config.base_models["language_model"]
+        if not base:
+            raise CheckpointError(f"the adapter in {str(folder)!r} does not say where its language model is")
+        return _language_model_digest_at(locate_folder(find_place("language_model", base, folder)))
+    model: Any = weights.bare_model(config)
+    source = TensorsBelow(weights_of(folder), "language_model.")
+    return language_model_fingerprint_of(source, model.language_model)
 
 
 def check_cache(report: Report, folder: Path, encoder: str | None, width: int | None) -> None:

@@ -85,7 +85,7 @@ def compare(report: Report, part: str, expected: Mapping[str, Tensor], source: T
     return not (missing or unexpected or shapes)
 
 
-def encoder_digest(settings: Mapping[str, Any], source: TensorSource, prefix: str) -> str | None:
+def encoder_digest(settings: Mapping[str, Any], source: TensorSource) -> str | None:
     """The fingerprint of an ImageBind in files; None where it cannot be told from them.
 
     That is so for other types of encoders, and for weights in bfloat16, which is coarser than what the
@@ -96,10 +96,9 @@ def encoder_digest(settings: Mapping[str, Any], source: TensorSource, prefix: st
     values = dict(settings)
     if values.pop("type", "imagebind") != "imagebind":
         return None
-    inside = [info.dtype for name, info in source.infos.items() if name.startswith(prefix)]
-    if torch.bfloat16 in inside:
+    if any(info.dtype == torch.bfloat16 for info in source.infos.values()):
         return None
-    return imagebind_fingerprint_of(ImageBindConfig.from_dict(values), source, prefix)
+    return imagebind_fingerprint_of(ImageBindConfig.from_dict(values), source)
 
 
 def bytes_of(source: TensorSource) -> int:

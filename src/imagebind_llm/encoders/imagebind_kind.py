@@ -46,8 +46,16 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Module:
 
 
 def media_of(folder: Path, encoder: ImageBindModel) -> MediaReader:
-    """ImageBind's published settings, with the sizes that this encoder's towers have."""
-    config, media = encoder.config, MediaSettings()
+    """See :class:`~imagebind_llm.encoders.registry.EncoderKind`."""
+    return media_for(encoder.config)
+
+
+def media_for(config: ImageBindConfig) -> MediaSettings:
+    """ImageBind's published settings, with the sizes that the towers of ``config`` have.
+
+    What a configuration does not say (sample rates, clips, number of points) stays as published.
+    """
+    media = MediaSettings()
     if config.vision is not None:
         side = config.vision.size[0]
         media = replace(media, image=replace(media.image, size=side), video=replace(media.video, size=side))

@@ -6,6 +6,7 @@ To add a type, write a module with the functions of :class:`EncoderKind` and nam
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -87,22 +88,68 @@ def build_encoder(settings: Mapping[str, Any] | None) -> nn.Module | None:
     return encoder_kind(values.pop("type", "imagebind")).build(values)
 
 
+@dataclass(frozen=True)
+class EncoderPlace:
+    """Where the weights of an encoder lie.
+
+    Attributes:
+        folder: holds them.
+        kind: the encoder's type.
+        settings: its configuration, without the type.
+        in_model: whether they lie among those of a whole model, their names beginning with ``encoder.``.
+    """
+
+    folder: Path
+    kind: str
+    settings: Mapping[str, Any]
+    in_model: bool
+
+
+def find_encoder(name: str | os.PathLike[str], revision: str | None = None) -> EncoderPlace:
+    """What ``name`` means wherever an encoder is asked for: a folder of its own, a model folder or an adapter
+    (then its encoder), ``"nano"``, or a hub id.
+
+    Raises:
+        CheckpointError: there is none there.
+        ConfigError: it is of a type that is not known.
+    """
+    folder = locate_folder(name, revision)
+    config = _config(folder)
+    if config.get("model_type") != _MODEL_TYPE:
+        return EncoderPlace(folder, _kind_of(folder, config), config, in_model=False)
+    from imagebind_llm.checkpoints.folder import ADAPTER_FILE
+    from imagebind_llm.checkpoints.places import find_place
+
+    settings = dict(config.get("encoder_config") or {})
+    if not settings:
+        raise CheckpointError(f"the model in {str(folder)!r} has no encoder; give one that has")
+    if (folder / ADAPTER_FILE).is_file():
+        base = (config.get("base_models") or {}).get("encoder")
+        if not base:
+            raise CheckpointError(
+                f"the adapter in {str(folder)!r} does not say where its encoder is; give the encoder itself"
+            )
+        return find_encoder(find_place("encoder", base, folder), base.get("revision"))
+    return EncoderPlace(folder, settings.pop("type", "imagebind"), settings, in_model=True)
+
+
 def load_encoder(
     name: str | os.PathLike[str],
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     revision: str | None = None,
 ) -> nn.Module:
-    """The encoder in a folder of its own, in a model folder, in ``"nano"`` or on the hub.
+    """The encoder called ``name`` (see :func:`find_encoder`), strictly, in evaluation mode.
 
     Raises:
         CheckpointError: there is none there, or its weights do not fit.
+        ConfigError: it is of a type that is not known.
     """
-    folder = locate_folder(name, revision)
-    config = _config(folder)
-    if config.get("model_type") == _MODEL_TYPE:
-        return _of_model(folder, config, torch.device(device), dtype)
-    return encoder_kind(_kind_of(folder, config)).load(folder, torch.device(device), dtype)
+    place = find_encoder(name, revision)
+    kind = encoder_kind(place.kind)
+    if place.in_model:
+        return kind.from_model(place.folder, place.settings, torch.device(device), dtype)
+    return kind.load(place.folder, torch.device(device), dtype)
 
 
 def media_of_encoder(name: str | os.PathLike[str], encoder: Any, revision: str | None = None) -> MediaReader:
@@ -145,34 +192,14 @@ def _config(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _of_model(folder: Path, config: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The encoder of a whole model, without its language model."""
-    from imagebind_llm.checkpoints.folder import ADAPTER_FILE
-    from imagebind_llm.checkpoints.places import find_place
-
-    settings = config.get("encoder_config")
-    if not settings:
-        raise CheckpointError(f"the model in {str(folder)!r} has no encoder; give one that has")
-    if (folder / ADAPTER_FILE).is_file():
-        base = (config.get("base_models") or {}).get("encoder")
-        if not base:
-            raise CheckpointError(f"the adapter in {str(folder)!r} does not say where its encoder is")
-        return load_encoder(find_place("encoder", base, folder), device, dtype, base.get("revision"))
-    values = dict(settings)
-    kind = encoder_kind(values.pop("type", "imagebind"))
-    return kind.from_model(folder, values, device, dtype)
-
-
 def tensors_below(folder: Path, prefix: str) -> dict[str, Tensor]:
-    """Tensors of a whole model whose name begins with ``prefix``, without it."""
-    from safetensors import SafetensorError, safe_open
+    """Tensors of a whole model whose name begins with ``prefix``, without it.
 
-    found = {}
-    for file in sorted(folder.glob("model*.safetensors")):
-        try:
-            with safe_open(file, framework="pt") as opened:
-                names = [name for name in opened.keys() if name.startswith(prefix)]  # noqa: SIM118
-                found.update({name.removeprefix(prefix): opened.get_tensor(name) for name in names})
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{file} cannot be read ({error}); copy or download it again") from None
-    return found
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    from imagebind_llm.checkpoints.convert.folders import weights_of
+    from imagebind_llm.checkpoints.convert.reading import TensorsBelow
+
+    source = TensorsBelow(weights_of(folder), prefix)
+    return {name: source.get(name) for name in source.infos}

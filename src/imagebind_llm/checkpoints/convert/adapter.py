@@ -5,7 +5,6 @@ fingerprint, so that others are refused for ever after, or a whole folder with a
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +22,8 @@ from imagebind_llm.checkpoints.adapter import (
 from imagebind_llm.checkpoints.convert.base_checks import check_norms, check_vocabulary
 from imagebind_llm.checkpoints.convert.folders import encoder_of
 from imagebind_llm.checkpoints.convert.llama import LlamaWeights, on_model, open_llama
-from imagebind_llm.checkpoints.convert.media import media_settings
 from imagebind_llm.checkpoints.convert.plan import OutTensor, Plan
-from imagebind_llm.checkpoints.convert.reading import TensorFile, TensorInfo, TensorSource
+from imagebind_llm.checkpoints.convert.reading import TensorFile, TensorInfo
 from imagebind_llm.checkpoints.convert.tokenizer import saved_tokenizer
 from imagebind_llm.checkpoints.convert.whole import whole_tensors
 from imagebind_llm.checkpoints.folder import ADAPTER_FILE, ADAPTER_METADATA
@@ -33,8 +31,10 @@ from imagebind_llm.checkpoints.keys import require_same_keys, require_same_shape
 from imagebind_llm.checkpoints.places import relative_place
 from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.checkpoints.trained import adapter_state_dict
+from imagebind_llm.encoders.imagebind_kind import media_for
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.families import DecoderShape
+from imagebind_llm.locate import NANO
 
 if TYPE_CHECKING:
     from imagebind_llm.configuration import ImageBindLLMConfig
@@ -43,19 +43,10 @@ _TUNED = ("bias", "gate", "lora", "norm")
 """Parts of the names of what is kept of the language model; the original's own rule."""
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What the adapter is put together with."""
-
-    base: LlamaWeights
-    encoder: TensorSource
-    config: "ImageBindLLMConfig"
-
-
 def plan_adapter(
     path: Path,
     base_folder: Path,
-    encoder_folder: Path,
+    encoder_name: str,
     out: Path,
     full: bool = False,
     any_base: bool = False,
@@ -70,7 +61,8 @@ def plan_adapter(
     Args:
         path: the adapter; of whole checkpoints of the original training the frozen part is left out.
         base_folder: the language model in transformers' layout (from ``convert llama`` or ``delta``).
-        encoder_folder: from ``convert imagebind``.
+        encoder_name: an ImageBind: a folder (from ``convert imagebind``), a model folder, ``"nano"`` or a hub
+            id.
         out: where the result will be; the adapter names its parts relative to it.
         full: put the parts' weights into the result.
         any_base: leave out the checks of vocabulary and norms.
@@ -90,11 +82,11 @@ def plan_adapter(
         )
     shape = DecoderShape.of(base.config)
     ours = _converted(state, layout, shape, path, base_folder)
-    encoder_config, encoder, encoder_fingerprint = encoder_of(encoder_folder)
-    if encoder_config.embedding_dim != layout.embedding_dim:
+    encoder = encoder_of(encoder_name)
+    if encoder.config.embedding_dim != layout.embedding_dim:
         raise CheckpointError(
-            f"{str(path)!r} takes embeddings of {layout.embedding_dim} numbers, but the encoder in "
-            f"{str(encoder_folder)!r} gives {encoder_config.embedding_dim}; use the one it was trained with"
+            f"{str(path)!r} takes embeddings of {layout.embedding_dim} numbers, but the encoder "
+            f"{encoder_name!r} gives {encoder.config.embedding_dim}; use the one it was trained with"
         )
     distance = check_norms(base, ours, path, exact=layout.stage == "pretrain" and not any_base)
     if not any_base:
@@ -103,15 +95,15 @@ def plan_adapter(
     from imagebind_llm.configuration import ImageBindLLMConfig
 
     fingerprints = {
-        "encoder": encoder_fingerprint,
+        "encoder": encoder.fingerprint,
         "language_model": language_model_fingerprint_of(base.source, on_model(base.config)),
     }
     config = ImageBindLLMConfig(
         text_config=base.config,
-        encoder_config={"type": "imagebind", **encoder_config.to_dict()},
+        encoder_config={"type": "imagebind", **encoder.config.to_dict()},
         fingerprints=fingerprints,
-        base_models=None if full else _places(base_folder, encoder_folder, out),
-        media=media_settings(encoder_config).to_dict(),
+        base_models=None if full else _places(base_folder, encoder_name, out),
+        media=media_for(encoder.config).to_dict(),
         **layout.settings(),
     )
     tensors = _tensors(ours, layout, shape, lambda name: source.get(names[name]))
@@ -119,12 +111,12 @@ def plan_adapter(
     source.release()
     _require_ours(config, tensors, path, base_folder)
     if full:
-        tensors = whole_tensors(config, tensors, base.tensors, encoder)
+        tensors = whole_tensors(config, tensors, base.tensors, encoder.source)
     return Plan(
         kind="adapter",
         tensors=tensors,
-        sources=[source, base.source, encoder],
-        finish=lambda stage: _finish(_Parts(base, encoder, config), stage),
+        sources=[source, base.source, encoder.source],
+        finish=lambda stage: _finish(base, config, stage),
         dropped=dropped,
         summary={"stage": layout.stage, "fingerprints": fingerprints, "norms_differ_from_base": distance},
         stem="model" if full else ADAPTER_FILE.removesuffix(".safetensors"),
@@ -220,29 +212,29 @@ def _require_ours(
     require_same_shapes(own, found, what)
 
 
-def _places(base: Path, encoder: Path, out: Path) -> dict[str, Any]:
+def _places(base: Path, encoder: str, out: Path) -> dict[str, Any]:
     """Where the parts are, seen from the result, so that all may move together."""
+    local = encoder != NANO and Path(encoder).expanduser().is_dir()
     return {
         "language_model": {"id": relative_place(base, out)},
-        "encoder": {"id": relative_place(encoder, out)},
+        "encoder": {"id": relative_place(Path(encoder).expanduser(), out) if local else encoder},
     }
 
 
-def _finish(parts: _Parts, stage: Path) -> None:
+def _finish(base: LlamaWeights, config: "ImageBindLLMConfig", stage: Path) -> None:
     from transformers import GenerationConfig
 
     from imagebind_llm.media.settings import MediaSettings
     from imagebind_llm.processing import ImageBindLLMProcessor
 
-    config = parts.config
     config.architectures = ["ImageBindLLMForConditionalGeneration"]
-    config.dtype = parts.base.tensors["lm_head.weight"].info.dtype
+    config.dtype = base.tensors["lm_head.weight"].info.dtype
     config.save_pretrained(stage)
     try:
-        generation = GenerationConfig.from_pretrained(parts.base.folder)
+        generation = GenerationConfig.from_pretrained(base.folder)
     except OSError:
         generation = GenerationConfig.from_model_config(config.text_config)
     generation.save_pretrained(stage)
-    tokenizer = saved_tokenizer(parts.base.folder, config.text_config.vocab_size)
+    tokenizer = saved_tokenizer(base.folder, config.text_config.vocab_size)
     processor = ImageBindLLMProcessor(tokenizer, MediaSettings.from_dict(config.media or {}))
     processor.save_pretrained(stage)

@@ -23,6 +23,7 @@ from imagebind_llm.cache.rows import BLOCK_ROWS, unit_rows
 from imagebind_llm.cache.visual_cache import VisualCache
 from imagebind_llm.checkpoints.convert.folders import encoder_of
 from imagebind_llm.checkpoints.convert.store import check_target, disk_errors, publish, staging
+from imagebind_llm.encoders.registry import find_encoder, load_encoder
 from imagebind_llm.errors import UserError
 from imagebind_llm.files import atomic_write, require_space
 
@@ -52,7 +53,7 @@ class ConvertedCache:
 def convert_cache(
     file: Path,
     out: Path,
-    encoder_folder: Path,
+    encoder: str,
     kind: str = "keep",
     names_file: Path | None = None,
     progress: bool = False,
@@ -62,8 +63,8 @@ def convert_cache(
     Args:
         file: an inner-product index of unit vectors that can give its vectors back.
         out: the cache folder, new or empty.
-        encoder_folder: the encoder that made the vectors. A bare index cannot say which did; this is taken
-            as your word, and only the dimension is checked.
+        encoder: the encoder that made the vectors: a folder, a model folder, ``"nano"`` or a hub id. A bare
+            index cannot say which did; this is taken as your word, and only the dimension is checked.
         kind: ``keep`` the index byte for byte; ``exact`` or ``hnsw_sq8`` to encode it anew.
         names_file: JSON list of as many names as there are vectors (``cc3m_imagebind_files.json``); they
             become the captions.
@@ -76,12 +77,12 @@ def convert_cache(
     if kind not in ("keep", *_BYTES):
         raise UserError(f"--kind is {kind!r}; expected keep, exact or hnsw_sq8")
     check_target(out)
-    config, _, fingerprint = encoder_of(encoder_folder)
+    dim, fingerprint = _identity(encoder)
     found = VisualCache.from_index(file, fingerprint)
-    if found.dim != config.embedding_dim:
+    if found.dim != dim:
         raise CacheError(
-            f"{str(file)!r} has vectors of {found.dim} numbers, the encoder in {str(encoder_folder)!r} gives "
-            f"{config.embedding_dim}; use the encoder that made them"
+            f"{str(file)!r} has vectors of {found.dim} numbers, the encoder {encoder!r} gives {dim}; "
+            "use the encoder that made them"
         )
     names = None if names_file is None else _names(names_file, found.size)
     manifest = found.manifest
@@ -101,6 +102,15 @@ def convert_cache(
     size = sum(part.stat().st_size for part in out.iterdir())
     written = CacheManifest.read(out)
     return ConvertedCache(out, written.count, written.dim, written.kind, size, resumed)
+
+
+def _identity(encoder: str) -> tuple[int, str]:
+    """Width and fingerprint of an encoder of any type; that of an ImageBind is read without loading it."""
+    if find_encoder(encoder).kind == "imagebind":
+        files = encoder_of(encoder)
+        return files.config.embedding_dim, files.fingerprint
+    loaded: Any = load_encoder(encoder)
+    return int(loaded.embedding_dim), str(loaded.fingerprint)
 
 
 @dataclass(frozen=True)

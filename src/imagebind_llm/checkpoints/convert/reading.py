@@ -196,6 +196,35 @@ class TensorFiles:
             part.release()
 
 
+class TensorsBelow:
+    """The tensors of ``source`` whose names begin with ``prefix``, without it."""
+
+    def __init__(self, source: TensorSource, prefix: str) -> None:
+        self._source = source
+        self._prefix = prefix
+        self._infos = {
+            key.removeprefix(prefix): info for key, info in source.infos.items() if key.startswith(prefix)
+        }
+
+    @property
+    def infos(self) -> Mapping[str, TensorInfo]:
+        """Those tensors."""
+        return self._infos
+
+    @property
+    def files(self) -> list[Path]:
+        """All files, also those that hold other tensors only."""
+        return self._source.files
+
+    def get(self, key: str) -> Tensor:
+        """One tensor."""
+        return self._source.get(self._prefix + key)
+
+    def release(self) -> None:
+        """Unmap all files."""
+        self._source.release()
+
+
 def on_meta(infos: Mapping[str, TensorInfo]) -> dict[str, Tensor]:
     """Tensors without values, for code that asks for shapes and number types."""
     return {key: torch.empty(info.shape, dtype=info.dtype, device="meta") for key, info in infos.items()}
