@@ -49,14 +49,30 @@ class TableSource:
 
     def _header(self, file: int, roles: dict[str, str]) -> tuple[int, int, int]:
         path = self._rows.files[file]
+        first = ""
         try:
-            names = [name.strip() for name in self._fields(self._rows.at(file, 0, path.name), path.name)]
+            first = self._rows.at(file, 0, path.name)
+            names = [name.strip() for name in self._fields(first, path.name)]
             return len(names), names.index(roles["image"]), names.index(roles["caption"])
         except (BadSample, ValueError, IndexError):
-            raise TrainingDataError(
-                f"{str(path)!r}: the first line names no columns {roles['image']!r} and {roles['caption']!r} "
-                f"separated by {'tabs' if self._tabs else 'commas'}; set columns: {{image: …, caption: …}}"
-            ) from None
+            raise TrainingDataError(self._no_header(path, first, roles)) from None
+
+    def _no_header(self, path: Path, first: str, roles: dict[str, str]) -> str:
+        """What is wrong with a first line that does not name the columns, and what to do."""
+        wanted = [roles["image"], roles["caption"]]
+        sign, other = ("tabs", "commas") if self._tabs else ("commas", "tabs")
+        cells = [_short(cell.strip()) for cell in first.split("\t" if self._tabs else ",")]
+        elsewhere = [cell.strip().strip('"') for cell in first.split("," if self._tabs else "\t")]
+        found = f"{str(path)!r}: the first line, {', '.join(map(repr, cells[:4]))},"
+        if set(wanted) <= set(elsewhere):
+            kind = "csv" if self._tabs else "tsv"
+            return f"{found} is separated by {other}, not {sign}; say kind: {kind} (--kind {kind})"
+        header = ("<tab>" if self._tabs else ",").join(wanted)
+        return (
+            f"{found} names no columns {wanted[0]!r} and {wanted[1]!r} separated by {sign}; put the line "
+            f"{header} on top if the file has no header, or say what they are called with columns: "
+            "{image: …, caption: …} (--column image=NAME)"
+        )
 
     def _fields(self, row: str, key: str) -> list[str]:
         if self._tabs:
@@ -94,3 +110,7 @@ def _unquoted(field: str) -> str:
     if len(field) >= 2 and field[0] == field[-1] == '"':
         return field[1:-1].replace('""', '"')
     return field
+
+
+def _short(cell: str) -> str:
+    return cell if len(cell) <= 60 else f"{cell[:57]}..."
