@@ -12,7 +12,7 @@ from imagebind_llm.data.errors import BadSample, TrainingDataError
 from imagebind_llm.data.mixture import SourceMixture
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources import Source, SourceSettings, open_source
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.errors import ConfigError, MissingExtraError, UserError
 from imagebind_llm.messages import read_messages
 
 
@@ -175,6 +175,23 @@ def test_a_meta_file_lists_tables(tmp_path):
     assert source.read(made.ROWS + 1).messages[0]["content"][0]["image"] == str(tmp_path / "b" / "1.png")
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "message"),
+    [
+        ("a.tsv", "dog.jpg\ta dog", r"first line, 'dog.jpg', 'a dog', .*url<tab>caption on top.*--column"),
+        ("a.csv", "dog.jpg,a dog", r"first line, 'dog.jpg', 'a dog', .*url,caption on top"),
+        ("a.tsv", "url,caption", r"separated by commas, not tabs; say kind: csv"),
+        ("a.csv", "url\tcaption", r"separated by tabs, not commas; say kind: tsv"),
+        ("a.tsv", "file\ttext", r"first line, 'file', 'text', .*columns: \{image: …, caption: …\}"),
+        ("a.tsv", "x" * 5000, r"first line, 'x{57}\.\.\.', "),
+    ],
+)
+def test_a_table_without_its_header_is_told_what_to_do(tmp_path, name, first, message):
+    (tmp_path / name).write_text(first + "\ndog.jpg\ta dog\n")
+    with pytest.raises(TrainingDataError, match=message):
+        open_source(SourceSettings(name[-3:], str(tmp_path / name)), tmp_path / "index")
+
+
 @pytest.mark.parametrize("block", [1, 2, 7])
 def test_lines_are_the_same_whatever_the_block(tmp_path, monkeypatch, block):
     from imagebind_llm.data.sources import rows
@@ -274,3 +291,60 @@ def test_long_names_in_tars(tmp_path):
     assert len(source) == 1
     assert source.read(0).key == f"x.tar/{name}"
     assert source.read(0).messages[1]["content"] == "words"
+
+
+def refuse_odd(record):
+    number = int(record.key.rpartition(":")[2])
+    if number % 2:
+        raise UserError("odd")
+    return number
+
+
+def test_a_sample_that_cannot_be_used_is_bad_and_counted_once(tmp_path):
+    """Reading succeeds, using fails: the share is that of the samples, half of them, not a third."""
+    settings = made.WRITERS["alpaca"](tmp_path)
+    quarantine = Quarantine(max_rate=0.9)
+    mixture = SourceMixture([open_source(settings, tmp_path / "index")], [1.0], quarantine)
+    rng = np.random.default_rng(0)
+    drawn = [mixture.draw_as(rng, refuse_odd) for _ in range(200)]
+    assert all(number % 2 == 0 for number in drawn)
+    assert quarantine.tried - 200 == quarantine._bad > 150
+    strict = SourceMixture(mixture.sources, [1.0], Quarantine(max_rate=0.4))
+    with pytest.raises(TrainingDataError, match=r"more than the allowed share 0\.4; the last: .*: odd"):
+        [strict.draw_as(rng, refuse_odd) for _ in range(200)]
+
+
+def test_a_search_that_finds_nothing_ends_whatever_share_is_allowed(tmp_path):
+    settings = made.WRITERS["alpaca"](tmp_path)
+    mixture = SourceMixture([open_source(settings, tmp_path / "index")], [1.0], Quarantine(max_rate=1.0))
+
+    def refuse(record):
+        raise UserError("never")
+
+    with pytest.raises(TrainingDataError, match="1000 samples drawn one after the other are bad"):
+        mixture.draw_as(np.random.default_rng(0), refuse)
+
+
+def test_a_missing_library_is_not_the_samples_fault(tmp_path):
+    settings = made.WRITERS["alpaca"](tmp_path)
+    mixture = SourceMixture([open_source(settings, tmp_path / "index")], [1.0])
+
+    def refuse(record):
+        raise MissingExtraError("install it")
+
+    with pytest.raises(MissingExtraError, match="install it"):
+        mixture.draw_as(np.random.default_rng(0), refuse)
+    assert mixture.quarantine.total == 0
+
+
+def test_held_out_samples_are_different_ones_of_all_sources_and_always_the_same(tmp_path):
+    sources = [
+        open_source(made.WRITERS[kind](tmp_path / kind), tmp_path / "index") for kind in ("tsv", "alpaca")
+    ]
+    mixture = SourceMixture(sources, [1.0, 0.0])
+    keys = [(record.source, record.key) for record in mixture.spread(100, lambda record: record)]
+    assert keys == [(record.source, record.key) for record in mixture.spread(100, lambda record: record)]
+    assert 90 < len(keys) == len(set(keys)) <= 100
+    assert {source for source, _ in keys} == {source.name for source in sources}
+    everything = list(mixture.spread(10**6, lambda record: record.key))
+    assert len(everything) == sum(map(len, sources)) - 2 * made.BAD

@@ -1,17 +1,22 @@
 """Several sources as one: drawn by weight, bad samples put aside."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from imagebind_llm.data.errors import BadSample, TrainingDataError
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources.base import Record, Source, StreamingSource
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.errors import ConfigError, MissingExtraError, UserError
 
 if TYPE_CHECKING:
     from imagebind_llm.media.limits import Limits
+
+T = TypeVar("T")
+
+_MOST_IN_A_ROW = 1000
+"""Bad samples drawn one after the other: with an allowed share of 1 nothing else would end the search."""
 
 
 class SourceMixture:
@@ -59,24 +64,73 @@ class SourceMixture:
         A bad one goes to the quarantine, and the same ``rng`` draws again.
 
         Raises:
-            TrainingDataError: the quarantine has had enough.
+            TrainingDataError: the quarantine has had enough, or nothing good is found.
             ConfigError: the source drawn is a stream, which has no sample number n.
         """
-        while True:
+        return self.draw_as(rng, lambda record: record)
+
+    def draw_as(self, rng: np.random.Generator, make: Callable[[Record], T]) -> T:
+        """What ``make`` makes of a sample; one that it refuses with a ``UserError`` is a bad sample too.
+
+        Raises:
+            TrainingDataError: the quarantine has had enough, or nothing good is found.
+            ConfigError: the source drawn is a stream, which has no sample number n.
+        """
+        for _ in range(_MOST_IN_A_ROW):
             source = self.sources[int(np.searchsorted(self._edges, rng.random(), side="right"))]
             if not isinstance(source, Source):
                 raise ConfigError(
                     f"source {source.name!r} is a stream and cannot be drawn from at random; "
                     "embed it first with: imagebind-llm data embed"
                 )
-            index = int(rng.integers(len(source)))
+            made = self._made(source, int(rng.integers(len(source))), make)
+            if made is not None:
+                return made[0]
+        raise TrainingDataError(
+            f"{_MOST_IN_A_ROW} samples drawn one after the other are bad ({self.quarantine.summary()}); "
+            "mend the data or lower max_bad_share to stop earlier"
+        )
+
+    def spread(self, count: int, make: Callable[[Record], T]) -> Iterator[T]:
+        """Up to ``count`` different samples, spread over all sources, the same at every call.
+
+        Weights do not matter; bad samples are put aside and not replaced.
+
+        Raises:
+            TrainingDataError: the quarantine has had enough.
+            ConfigError: a source is a stream.
+        """
+        lengths = []
+        for source in self.sources:
+            if not isinstance(source, Source):
+                raise ConfigError(f"source {source.name!r} is a stream; embed it first to hold it out")
+            lengths.append(len(source))
+        total = sum(lengths)
+        ends = np.cumsum(lengths)
+        chosen = np.random.default_rng(0).choice(total, min(count, total), replace=False, shuffle=False)
+        for place in np.sort(chosen).tolist():
+            number = int(np.searchsorted(ends, place, side="right"))
+            source = self.sources[number]
+            assert isinstance(source, Source), "checked above"
+            made = self._made(source, place - int(ends[number] - lengths[number]), make)
+            if made is not None:
+                yield made[0]
+
+    def _made(self, source: Source, index: int, make: Callable[[Record], T]) -> tuple[T] | None:
+        """What ``make`` makes of a sample, in a tuple; None if it is bad."""
+        try:
+            record = source.read(index).load(self._limits)
             try:
-                record = source.read(index).load(self._limits)
-            except BadSample as bad:
-                self.quarantine.report(source.name, bad)
-                continue
-            self.quarantine.passed()
-            return record
+                made = make(record)
+            except (ConfigError, MissingExtraError):
+                raise  # not this sample's fault
+            except UserError as error:
+                raise BadSample(record.key, str(error)) from error
+        except BadSample as bad:
+            self.quarantine.report(source.name, bad)
+            return None
+        self.quarantine.passed()
+        return (made,)
 
     def iterate(self, start: int = 0) -> Iterator[Record]:
         """Every good sample once, source after source; ``start`` counts samples, bad ones included.

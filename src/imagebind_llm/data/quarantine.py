@@ -49,7 +49,6 @@ class Quarantine:
         self.counts: Counter[str] = Counter()
         self.tried = 0
         self._bad = 0
-        self._reasons: Counter[str] = Counter()
         self._known: set[tuple[str, str]] = set()
         if self.path is not None and self.path.exists():
             self._read(self.path)
@@ -71,7 +70,6 @@ class Quarantine:
         """
         self.tried += 1
         self._bad += 1
-        self._reasons[bad.reason] += 1
         if (source, bad.key) not in self._known:
             self._known.add((source, bad.key))
             self.counts[source] += 1

@@ -65,7 +65,10 @@ class RecordReader:
                 )
             else:
                 opened[number] = [
-                    MediaPart(item.modality, self._open(item, rng), item.weight) for item in items
+                    MediaPart(
+                        item.modality, open_medium(self.media, item.modality, item.source, rng), item.weight
+                    )
+                    for item in items
                 ]
         return Example(
             dialog.input_ids[kept],
@@ -85,9 +88,17 @@ class RecordReader:
         weights = torch.tensor([item.weight for item in items])
         return mix(vectors, weights, torch.zeros(len(items), dtype=torch.int64), 1)[0]
 
-    def _open(self, item: MediaItem, rng: np.random.Generator | None) -> Tensor:
-        source: Any = item.source
-        if rng is not None and item.modality is Modality.IMAGE and hasattr(source, "resize"):
-            settings = getattr(self.media, "image", None)
-            source = random_resized_crop(source, rng, getattr(settings, "size", None) or min(source.size))
-        return self.media.load(item.modality, source)
+
+def open_medium(
+    media: "MediaReader", modality: Modality, source: Any, rng: np.random.Generator | None = None
+) -> Tensor:
+    """A medium as the encoder reads it; an opened picture after a random crop (:mod:`.augment`) if there is
+    an ``rng``.
+
+    Raises:
+        MediaError: it cannot be opened.
+    """
+    if rng is not None and modality is Modality.IMAGE and hasattr(source, "resize"):
+        settings = getattr(media, "image", None)
+        source = random_resized_crop(source, rng, getattr(settings, "size", None) or min(source.size))
+    return media.load(modality, source)

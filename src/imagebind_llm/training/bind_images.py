@@ -1,27 +1,23 @@
 """The bind stage's first run: images and text, which every other modality is anchored to."""
 
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from imagebind_llm.data.world import PictureWorld
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.imagebind import save_imagebind
 from imagebind_llm.modality import Modality
 from imagebind_llm.training.contrastive import nearest_class_accuracy, symmetric_loss
-from imagebind_llm.training.encoders import open_encoder, set_training, tower_buffers, tower_parameters
+from imagebind_llm.training.contrastive_stage import ContrastiveStage
+from imagebind_llm.training.encoders import open_encoder
 from imagebind_llm.training.recipe import BindRecipe
-from imagebind_llm.training.stage import Stage, step_rng
+from imagebind_llm.training.stage import step_rng
 
 _CAPTIONS_PER_LABEL = 400
 _TEST_CAPTIONS = 40
-_MAX_SCALE = 100.0
-"""Upper limit of the learnt inverse temperature, as in CLIP."""
 
 
 class ImageTextBatch(NamedTuple):
@@ -33,16 +29,13 @@ class ImageTextBatch(NamedTuple):
     caption_labels: Tensor
 
 
-class BindImages(Stage):
+class BindImages(ContrastiveStage):
     """Multi-positive symmetric InfoNCE between images and captions of the same label."""
 
-    name = "bind"
-
     def __init__(self, recipe: BindRecipe, world: PictureWorld) -> None:
-        super().__init__()
-        self.recipe, self.world = recipe, world
-        self.encoder = open_encoder(recipe.encoder, recipe.config, recipe.run.seed)
-        self.log_scale = nn.Parameter(torch.tensor(1 / recipe.temperature).log())
+        encoder = open_encoder(recipe.encoder, recipe.config, recipe.run.seed)
+        super().__init__(recipe, encoder, (Modality.IMAGE, Modality.TEXT))
+        self.world = world
         self.pool = world.images("train", recipe.data.limit)
         self.caption_tokens = [
             self._tokens(world.captions(label, _CAPTIONS_PER_LABEL, recipe.run.seed))
@@ -54,34 +47,12 @@ class BindImages(Stage):
         from imagebind_llm.media.text import tokenize
 
         text = self.encoder.config.text
-        if text is None:
-            raise ConfigError(
-                "the encoder has no text tower, which image training needs; give it a text config"
-            )
+        assert text is not None, "its tower would have been missed"
         settings = TextSettings(context_length=text.context)
         return tokenize(list(captions), settings)  # type: ignore[call-overload]
 
-    def trainable(self) -> dict[str, nn.Parameter]:
-        found = {
-            f"encoder.{name}": parameter
-            for modality in (Modality.IMAGE, Modality.TEXT)
-            for name, parameter in tower_parameters(self.encoder, modality).items()
-        }
-        if self.recipe.learn_temperature:
-            found["log_scale"] = self.log_scale
-        return found
-
-    def moving_buffers(self) -> dict[str, Tensor]:
-        return {
-            f"encoder.{name}": buffer
-            for modality in (Modality.IMAGE, Modality.TEXT)
-            for name, buffer in tower_buffers(self.encoder, modality).items()
-        }
-
-    def train(self, mode: bool = True) -> "BindImages":
-        super().train(mode)
-        set_training(self.encoder, {"vision", "text"}, mode)
-        return self
+    def size(self, batch: ImageTextBatch) -> int:
+        return len(batch.images)
 
     def batch(self, index: int) -> ImageTextBatch:
         recipe = self.recipe
@@ -103,7 +74,7 @@ class BindImages(Stage):
     def loss(self, batch: ImageTextBatch) -> tuple[Tensor, dict[str, Tensor]]:
         images = self._encode_images(batch.images)
         captions = self.encoder.encode(Modality.TEXT, batch.captions)
-        scale = self.log_scale.exp().clamp(max=_MAX_SCALE)
+        scale = self.scale
         loss = symmetric_loss(
             images, captions, batch.image_labels, batch.caption_labels, scale, self.recipe.label_smoothing
         )
@@ -127,25 +98,19 @@ class BindImages(Stage):
         means = []
         for label in range(self.world.judged_labels):
             tokens = self._tokens(self.world.captions(label, _TEST_CAPTIONS, self.recipe.run.seed + 1))
-            means.append(self.encoder.encode(Modality.TEXT, tokens.to(self.log_scale.device)).mean(0))
+            means.append(self.embeddings(Modality.TEXT, tokens).mean(0))
         return F.normalize(torch.stack(means), dim=-1)
 
     def evaluate(self) -> dict[str, float]:
         images, labels = self._test
-        device = self.log_scale.device
-        embeddings = torch.cat(
-            [self.encoder.encode(Modality.IMAGE, part.to(device)) for part in images.split(256)]
-        ).cpu()
-        prototypes = self.text_prototypes().cpu()
+        embeddings = self.embeddings(Modality.IMAGE, images)
+        prototypes = self.text_prototypes()
         measured = {"accuracy": nearest_class_accuracy(embeddings, labels, prototypes)}
         for domain, rows in self.world.images("test").domains.items():
             wanted = torch.isin(labels, torch.from_numpy(np.unique(self.world.images("test").labels[rows])))
             if wanted.any():
                 measured[domain] = nearest_class_accuracy(embeddings[wanted], labels[wanted], prototypes)
         return measured
-
-    def export(self, folder: Path) -> None:
-        save_imagebind(self.encoder, folder)
 
 
 def _spread(rng: np.random.Generator, labels: np.ndarray, count: int) -> np.ndarray:

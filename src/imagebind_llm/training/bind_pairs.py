@@ -45,6 +45,7 @@ class BindPairs(TowerStage):
         self._quarantine = Quarantine(Path(recipe.run.folder) / "quarantine.jsonl")
         self._folder = Path(recipe.run.folder) / "images"
         self._limits = Limits()
+        assert recipe.data.root is not None, "the recipe has checked it"
         sets = read_pairs(Path(recipe.data.root))
         new = recipe.sensor
         raw = None if new is None else SensorSettings(new.kind, new.shape)
@@ -133,7 +134,7 @@ class BindPairs(TowerStage):
         """``own_image``: the nearest of the held-out images is the array's own; ``own_cosine``: to it;
         ``accuracy``: the nearest mean image of a label is that of its own."""
         media, images, labels = self._test
-        found = self.embeddings(media)
+        found = self.embeddings(self.modality, media)
         own = (found @ images.T).argmax(1) == torch.arange(len(found))
         measured = {
             "own_image": float(own.float().mean()),

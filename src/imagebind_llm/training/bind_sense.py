@@ -84,7 +84,7 @@ class BindSense(TowerStage):
         return self.world.sense_test(self.modality, self.recipe.evaluate_items)
 
     def evaluate(self) -> dict[str, float]:
-        embeddings = self.embeddings(self._test.media)
+        embeddings = self.embeddings(self.modality, self._test.media)
         labels = self._test.labels
         judged = labels < self.world.judged_labels
         # All labels are candidates, also those this modality never has, as in use.

@@ -1,5 +1,6 @@
 """The encoder's towers as things to train one at a time."""
 
+from collections.abc import Collection
 from typing import Any
 
 from torch import Tensor, nn
@@ -60,6 +61,17 @@ def tower_buffers(encoder: ImageBindModel, modality: Modality) -> dict[str, Tens
         if in_tower(name, trunk)
         and name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")
     }
+
+
+def tower_blocks(encoder: ImageBindModel, trunks: Collection[str]) -> list[nn.Module]:
+    """The transformer blocks of these towers."""
+    from imagebind_llm.imagebind.transformer import Block
+
+    return [
+        module
+        for name, module in encoder.named_modules()
+        if isinstance(module, Block) and any(in_tower(name, trunk) for trunk in trunks)
+    ]
 
 
 def set_training(encoder: ImageBindModel, trunks: set[str], mode: bool) -> None:

@@ -8,17 +8,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from imagebind_llm.errors import ConfigError
-from imagebind_llm.training.new_sensor import NewSensor
+from imagebind_llm.training.bind_recipe import BindRecipe
 from imagebind_llm.training.resolved import save_resolved
 from imagebind_llm.training.run_settings import OptimizerSettings, RunSettings
 from imagebind_llm.training.settings import apply_overrides, build
 from imagebind_llm.training.stage_settings import AdapterSettings, AlignSettings, DataSettings
-from imagebind_llm.training.tower_lora import TowerLora
 
 __all__ = [
     "STAGES",
@@ -35,102 +34,6 @@ __all__ = [
     "load_recipe",
     "save_resolved",
 ]
-
-
-@dataclass(frozen=True)
-class BindRecipe:
-    """Contrastive training of the encoders, anchored to images."""
-
-    run: RunSettings
-    optimizer: OptimizerSettings
-    data: DataSettings
-    modalities: tuple[str, ...]
-    """``[image, text]`` trains the anchor; one other modality trains its tower to it."""
-    encoder: str = "new"
-    """Encoder folder to start from, or ``new`` (built from ``config``)."""
-    config: dict[str, Any] | None = None
-    """Overrides of the nano encoder configuration, only with ``encoder: new``."""
-    captions: int = 96
-    """Captions per step (image and text together); they need not be as many as images."""
-    clip_probability: float | None = None
-    """Show images as clips of two frames, this share of them moving; null = still images."""
-    bank: str | None = None
-    """Folder of precomputed image embeddings (made if absent); null = inside the run."""
-    bank_views: int = 2
-    """Augmented views per image in the bank."""
-    bank_seed: int = 0
-    """Of the bank's views (a bank is shared between runs, so this is not the run's seed)."""
-    bank_sample: int = 1024
-    """Bank images each step is contrasted with, balanced over classes."""
-    instance_weight: float = 0.5
-    """Weight of 1 - cos(example, the image it was derived from), where there is one."""
-    temperature: float = 0.07
-    """Initial softmax temperature."""
-    learn_temperature: bool = True
-    """Whether the temperature is trained."""
-    label_smoothing: float = 0.0
-    """Part of the target spread evenly over the batch."""
-    source: Literal["nano", "pairs"] = "nano"
-    """``nano``: nano's world in data.root; ``pairs``: arrays with images there (see data/pairs.py)."""
-    sensor: NewSensor | None = None
-    """With pairs: a modality to add to the encoder, called as ``modalities`` says."""
-    media_from: str | None = None
-    """With pairs: model folder whose media settings hold; null = those that come with the encoder."""
-    lora: TowerLora | None = None
-    """Low-rank updates of the tower instead of training all of it; null = all of it."""
-    channels_last: bool = True
-    """Keep image tensors in channels-last memory (faster convolutions on CPU)."""
-    evaluate_items: int = 2000
-    """Test items per evaluation."""
-
-    @property
-    def anchor(self) -> bool:
-        """Whether this run trains images (and text) rather than a tower towards them."""
-        return "image" in self.modalities
-
-    def __post_init__(self) -> None:
-        from imagebind_llm.modality import Modality
-
-        if self.source == "pairs":
-            self._check_pairs()
-            return
-        if self.sensor is not None or self.media_from is not None:
-            raise ConfigError("sensor and media_from are for pairs from disk; set source: pairs")
-        found = [Modality.parse(name) for name in self.modalities]
-        if not self.anchor and (len(found) != 1 or found[0] in (Modality.TEXT, Modality.VIDEO)):
-            raise ConfigError(
-                f"modalities is {list(self.modalities)}; give [image, text] or exactly one of "
-                "audio, point, depth, thermal, imu"
-            )
-        if self.anchor and set(found) != {Modality.IMAGE, Modality.TEXT}:
-            raise ConfigError(
-                f"modalities is {list(self.modalities)}; images are trained with text, nothing else"
-            )
-        if self.encoder != "new" and self.config:
-            raise ConfigError(f"config is given but encoder is {self.encoder!r}; drop one of them")
-        if self.encoder == "new" and not self.anchor:
-            raise ConfigError(
-                f"encoder is 'new', but {found[0]} is trained towards images; give a trained encoder"
-            )
-
-    def _check_pairs(self) -> None:
-        from imagebind_llm.modality import Modality
-
-        if len(self.modalities) != 1 or self.modalities[0] in ("image", "video", "text"):
-            raise ConfigError(
-                f"modalities is {list(self.modalities)}; pairs train exactly one, which is not image, video "
-                "or text"
-            )
-        name = self.modalities[0]
-        if self.sensor is not None or name not in {member.value for member in Modality}:
-            Modality.declare(name)
-        if self.encoder == "new" or self.config:
-            raise ConfigError(
-                f"encoder is {self.encoder!r}; pairs are trained towards a trained encoder's images: give a "
-                "folder or nano, without config"
-            )
-        if self.sensor is not None and self.lora is not None:
-            raise ConfigError("sensor and lora are both given; a new tower has nothing to update, drop lora")
 
 
 @dataclass(frozen=True)

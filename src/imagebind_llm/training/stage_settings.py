@@ -8,17 +8,67 @@ from imagebind_llm.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class DataSettings:
-    """Where examples come from."""
+class SourcesData:
+    """Data sets of one's own, as every stage that reads them has them."""
 
-    root: str
-    """Folder of the datasets (``cifar10/``, ``mnist/``, …)."""
+    sources: tuple[SourceSettings, ...] = ()
+    """Data sets to draw from by weight: captions, dialogs, text; embedded before, or to be encoded."""
+    test_sources: tuple[SourceSettings, ...] = ()
+    """Held-out data of the same kinds, for evaluation and samples."""
+    augment: bool = True
+    """Sources: random resized crops of pictures that are encoded in training (as published)."""
+    max_bad_share: float = DEFAULT_MAX_RATE
+    """Sources: stop when a larger share of the samples drawn cannot be read."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_bad_share <= 1:
+            raise ConfigError(f"data.max_bad_share is {self.max_bad_share}; expected a share from 0 to 1")
+        if self.test_sources and not self.sources:
+            raise ConfigError("data.test_sources is given without data.sources; give both or neither")
+        streams = [source.label for source in (*self.sources, *self.test_sources) if source.streaming]
+        if streams:
+            raise ConfigError(
+                f"source {streams[0]!r} is a stream and cannot be drawn from at random; embed it first with: "
+                "imagebind-llm data embed"
+            )
+        if self.sources and not any(source.weight for source in self.sources):
+            raise ConfigError("all weights of data.sources are 0; give at least one source a share")
+
+    def _need_world(self, *settings: str) -> None:
+        """Without sources these settings of nano's world are needed, with sources refused.
+
+        Raises:
+            ConfigError: it is otherwise.
+        """
+        given = [name for name in settings if getattr(self, name) is not None]
+        if self.sources and given:
+            raise ConfigError(
+                f"data.sources is given, and data.{given[0]} too; that is for nano's world or pairs, drop it"
+            )
+        missing = [name for name in settings if getattr(self, name) is None]
+        if not self.sources and missing:
+            raise ConfigError(
+                f"setting 'data.{missing[0]}' is missing; add it to the recipe or give "
+                f"data.{missing[0]}=VALUE, or list data.sources"
+            )
+
+
+@dataclass(frozen=True)
+class DataSettings(SourcesData):
+    """Where the encoders get their examples: from ``sources`` (pictures with captions), or from ``root``."""
+
+    root: str | None = None
+    """Folder of nano's datasets (``cifar10/``, ``mnist/``, …), or with ``source: pairs`` of the pairs."""
     shares: dict[str, float] = field(
         default_factory=lambda: {"objects": 0.60, "digits": 0.35, "unclear": 0.05}
     )
-    """Parts of a batch of images by domain; only their ratios count."""
+    """Nano's world: parts of a batch of images by domain; only their ratios count."""
     limit: int | None = None
-    """Use at most this many training images (for trying things out)."""
+    """Nano's world: use at most this many training images (for trying things out)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._need_world("root")
 
 
 @dataclass(frozen=True)
@@ -38,7 +88,7 @@ class AdapterSettings:
 
 
 @dataclass(frozen=True)
-class AlignSettings:
+class AlignSettings(SourcesData):
     """Where the two stages that teach the language model to see get their examples: from ``sources``, or from
     nano's own world (``root`` and ``bank``)."""
 
@@ -59,25 +109,9 @@ class AlignSettings:
     """Nano's world: use at most this many training images."""
     seed: int = 0
     """Of the bank's views (a bank is shared between runs, so this is not the run's seed)."""
-    sources: tuple[SourceSettings, ...] = ()
-    """Data sets to draw from by weight: captions, dialogs, text; embedded before, or to be encoded."""
-    test_sources: tuple[SourceSettings, ...] = ()
-    """Held-out data of the same kinds, for evaluation and samples."""
-    augment: bool = True
-    """Sources: random resized crops of pictures that are encoded in training (as published)."""
     max_tokens: int | None = None
     """Sources: examples are cut after this many tokens; null = after a row's."""
-    max_bad_share: float = DEFAULT_MAX_RATE
-    """Sources: stop when a larger share of the samples drawn cannot be read."""
 
     def __post_init__(self) -> None:
-        if self.sources and (self.root, self.bank) != (None, None):
-            raise ConfigError(
-                "data.sources is given, and data.root or data.bank too; those are for nano's world, drop them"
-            )
-        for name in ("root", "bank"):
-            if not self.sources and getattr(self, name) is None:
-                raise ConfigError(
-                    f"setting 'data.{name}' is missing; add it to the recipe or give data.{name}=VALUE, "
-                    "or list data.sources"
-                )
+        super().__post_init__()
+        self._need_world("root", "bank")

@@ -40,6 +40,10 @@ def _done(recipe: Any) -> RunResult:
 def make_stage(recipe: Any) -> Stage:
     """The stage for a recipe; without ``data.sources``, nano's pictures and grammar are its data."""
     if isinstance(recipe, BindRecipe):
+        if recipe.data.sources:
+            from imagebind_llm.training.bind_captions import BindCaptions
+
+            return BindCaptions(recipe)
         if recipe.source == "pairs":
             from imagebind_llm.training.bind_pairs import BindPairs
 
@@ -48,6 +52,7 @@ def make_stage(recipe: Any) -> Stage:
         from imagebind_llm.training.bind_images import BindImages
         from imagebind_llm.training.bind_sense import BindSense
 
+        assert recipe.data.root is not None, "the recipe has checked it"
         world = nano_pictures(recipe.data.root)
         return BindImages(recipe, world) if recipe.anchor else BindSense(recipe, world)
     from imagebind_llm.data.nano_dialogs import NanoDialogs

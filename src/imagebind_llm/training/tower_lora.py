@@ -1,5 +1,6 @@
-"""Low-rank updates of one tower of an encoder, by peft."""
+"""Low-rank updates of towers of an encoder, by peft."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +29,9 @@ class TowerLora:
 
 
 def add_tower_lora(
-    encoder: ImageBindModel, trunk: str, settings: TowerLora, seed: int
+    encoder: ImageBindModel, trunks: Collection[str], settings: TowerLora, seed: int
 ) -> dict[str, nn.Parameter]:
-    """Give every linear map of a tower an update that starts at 0; returns the updates by name.
+    """Give every linear map of these towers an update that starts at 0; returns the updates by name.
 
     The fused query-key-value weight of ImageBind's own attention is a bare tensor, not a map, and gets none;
     its output map and the two of each MLP do, and the head.
@@ -40,7 +41,7 @@ def add_tower_lora(
     maps = [
         name
         for name, module in encoder.named_modules()
-        if isinstance(module, nn.Linear) and in_tower(name, trunk)
+        if isinstance(module, nn.Linear) and any(in_tower(name, trunk) for trunk in trunks)
     ]
     alpha: Any = settings.rank * settings.scale  # peft divides by the rank
     config = LoraConfig(
