@@ -41,6 +41,8 @@ def locate_folder(name: str | os.PathLike[str], revision: str | None = None) -> 
                 f"the folder {text!r} has no config.json, so it holds no model; give a model folder"
             )
         return folder
+    if folder.exists():
+        raise CheckpointError(f"{text!r} is a file; give the model folder that holds it")
     if isinstance(name, str) and HUB_ID.match(text):
         return _download(text, revision)
     raise CheckpointError(

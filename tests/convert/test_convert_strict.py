@@ -76,6 +76,13 @@ def test_llama(change, words, convert, tmp_path, leftovers):
         ({"use_scaled_rope": True}, ("use_scaled_rope",)),
         ({"moe_args": {}}, ("moe_args",)),
         ({"n_layers": 5}, ("9 missing", "layers.4.attention")),
+        ({"dim": 64.5}, ("64.5 for 'dim', expected a whole number above 0",)),
+        ({"n_heads": 0}, ("0 for 'n_heads', expected a whole number above 0",)),
+        ({"n_heads": 7}, ("shares a width of 64 among 7 heads",)),
+        ({"rope_theta": "x"}, ("'x' for 'rope_theta', expected a number",)),
+        ({"max_seq_len": "y"}, ("'y' for 'max_seq_len', expected a whole number",)),
+        ({"vocab_size": "z"}, ("'z' for 'vocab_size', expected a number",)),
+        ({"norm_eps": True}, ("True for 'norm_eps', expected a number",)),
     ],
 )
 def test_llama_parameters(params, words, convert, tmp_path):
@@ -232,8 +239,44 @@ def parts(tmp_path_factory):
             lambda a: a.update({"image_bind_proj.weight": torch.ones(64, 33)}),
             ("embeddings of 33 numbers", "gives 32", "use the one it was trained with"),
         ),
+        (lambda a: a.update({"image_bind_proj.weight": torch.ones(3)}), ("7B.pth", "has vectors where")),
+        (lambda a: a.update({"prefix_query.weight": torch.tensor(3.0)}), ("7B.pth", "has vectors where")),
+        (
+            lambda a: a.update({"llama.layers.1.attention.gate": torch.ones(1, 3, 1, 1)}),
+            ("does not fit the language model", "use the base it was trained with"),
+        ),
+        (
+            lambda a: a.update({"llama.layers.1.attention.lora_wq_l2.weight": torch.ones(63, 16)}),
+            ("does not fit the language model", "use the base it was trained with"),
+        ),
+        (
+            lambda a: a.update({"prefix_query.weight": a["prefix_query.weight"].long()}),
+            ("injection.query torch.int64 instead of torch.float32",),
+        ),
+        (
+            lambda a: a.update({"llma.norm.weight": a["llama.norm.weight"] * 2}),
+            ("the same tensor as llama.norm.weight and as llma.norm.weight",),
+        ),
+        (
+            lambda a: a.update({"prefix_query.weight": torch.ones(9, 64)}),
+            ("last 9 layers", "has 4"),
+        ),
     ],
-    ids=["missing", "gate", "extra", "query", "shape", "encoder"],
+    ids=[
+        "missing",
+        "gate",
+        "extra",
+        "query",
+        "shape",
+        "encoder",
+        "axes",
+        "query axes",
+        "heads",
+        "rows",
+        "kind",
+        "twice",
+        "queries",
+    ],  # fmt: skip
 )
 def test_adapter(change, words, parts, convert, tmp_path, leftovers):
     state = dict(world.tensors("adapter"))
@@ -252,12 +295,35 @@ def test_adapter_on_wrong_parts(parts, convert, tmp_path, leftovers):
             "adapter", tmp_path / "7B.pth", "--base", base, "--encoder", encoder, "--out", tmp_path / "o"
         )
 
+    call(parts / "base", tmp_path / "7B.pth").refused("is a file; give the model folder")
     call(parts / "other", parts / "encoder").refused("width is 64", "is 32", "the base it was trained with")
     call(parts / "LLaMA", parts / "encoder").refused("Meta's layout", "convert llama")
     call(parts / "encoder", parts / "encoder").refused("expected 'llama'")
     call(parts / "base", tmp_path).refused("no config.json")
     call(tmp_path, parts / "encoder").refused("neither params.json nor config.json")
     assert not leftovers(tmp_path, "7B.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("{", ("no LLaMA can be built", "config.json")),
+        ({"num_attention_heads": 0}, ("no LLaMA can be built", "config.json")),
+        ({"hidden_size": "wide"}, ("no LLaMA can be built", "config.json")),
+        ({"num_hidden_layers": 5}, ("9 missing", "layers.4.")),
+    ],
+)
+def test_adapter_on_a_damaged_base(change, words, parts, convert, tmp_path):
+    import shutil
+
+    torch.save({"model": dict(world.tensors("adapter"))}, tmp_path / "7B.pth")
+    base = shutil.copytree(parts / "base", tmp_path / "base")
+    config = base / "config.json"
+    text = change if isinstance(change, str) else json.dumps(json.loads(config.read_text()) | change)
+    config.write_text(text)
+    more = ("--base", base, "--encoder", parts / "encoder", "--out", tmp_path / "out")
+    convert("adapter", tmp_path / "7B.pth", *more).refused(*words)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_vocabulary_of_7b_is_checked(tmp_path):

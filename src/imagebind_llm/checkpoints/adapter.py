@@ -72,7 +72,7 @@ def adapter_layout(state: Mapping[str, Tensor]) -> AdapterLayout:
     """Read the layout of an adapter file.
 
     Raises:
-        CheckpointError: the tensors that tell it are missing.
+        CheckpointError: the tensors that tell it are missing, or have fewer axes.
     """
     try:
         lora = state.get("llama.layers.0.attention.lora_wq_l1.weight")
@@ -87,6 +87,10 @@ def adapter_layout(state: Mapping[str, Tensor]) -> AdapterLayout:
         )
     except KeyError as error:
         raise CheckpointError(f"{_WHAT} has no tensor {error}; is it an ImageBind-LLM checkpoint?") from None
+    except IndexError:
+        raise CheckpointError(
+            f"{_WHAT} has vectors where matrices are expected; get the file again"
+        ) from None
 
 
 def adapter_from_original(state: Mapping[str, Tensor], shape: DecoderShape) -> dict[str, Tensor]:

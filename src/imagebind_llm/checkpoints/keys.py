@@ -64,10 +64,10 @@ def require_same_keys(expected: Iterable[str], found: Iterable[str], what: str) 
 
 
 def require_same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], what: str) -> None:
-    """Check the shapes of tensors that both sides have.
+    """Check the shapes of tensors that both sides have, and that whole numbers are where they should be.
 
     Raises:
-        CheckpointError: naming the first tensors that differ, with both shapes.
+        CheckpointError: naming the first tensors that differ, with both shapes, or the first number type.
     """
     wrong = [
         f"{key} {list(found[key].shape)} instead of {list(expected[key].shape)}"
@@ -80,6 +80,12 @@ def require_same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Tens
             f"{what} has tensors of other shapes: {'; '.join(wrong[:_SHOWN])}{more}; "
             "check that it was made for a model of these sizes"
         )
+    for key in sorted(expected.keys() & found.keys()):
+        if expected[key].is_floating_point() != found[key].is_floating_point():
+            raise CheckpointError(
+                f"{what} has a tensor of another number type: {key} {found[key].dtype} instead of "
+                f"{expected[key].dtype}; check that it was made for a model of this kind"
+            )
 
 
 def _changed(change: Callable[[Tensor], Tensor] | None, tensor: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ fingerprint, so that others are refused for ever after, or a whole folder with a
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from imagebind_llm.checkpoints.convert.base_checks import check_norms, check_voc
 from imagebind_llm.checkpoints.convert.folders import encoder_of
 from imagebind_llm.checkpoints.convert.llama import LlamaWeights, on_model, open_llama
 from imagebind_llm.checkpoints.convert.plan import OutTensor, Plan
-from imagebind_llm.checkpoints.convert.reading import TensorFile, TensorInfo
+from imagebind_llm.checkpoints.convert.reading import TensorFile, TensorInfo, on_meta
 from imagebind_llm.checkpoints.convert.tokenizer import saved_tokenizer
 from imagebind_llm.checkpoints.convert.whole import whole_tensors
 from imagebind_llm.checkpoints.folder import ADAPTER_FILE, ADAPTER_METADATA
@@ -39,6 +39,7 @@ from imagebind_llm.locate import NANO
 if TYPE_CHECKING:
     from imagebind_llm.configuration import ImageBindLLMConfig
 
+_Result = TypeVar("_Result")
 _TUNED = ("bias", "gate", "lora", "norm")
 """Parts of the names of what is kept of the language model; the original's own rule."""
 
@@ -74,7 +75,7 @@ def plan_adapter(
     source = TensorFile(path)
     names, dropped = _selected(source)
     state = {name: source.get(key) for name, key in names.items()}
-    layout = adapter_layout(state)
+    layout = _named(path, adapter_layout, state)
     base = open_llama(base_folder)
     if base.original:
         raise CheckpointError(
@@ -125,6 +126,14 @@ def plan_adapter(
     )
 
 
+def _named(path: Path, check: Callable[..., _Result], *arguments: Any) -> _Result:
+    """What ``check`` gives, or its complaint with the name of the file."""
+    try:
+        return check(*arguments)
+    except CheckpointError as error:
+        raise CheckpointError(f"{str(path)!r}: {error}") from None
+
+
 def _selected(source: TensorFile) -> tuple[dict[str, str], dict[str, str]]:
     """What the adapter is made of: today's name → its name in the file; and what is left out, and why."""
     kept: dict[str, str] = {}
@@ -134,6 +143,10 @@ def _selected(source: TensorFile) -> tuple[dict[str, str], dict[str, str]]:
             key.startswith(("llama.", "llma.")) and not any(part in key for part in _TUNED)
         )
         named = [] if frozen else list(normalise_keys({key: torch.empty(0)}))
+        if twice := [kept[name] for name in named if name in kept]:
+            raise CheckpointError(
+                f"{str(source.path)!r} holds the same tensor as {twice[0]} and as {key}; leave out one"
+            )
         kept |= dict.fromkeys(named, key)
         if not named:
             dropped[key] = "frozen in training" if frozen else "never used"
@@ -156,10 +169,11 @@ def _converted(
                 f"{str(base_folder)!r} is {found}; use the base it was trained with"
             )
     try:
-        return adapter_from_original(state, shape)
+        return _named(path, adapter_from_original, state, shape)
     except RuntimeError as error:  # rows that do not divide into heads
         raise CheckpointError(
-            f"{str(path)!r} does not fit the language model in {str(base_folder)!r} ({error})"
+            f"{str(path)!r} does not fit the language model in {str(base_folder)!r} ({error}); use the "
+            "base it was trained with, or get the file again"
         ) from None
 
 
@@ -206,7 +220,7 @@ def _require_ours(
     bare.encoder_config = None
     with torch.device("meta"):
         own = adapter_state_dict(ImageBindLLMForConditionalGeneration(bare))
-    found = {tensor.name: torch.empty(tensor.info.shape, device="meta") for tensor in tensors}
+    found = on_meta({tensor.name: tensor.info for tensor in tensors})
     what = f"{str(path)!r}, for the language model in {str(base_folder)!r},"
     require_same_keys(own, found, what)
     require_same_shapes(own, found, what)

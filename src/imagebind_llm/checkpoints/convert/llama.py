@@ -28,9 +28,11 @@ CONTEXT = 2048
 """Positions LLaMA 1 was trained for; ``params.json`` does not say."""
 _PIECE = re.compile(r"consolidated\.(\d+)\.pth")
 _NEEDED = ("dim", "n_layers", "n_heads", "norm_eps")
+_COUNTS = ("dim", "n_layers", "n_heads", "n_kv_heads", "max_seq_len")
+"""Whole numbers above 0."""
+_NUMBERS = ("norm_eps", "rope_theta", "vocab_size")
 _KNOWN = (
-    *_NEEDED, "multiple_of", "vocab_size", "n_kv_heads", "ffn_dim_multiplier", "rope_theta", "max_seq_len",
-    "max_batch_size", "use_scaled_rope",
+    *_COUNTS, *_NUMBERS, "multiple_of", "ffn_dim_multiplier", "max_batch_size", "use_scaled_rope",
 )  # fmt: skip
 _ROTARY = "rope"
 """Part of the names of rotary frequency buffers, which are computed."""
@@ -102,9 +104,15 @@ def open_llama(path: Path) -> LlamaWeights:
     kind = read_json(path / "config.json").get("model_type")
     if kind != "llama":
         raise CheckpointError(f"{str(path)!r} holds a model of type {kind!r}; expected 'llama'")
-    config = LlamaConfig.from_pretrained(path, local_files_only=True)
+    try:
+        config = LlamaConfig.from_pretrained(path, local_files_only=True)
+        expected = on_skeleton(config)
+    except Exception as error:  # transformers' checks, and what torch's modules make of the values, are many
+        reason = " ".join((str(error).strip() or type(error).__name__).split())
+        raise CheckpointError(
+            f"no LLaMA can be built from {str(path / 'config.json')!r} ({reason}); get the file again"
+        ) from None
     files = weights_of(path)
-    expected = on_skeleton(config)
     kept = {key: info for key, info in files.infos.items() if not _COMPUTED.search(key)}
     require_same_keys(expected, kept, f"the LLaMA in {str(path)!r}")
     require_same_shapes(expected, on_meta(kept), f"the LLaMA in {str(path)!r}")
@@ -166,9 +174,23 @@ def _params(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{str(folder)!r} is in transformers' layout already; use it as it is")
     params = read_json(folder / PARAMS_FILE)
     where = str(folder / PARAMS_FILE)
-    missing = [name for name in _NEEDED if not isinstance(params.get(name), int | float)]
+    missing = [name for name in _NEEDED if params.get(name) is None]
     if missing:
         raise CheckpointError(f"{where!r} has no number {missing[0]!r}; it is not that of a LLaMA")
+    for name in (*_COUNTS, *_NUMBERS):
+        value = params.get(name)
+        kinds = int if name in _COUNTS else int | float
+        wrong = not isinstance(value, kinds) or isinstance(value, bool) or (name in _COUNTS and value < 1)
+        if value is not None and wrong:
+            what = "a whole number above 0" if name in _COUNTS else "a number"
+            raise CheckpointError(
+                f"{where!r} has {value!r} for {name!r}, expected {what}; get the file again"
+            )
+    if params["dim"] % (2 * params["n_heads"]):
+        raise CheckpointError(
+            f"{where!r} shares a width of {params['dim']} among {params['n_heads']} heads, which does not go "
+            "into pairs; get the file again"
+        )
     unknown = sorted(name for name in params if name not in _KNOWN)
     if unknown or params.get("use_scaled_rope"):
         raise CheckpointError(
