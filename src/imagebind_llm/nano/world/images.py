@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagebind_llm.nano.world.tables import Split, decode_pictures, label_ids, read_columns
+from imagebind_llm.nano.world.tables import COLUMNS, Split, decode_pictures, label_ids, read_columns
 
 CANVAS = 32
 """Side of nano's pictures in pixels: the size of CIFAR-10; MNIST's 28 are padded with two black pixels."""
@@ -45,11 +45,11 @@ class ImageSet:
 
 def load_images(root: str | Path, split: Split) -> ImageSet:
     """All digits, then all photographs, of one split; within each in the stored (shuffled) order."""
-    digits = read_columns(root, "mnist", split, ("image", "label", "index"))
+    digits = read_columns(root, "mnist", split, COLUMNS["mnist"])
     grey = decode_pictures(digits["image"], "L")
     border = (_MNIST_PADDING, _MNIST_PADDING)
     digit_pixels = np.repeat(np.pad(grey, ((0, 0), border, border))[..., None], 3, axis=-1)
-    photos = read_columns(root, "cifar10", split, ("image", "label", "index"))
+    photos = read_columns(root, "cifar10", split, COLUMNS["cifar10"])
     photo_pixels = decode_pictures(photos["image"], "RGB")
     return ImageSet(
         pixels=np.concatenate([digit_pixels, photo_pixels]),

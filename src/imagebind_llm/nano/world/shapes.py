@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from imagebind_llm.nano.world.extrude import any_turns, jitter, small_turns, turns_about, unit_sphere
-from imagebind_llm.nano.world.tables import Split, label_ids, read_columns
+from imagebind_llm.nano.world.tables import COLUMNS, Split, label_ids, read_columns
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ShapeSet:
 
 def load_shapes(root: str | Path, split: Split) -> ShapeSet:
     """Airplanes, automobiles, birds, ships and trucks sampled from meshes."""
-    read = read_columns(root, "shapes", split, ("points", "label", "group"))
+    read = read_columns(root, "shapes", split, COLUMNS["shapes"])
     clouds = [np.frombuffer(file, "<f2").reshape(-1, 3).astype(np.float32) for file in read["points"]]
     return ShapeSet(np.stack(clouds), label_ids(read["label"]), np.array(read["group"], dtype=np.int64))
 

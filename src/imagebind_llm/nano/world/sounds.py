@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from imagebind_llm.errors import require
+from imagebind_llm.errors import UserError, require
 from imagebind_llm.nano.world.concepts import UNCLEAR
-from imagebind_llm.nano.world.tables import Split, label_ids, read_columns
+from imagebind_llm.nano.world.tables import COLUMNS, Split, label_ids, read_columns
 
 RATE = 16_000
 """Hz. Speech is stored at 8 kHz and is resampled."""
@@ -38,8 +38,8 @@ class AudioSet:
 
 def load_audio(root: str | Path, split: Split) -> AudioSet:
     """Spoken digits, then the animal calls whose animals are among nano's objects."""
-    speech = read_columns(root, "fsdd", split, ("audio", "label", "speaker"))
-    calls = read_columns(root, "animals", split, ("audio", "label", "group"))
+    speech = read_columns(root, "fsdd", split, COLUMNS["fsdd"])
+    calls = read_columns(root, "animals", split, COLUMNS["animals"])
     speakers = {name: number for number, name in enumerate(sorted(set(speech["speaker"])))}
     return AudioSet(
         waves=[decode_wave(file) for file in (*speech["audio"], *calls["audio"])],
@@ -51,7 +51,7 @@ def load_audio(root: str | Path, split: Split) -> AudioSet:
 
 def load_other_sounds(root: str | Path, split: Split) -> AudioSet:
     """Calls of animals nano does not know, all labelled "unclear"."""
-    calls = read_columns(root, "animals_extra", split, ("audio", "group"))
+    calls = read_columns(root, "animals_extra", split, COLUMNS["animals_extra"])
     count = len(calls["audio"])
     return AudioSet(
         waves=[decode_wave(file) for file in calls["audio"]],
@@ -62,10 +62,17 @@ def load_other_sounds(root: str | Path, split: Split) -> AudioSet:
 
 
 def decode_wave(file: bytes) -> np.ndarray:
-    """Decode an encoded sound file to float32 mono at 16 kHz."""
+    """Decode an encoded sound file to float32 mono at 16 kHz.
+
+    Raises:
+        UserError: it is damaged.
+    """
     import soundfile
 
-    wave, rate = soundfile.read(io.BytesIO(file), dtype="float32", always_2d=True)
+    try:
+        wave, rate = soundfile.read(io.BytesIO(file), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, TypeError) as error:
+        raise UserError(f"a sound of nano's data is damaged ({error}); copy the file again") from None
     return change_rate(wave.mean(axis=1), rate, RATE)
 
 
