@@ -4,11 +4,15 @@ A step's micro-batches are numbered; process ``r`` of ``n`` takes every ``n``-th
 summed with the weights of the whole step, so a recipe describes the same run on any number of processes, and
 a checkpoint made by some number of them is continued by any other.
 
-``torchrun`` and ``accelerate launch`` start the processes. Copies are kept equal by DDP; with ``run.sharding:
-full`` each process holds a share of every weight (FSDP2's ``fully_shard``) and collects a decoder layer's
-when it is computed.
+``torchrun`` and ``accelerate launch`` start the processes; accelerate finds them, the device and the
+precision, and exchanges gradients. Copies are kept equal by DDP; with ``run.sharding: full`` each process
+holds a share of every weight and collects a decoder layer's when it is computed (FSDP2's ``fully_shard``,
+called in :mod:`.sharding`: accelerate chooses the parts by class name, here they depend on the injection).
+
+A run is what its recipe says: of a launcher's own settings only FSDP is taken over.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +27,8 @@ from imagebind_llm.training.run_settings import RunSettings
 from imagebind_llm.training.sharding import full, shard
 from imagebind_llm.training.stage import Stage
 
+logger = logging.getLogger(__name__)
+
 Forward = Callable[[Any], tuple[Tensor, dict[str, Tensor]]]
 
 
@@ -32,16 +38,32 @@ class Processes:
     def __init__(self, run: RunSettings) -> None:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
+        from accelerate.utils import patch_environment
 
         AcceleratorState._reset_state()  # an earlier run of this Python may have had another precision
-        self.accelerator = Accelerator(
-            cpu=run.device == "cpu", mixed_precision=None if run.precision == "no" else run.precision
-        )
+        asked = run.sharding == "full" or _on("ACCELERATE_USE_FSDP")
+        _complain_of_launcher(run)
+        with patch_environment(
+            accelerate_use_fsdp="false",  # it would want an accelerator, and its own division of the model
+            accelerate_mixed_precision=run.precision,
+            accelerate_gradient_accumulation_steps="1",
+            accelerate_dynamo_backend="no",
+        ):
+            self.accelerator = Accelerator(
+                # told so, accelerate lets processes on a machine without accelerator find each other
+                cpu=run.device == "cpu" or not torch.accelerator.is_available(),
+                mixed_precision=run.precision,
+            )
         self.count: int = self.accelerator.num_processes
         self.rank: int = self.accelerator.process_index
         self.main: bool = self.accelerator.is_main_process
         self.device: torch.device = self.accelerator.device
-        asked = run.sharding == "full" or os.environ.get("ACCELERATE_USE_FSDP") == "true"
+        started = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else self.count
+        if started != self.count:
+            raise ConfigError(
+                f"{started} processes were started but {self.count} found each other, and each would write "
+                "the same run; check the launcher"
+            )
         self.sharded = asked and self.count > 1  # alone, a process has nobody to share with
         self._copied: Forward | None = None
         if run.accumulate % self.count:
@@ -60,7 +82,10 @@ class Processes:
             return wrapped
         parts = stage.shards()
         if parts is None:
-            raise ConfigError(f"stage {stage.name!r} cannot be sharded; use run.sharding=none")
+            raise ConfigError(
+                f"stage {stage.name!r} cannot be sharded; use run.sharding=none, or accelerate's --multi_gpu "
+                "instead of --use_fsdp"
+            )
         shard(parts, self.device, self.count)
 
         def forward(batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
@@ -103,8 +128,9 @@ class Processes:
         """Numbers summed over all processes; a name that only some have counts as 0 for the others."""
         if self.count == 1:
             return dict(values)
-        found: list[dict[str, float]] = [{}] * self.count
-        torch.distributed.all_gather_object(found, {key: float(value) for key, value in values.items()})
+        from accelerate.utils import gather_object
+
+        found: list[dict[str, float]] = gather_object([{key: float(value) for key, value in values.items()}])
         keys = dict.fromkeys(key for part in found for key in part)
         return {key: sum(part.get(key, 0.0) for part in found) for key in keys}
 
@@ -114,12 +140,11 @@ class Processes:
             return
         for buffer in buffers:
             if buffer.is_floating_point():
-                torch.distributed.all_reduce(buffer)
-                buffer /= self.count
+                buffer.copy_(self.accelerator.reduce(buffer, "mean"))
 
     def clip(self, parameters: list[nn.Parameter], largest: float) -> float:
         """Scale all gradients down to a norm of ``largest``; the norm they had."""
-        return float(full(torch.nn.utils.clip_grad_norm_(parameters, largest)))
+        return float(full(self.accelerator.clip_grad_norm_(parameters, largest)))
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -131,3 +156,30 @@ class Processes:
         if self.count == 1:
             return f"one process on {self.device}"
         return f"{self.count} processes on {self.device.type}, {'sharded' if self.sharded else 'a copy each'}"
+
+
+def _on(variable: str) -> bool:
+    """Whether a launcher switched something on."""
+    return os.environ.get(variable, "false").lower() in ("true", "1")
+
+
+def _complain_of_launcher(run: RunSettings) -> None:
+    """Say which settings of ``accelerate launch`` do not hold, since the recipe has its own.
+
+    Raises:
+        ConfigError: it asks for something that is not supported.
+    """
+    for variable, option in (
+        ("ACCELERATE_USE_DEEPSPEED", "--use_deepspeed"),
+        ("ACCELERATE_USE_MEGATRON_LM", "--use_megatron_lm"),
+    ):
+        if _on(variable):
+            raise ConfigError(f"{option} is not supported; divide the model with run.sharding=full instead")
+    for variable, setting, value in (
+        ("ACCELERATE_MIXED_PRECISION", "run.precision", run.precision),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "run.accumulate", str(run.accumulate)),
+        ("ACCELERATE_DYNAMO_BACKEND", "run.compile", "inductor" if run.compile else "no"),
+    ):
+        found = os.environ.get(variable, value).lower()
+        if found not in (value, "no", "1") and os.environ.get("RANK", "0") == "0":
+            logger.warning("%s=%s is ignored: %s of the recipe holds", variable, found, setting)
