@@ -177,6 +177,24 @@ def test_embedded_data_train_as_the_pictures_they_were_made_of(
         make_stage(build(STAGES["pretrain"], values))
 
 
+def test_a_model_stored_in_half_precision_goes_on_with_a_whole_encoder(
+    tmp_path: Path, inputs: Path, data: Path
+) -> None:
+    """As the bundled nano is; its batch norms do not take what autocast gives them."""
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration as Model
+    from imagebind_llm.processing import ImageBindLLMProcessor
+
+    export = run("pretrain", pretrain_values(tmp_path / "one", inputs, data, run={"steps": 1})).export
+    half = Model.from_pretrained(export).half()
+    half.save_pretrained(tmp_path / "half")
+    ImageBindLLMProcessor.from_pretrained(export).save_pretrained(tmp_path / "half")
+    values = finetune_values(tmp_path / "two", tmp_path / "half", data)
+    values["run"] |= {"precision": "bf16", "steps": 2}
+    stage = make_stage(build(STAGES["finetune"], values))
+    assert {parameter.dtype for parameter in stage.model.encoder.parameters()} == {torch.float32}
+    assert run("finetune", values).finished
+
+
 def test_too_many_bad_samples_stop_the_run(tmp_path: Path, inputs: Path, data: Path) -> None:
     broken = tmp_path / "broken.tsv"
     broken.write_text("url\tcaption\n" + "".join(f"none-{n}.png\ta red image\n" for n in range(40)))

@@ -125,14 +125,9 @@ class Finetune(Align):
         self, recipe: FinetuneRecipe, world: PictureWorld, dialogs: DialogWorld, media: "MediaReader | None"
     ) -> None:
         super().__init__()
-        from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
-        from imagebind_llm.processing import ImageBindLLMProcessor
-
         self.recipe, self.dialogs = recipe, dialogs
-        folder = locate_folder(recipe.model)
-        self.model = ImageBindLLMForConditionalGeneration.from_pretrained(folder)
-        processor = ImageBindLLMProcessor.from_pretrained(folder)
-        self.tokenizer, self.media = processor.tokenizer, media or processor.media
+        self.model, self.tokenizer, own_media = _opened(recipe.model)
+        self.media = media or own_media
         if self.model.config.stage != "finetune":  # a fine-tuned model goes on with the adapters it has
             _add_adapters(self.model, recipe)
         self.look_at(world)
@@ -166,18 +161,31 @@ def _add_adapters(model: "ImageBindLLMForConditionalGeneration", recipe: Finetun
         tune_norms(model)
 
 
+def _opened(
+    name: str,
+) -> "tuple[ImageBindLLMForConditionalGeneration, PreTrainedTokenizerBase, MediaReader]":
+    """A model, its tokenizer, and how its media are opened.
+
+    The encoder is taken out of the half precision it may be stored in: it sees every picture, its batch norms
+    do not mix precisions, and autocast makes it cheaper where that is asked for.
+    """
+    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.processing import ImageBindLLMProcessor
+
+    folder = locate_folder(name)
+    model = ImageBindLLMForConditionalGeneration.from_pretrained(folder)
+    if model.encoder is not None:
+        model.encoder.float()
+    processor = ImageBindLLMProcessor.from_pretrained(folder)
+    return model, processor.tokenizer, processor.media
+
+
 def _untrained(
     recipe: PretrainRecipe, media: "MediaReader | None"
 ) -> "tuple[ImageBindLLMForConditionalGeneration, PreTrainedTokenizerBase, MediaReader]":
     """The recipe's model, or a new one of its two parts; its tokenizer; how its media are opened."""
     if recipe.model is not None:
-        from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
-        from imagebind_llm.processing import ImageBindLLMProcessor
-
-        folder = locate_folder(recipe.model)
-        processor = ImageBindLLMProcessor.from_pretrained(folder)
-        model = ImageBindLLMForConditionalGeneration.from_pretrained(folder)
-        return model, processor.tokenizer, processor.media
+        return _opened(recipe.model)
     from imagebind_llm.assembly import assemble, open_language_model, open_tokenizer
     from imagebind_llm.encoders import load_encoder
     from imagebind_llm.encoders.registry import media_of_encoder
