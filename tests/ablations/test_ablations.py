@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+import imagebind_llm.evaluation.ablations.run as running
 from imagebind_llm.bind import BindNetwork
 from imagebind_llm.checkpoints.trained import language_model_fingerprint
 from imagebind_llm.errors import ConfigError, UserError
@@ -19,10 +20,11 @@ from imagebind_llm.evaluation.ablations.inputs import (
     write_recipes,
 )
 from imagebind_llm.evaluation.ablations.measure import split
-from imagebind_llm.evaluation.ablations.plan import CACHE, chosen, groups
+from imagebind_llm.evaluation.ablations.plan import CACHE, check_names, chosen, groups
 from imagebind_llm.evaluation.ablations.plot import draw
 from imagebind_llm.evaluation.ablations.report import markdown, summarise
-from imagebind_llm.evaluation.ablations.run import Questions, _Runner
+from imagebind_llm.evaluation.ablations.run import Questions, _Runner, run_ablations
+from imagebind_llm.evaluation.plots import load_pyplot
 from imagebind_llm.families import DecoderShape
 from imagebind_llm.injection import Injection
 from imagebind_llm.locate import nano_folder
@@ -78,8 +80,42 @@ def test_arms_are_recipes_that_train_takes(inputs, tmp_path):
 def test_groups_are_chosen_by_name():
     assert [group.key for group in chosen(groups(LAYERS), ["depth", "gates"])] == ["gates", "depth"]
     assert len(chosen(groups(LAYERS), ())) == 9
+    check_names(["depth", "gates"])
+    with pytest.raises(UserError, match="no comparison 'gate'; choose from gates, depth, "):
+        check_names(["gate"])
+
+
+def test_a_wrong_name_or_folder_is_told_before_anything_is_made(tmp_path):
+    out = tmp_path / "out"
     with pytest.raises(UserError, match="no comparison 'gate'"):
-        chosen(groups(LAYERS), ["gate"])
+        run_ablations(tmp_path, out, nano_folder(), only=["gate"])
+    with pytest.raises(
+        UserError, match=r"mnist/train\.parquet'; nano's data is a folder with mnist, cifar10"
+    ):
+        run_ablations(tmp_path, out, nano_folder())
+    assert not out.exists()
+
+
+def test_the_same_folders_written_otherwise_make_no_other_run(tmp_path, monkeypatch):
+    """Recipes and answers hold whole paths, whether or not the command line did."""
+    seen = []
+
+    def gathered(data, model, encoder, language_model, out):
+        seen.append((data, model, encoder, language_model, out))
+        raise UserError("far enough")
+
+    monkeypatch.setattr(running, "check_tables", lambda _: None)
+    monkeypatch.setattr(running, "gather_inputs", gathered)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "encoder").mkdir()
+    for base in (Path(), tmp_path):
+        with pytest.raises(UserError, match="far enough"):
+            run_ablations(
+                base / "data", base / "out", base / "model", encoder=base / "encoder",
+                language_model=base / "language", seeds=(1, 2),
+            )  # fmt: skip
+    assert seen[0] == seen[1]
+    assert all(path.is_absolute() for path in seen[0])
 
 
 def test_gates_start_at_zero_unless_asked():
@@ -201,3 +237,19 @@ def test_the_recipes_can_be_read_by_people(inputs, tmp_path):
     recipes = write_recipes(inputs, Budget(), tmp_path)
     assert yaml.safe_load(recipes["pretrain"].read_text())["stage"] == "pretrain"
     assert yaml.safe_load(recipes["finetune"].read_text())["model"].endswith("published/seed-0/export")
+
+
+def test_a_sweep_shows_the_part_of_the_scale_that_it_needs(tmp_path, monkeypatch):
+    """Differences of a point or two are invisible between 0 and 100."""
+    summary = summarise(results())
+    for group in summary["groups"]:
+        for arm in group["arms"]:
+            for key in ("pictures", "zero_shot"):
+                arm[key] |= {"accuracy": 0.9, "low": 0.84, "high": 0.94}
+    pyplot = load_pyplot()
+    monkeypatch.setattr(pyplot, "close", lambda _: None)
+    draw(summary, tmp_path / "plot.png")
+    panels = pyplot.gcf().axes
+    shown = {panel.get_title(): panel.get_ylim() for panel in panels}
+    assert shown["gates at the start"] == (0, 100), "bars begin at zero"
+    assert shown["cache: weight (scale from 80 %)"] == (80, 100)

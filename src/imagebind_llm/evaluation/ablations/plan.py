@@ -71,16 +71,20 @@ def groups(layers: int) -> tuple[Group, ...]:
 
 
 def chosen(found: Sequence[Group], names: Sequence[str]) -> tuple[Group, ...]:
-    """Those of ``names``, in order; all without names.
+    """Those of ``names``, in order; all without names."""
+    return tuple(group for group in found if not names or group.key in names)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Make sure that there are such comparisons, before anything is made for them.
 
     Raises:
         UserError: a name that no group has.
     """
-    known = {group.key: group for group in found}
+    known = [group.key for group in groups(1)]
     for name in names:
         if name not in known:
             raise UserError(f"there is no comparison {name!r}; choose from {', '.join(known)}")
-    return tuple(group for group in found if not names or group.key in names)
 
 
 def _sweep(setting: str, values: Sequence[float]) -> tuple[Arm, ...]:

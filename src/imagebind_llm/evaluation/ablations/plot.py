@@ -14,16 +14,20 @@ _COLUMNS = 3
 
 
 def draw(summary: Mapping[str, Any], path: Path) -> None:
-    """One small panel for each comparison; 95 % intervals over items."""
+    """One small panel for each comparison; 95 % intervals over items. Sweeps of a setting, whose differences
+    are small, show only the part of the scale that they need."""
     pyplot = load_pyplot()
     groups = summary["groups"]
     rows = -(-len(groups) // _COLUMNS)
     figure, grid = pyplot.subplots(rows, _COLUMNS, figsize=(11, 2.9 * rows), squeeze=False)
     panels = grid.flatten()
     for panel, group in zip(panels[: len(groups)], groups, strict=True):
-        (_lines if len(group["arms"]) > 3 else _bars)(panel, group)
-        panel.set_title(group["title"], fontsize=9)
-        panel.set_ylim(0, 100)
+        sweep = len(group["arms"]) > 3
+        (_lines if sweep else _bars)(panel, group)
+        low = _lowest(group) if sweep else 0
+        panel.set_title(group["title"] + (f" (scale from {low} %)" if low else ""), fontsize=9)
+        panel.set_ylim(low, 100)
+        panel.yaxis.set_major_locator(pyplot.MaxNLocator(5, integer=True))
         panel.tick_params(labelsize=7)
         panel.spines[["top", "right"]].set_visible(False)
     for panel in panels[len(groups) :]:
@@ -53,12 +57,17 @@ def _lines(panel: Any, group: Mapping[str, Any]) -> None:
         key for key in group["arms"][0]["cache"] if len({a["cache"][key] for a in group["arms"]}) > 1
     ]
     arms = sorted(group["arms"], key=lambda arm: arm["cache"][setting])
-    for key, label, colour in _SERIES:
+    for number, (key, label, colour) in enumerate(_SERIES):
         values, errors = _heights([arm[key] for arm in arms])
-        panel.errorbar(
-            range(len(arms)), values, errors, label=label, color=colour, marker="o", ms=3, lw=1, capsize=2
-        )
+        places = [place + 0.1 * (number - 0.5) for place in range(len(arms))]
+        panel.errorbar(places, values, errors, label=label, color=colour, marker="o", ms=3, lw=1, capsize=2)
     panel.set_xticks(range(len(arms)), [f"{arm['cache'][setting]:g}" for arm in arms])
+
+
+def _lowest(group: Mapping[str, Any]) -> int:
+    """Where the scale of a sweep begins: a multiple of ten below all intervals."""
+    low = min(100 * arm[key]["low"] for arm in group["arms"] for key, _, _ in _SERIES)
+    return max(0, 10 * int(low // 10))
 
 
 def _heights(scores: list[Mapping[str, Any]]) -> tuple[list[float], list[list[float]]]:

@@ -24,9 +24,10 @@ from imagebind_llm.evaluation.ablations.inputs import (
     gather_inputs,
     write_recipes,
 )
-from imagebind_llm.evaluation.ablations.plan import Arm, Group, chosen, groups
+from imagebind_llm.evaluation.ablations.plan import Arm, Group, check_names, chosen, groups
 from imagebind_llm.evaluation.provenance import environment
 from imagebind_llm.files import atomic_write
+from imagebind_llm.nano.world.tables import check_tables
 
 SCHEMA = 1
 
@@ -65,17 +66,19 @@ def run_ablations(
         language_model: the language model before any multi-modal training.
         budget: of each training arm.
         asked: how much is asked.
-        seeds: each training arm is run once for each.
+        seeds: each training arm is run once for each. All fine-tuning starts from the pre-training of seed 0.
         only: keys of the comparisons to run.
 
     Raises:
         UserError: an input cannot be used, or ``out`` holds runs of another budget.
     """
     budget, asked = budget or Budget(), asked or Questions()
-    if 0 not in seeds:
-        raise UserError(
-            f"the seeds are {list(seeds)}; include 0, whose pre-training all fine-tuning starts from"
-        )
+    check_names(only)
+    check_tables(data)
+    # As they are written into the recipes: another way to write the same folder makes no other run.
+    data, out, model = data.absolute(), out.absolute(), model.absolute()
+    encoder = encoder.absolute() if encoder and encoder.exists() else encoder
+    language_model = language_model and language_model.absolute()
     inputs = gather_inputs(data, model, encoder, language_model, out)
     found = chosen(groups(decoder_layers(inputs.language_model)), only)
     recipes = write_recipes(inputs, budget, out)
@@ -194,7 +197,12 @@ class _Runner:
         name = (
             "off" if arm.cache is None else "-".join(f"{key}-{value:g}" for key, value in arm.cache.items())
         )
-        identity = {"model": str(self.inputs.model), "stamp": _stamp(self.inputs.model), "cache": arm.cache}
+        identity = {
+            "data": str(self.inputs.data),
+            "model": str(self.inputs.model),
+            "stamp": _stamp(self.inputs.model),
+            "cache": arm.cache,
+        }
         return {"seed": seed, **self._remembered(self.out / "cache" / f"{name}.json", identity, ask)}
 
     def _remembered(self, file: Path, identity: Any, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
