@@ -74,6 +74,7 @@ class ConditionDeltas:
         layers, self.count, width = deltas.shape
         nothing = deltas.new_zeros(layers, 1, width)
         self._table = torch.cat((nothing, deltas), dim=1)
+        self._last_step: tuple[list[list[int]], TokenDeltas] | None = None
 
     @property
     def tensor(self) -> Tensor:
@@ -85,7 +86,21 @@ class ConditionDeltas:
         return ConditionDeltas(self.tensor.detach())
 
     def select(self, condition_ids: Tensor) -> TokenDeltas:
-        """What the tokens with ``condition_ids [B, T]`` (``-1``: nothing, else ``0 … N-1``) receive."""
+        """What the tokens with ``condition_ids [B, T]`` (``-1``: nothing, else ``0 … N-1``) receive.
+
+        In decoding, rows go on seeing what they saw in the step before, so that step's deltas are kept and
+        given out again. (Not on an accelerator, where comparing the ids would wait for it, nor where the
+        gathered deltas are part of a gradient or of a compiled graph.)
+        """
+        single = condition_ids.shape[1] == 1 and condition_ids.device.type == "cpu"
+        if not single or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._select(condition_ids)
+        seen, last = condition_ids.tolist(), self._last_step
+        if last is None or last[0] != seen:
+            last = self._last_step = (seen, self._select(condition_ids))
+        return last[1]
+
+    def _select(self, condition_ids: Tensor) -> TokenDeltas:
         return TokenDeltas(self._table, condition_ids.to(self._table.device) + 1)
 
 

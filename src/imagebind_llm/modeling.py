@@ -259,7 +259,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             condition_ids = check_condition_ids(condition_ids, deltas.count, given)
             kwargs[ARGUMENT] = deltas.select(condition_ids)
         kwargs.pop("return_dict", None)
-        outputs = self.language_model(
+        outputs: Any = self.language_model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -267,9 +267,11 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             inputs_embeds=inputs_embeds,
             **kwargs,
         )
-        loss = None if labels is None else causal_loss(outputs.logits, labels, num_items_in_batch)
+        if labels is None:
+            own: CausalLMOutputWithPast = outputs
+            return own
         return CausalLMOutputWithPast(
-            loss=loss,
+            loss=causal_loss(outputs.logits, labels, num_items_in_batch),
             logits=outputs.logits,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,

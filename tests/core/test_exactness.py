@@ -150,6 +150,27 @@ def test_deltas_are_computed_once_per_generation(monkeypatch):
     assert len(calls) == 1
 
 
+def test_a_step_that_sees_the_same_is_gathered_once():
+    """What is kept between decode steps never outlives a change of what rows see, nor enters a gradient."""
+    model = open_gates(make_model())
+    deltas = model.condition_deltas(conditions())
+    ids = torch.tensor([[0], [1], [-1]])
+    with torch.no_grad():
+        first = deltas.select(ids)
+        assert deltas.select(ids.clone()) is first
+        assert deltas.select(ids.expand(3, 2)) is not first
+        ids[0] = 1  # in place
+        changed = deltas.select(ids)
+        states = torch.zeros(3, 1, deltas.tensor.shape[-1])
+        for position, layer in enumerate(deltas.tensor):
+            assert torch.equal(first.add_to(states, position)[:, 0], torch.stack([*layer, layer[0] * 0]))
+            expected = torch.stack([layer[1], layer[1], layer[0] * 0])
+            assert torch.equal(changed.add_to(states, position)[:, 0], expected)
+    learned = deltas.select(ids)
+    assert learned is not changed
+    assert learned.add_to(torch.zeros(3, 1, deltas.tensor.shape[-1]), 0).requires_grad
+
+
 @torch.no_grad()
 def test_sampling_and_streaming():
     from transformers import TextStreamer
