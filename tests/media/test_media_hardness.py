@@ -17,7 +17,7 @@ import torch
 from media_samples import SHAPES, SMALL, box_glb, glb, make_samples, movie, npy, npz, saved, sound
 from PIL import Image
 
-from imagebind_llm.media import Limits, MediaError, load_media
+from imagebind_llm.media import Limits, MediaError, guess_modality, load_media
 from imagebind_llm.modality import Modality
 
 SECONDS_EACH = 10.0
@@ -277,6 +277,15 @@ def test_refused(number):
         with pytest.raises(MediaError, match="expected") as caught:
             load_media(modality, source, SMALL, LIMITS)
         assert words in str(caught.value)
+
+
+def test_more_pixels_than_pillow_opens_says_what_to_raise(tmp_path):
+    path = tmp_path / "huge.png"
+    path.write_bytes(png_of(20_000, 20_000))
+    for refused in (lambda: load_media("image", path, SMALL, LIMITS), lambda: guess_modality(path)):
+        with pytest.raises(MediaError, match="400000000 pixels") as raised:
+            refused()
+        assert "raise Limits.max_pixels and PIL.Image.MAX_IMAGE_PIXELS" in raised.value.remedy
 
 
 ACCEPTED = [

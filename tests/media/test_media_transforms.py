@@ -85,6 +85,11 @@ def test_image_orientation_and_sixteen_bits():
     turned = load_media("image", saved(Image.fromarray(pixels), "PNG", exif=exif), SMALL)
     straight = load_media("image", pixels[::-1, ::-1].copy(), SMALL)
     torch.testing.assert_close(turned, straight)
+    in_memory = Image.open(BytesIO(saved(Image.fromarray(pixels), "PNG", exif=exif)))
+    torch.testing.assert_close(load_media("image", in_memory, SMALL), straight)
+    torch.testing.assert_close(
+        load_media("thermal", in_memory, SMALL), load_media("thermal", pixels[::-1, ::-1, 0].copy(), SMALL)
+    )
     deep = Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 257)
     torch.testing.assert_close(
         load_media("image", saved(deep, "PNG"), SMALL), load_media("image", pixels, SMALL)

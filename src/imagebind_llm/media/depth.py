@@ -12,7 +12,7 @@ from PIL import Image
 
 from imagebind_llm.media.arrays import as_array, check_map, is_array_file, read_array
 from imagebind_llm.media.errors import MediaError
-from imagebind_llm.media.image import check_pixels, open_image
+from imagebind_llm.media.image import check_pixels, open_image, upright
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.resize import resize_map
 from imagebind_llm.media.settings import DepthSettings
@@ -38,7 +38,7 @@ def load_depth(source: MediaSource, settings: DepthSettings, limits: Limits | No
         source = open_image(data, name, limits)
     if isinstance(source, Image.Image):
         check_pixels(source.size, name, limits)
-        return depth_to_tensor(_from_image(source, settings, name), settings, name)
+        return depth_to_tensor(_from_image(upright(source), settings, name), settings, name)
     return depth_to_tensor(check_map(as_array(source, name), name, limits), settings, name)
 
 

@@ -8,11 +8,12 @@ refused.
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from imagebind_llm.media.arrays import is_array_file, read_array
 from imagebind_llm.media.containers import open_container
 from imagebind_llm.media.errors import MediaError
-from imagebind_llm.media.image import FORMATS
+from imagebind_llm.media.image import read_header
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.shapes import shape_kind
 from imagebind_llm.media.source import name_of, open_source
@@ -38,7 +39,7 @@ def guess(path: str | os.PathLike[str]) -> Modality:
     with open_source(path, limits) as stream:
         head = stream.read(4096)
         if head.startswith(_IMAGES) or (head.startswith(b"RIFF") and head[8:12] == b"WEBP"):
-            return _kind_of_image(path, name)
+            return _kind_of_image(stream, name, limits)
         if head.startswith(_SOUNDS) or (head.startswith(b"RIFF") and head[8:12] == b"WAVE"):
             return Modality.AUDIO
         if is_array_file(head):
@@ -61,15 +62,14 @@ def guess(path: str | os.PathLike[str]) -> Modality:
             ) from error
 
 
-def _kind_of_image(path: str | os.PathLike[str], name: str) -> Modality:
-    from PIL import Image
-
+def _kind_of_image(stream: BinaryIO, name: str, limits: Limits) -> Modality:
+    stream.seek(0)
+    image = read_header(stream, name, limits)
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.mode.startswith("I"):
-                return Modality.DEPTH
-            animated = image.format == "GIF" and getattr(image, "is_animated", False)
-            return Modality.VIDEO if animated else Modality.IMAGE
+        if image.mode.startswith("I"):
+            return Modality.DEPTH
+        animated = image.format == "GIF" and getattr(image, "is_animated", False)
+        return Modality.VIDEO if animated else Modality.IMAGE
     except Exception as error:
         raise MediaError(
             name, f"a damaged image ({error})", "a complete one", "copy or save it anew"

@@ -7,6 +7,7 @@ dropped unless the settings say otherwise.
 
 from contextlib import suppress
 from io import BytesIO
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ def load_image(source: MediaSource, settings: ImageSettings, limits: Limits | No
 
 
 def read_image(source: MediaSource, limits: Limits) -> Image.Image:
-    """Any source as a PIL image of any mode, checked against ``limits``.
+    """Any source as an upright PIL image of any mode, checked against ``limits``.
 
     Raises:
         MediaError: not an image, damaged, or more than ``limits.max_pixels``.
@@ -46,7 +47,7 @@ def read_image(source: MediaSource, limits: Limits) -> Image.Image:
         return open_image(read_source(source, limits), name, limits)
     if isinstance(source, Image.Image):
         check_pixels(source.size, name, limits)
-        return source
+        return upright(source)
     return _from_array(source, name, limits)
 
 
@@ -105,22 +106,44 @@ def open_image(data: bytes, name: str, limits: Limits) -> Image.Image:
     Raises:
         MediaError: not an image of a known format, damaged, or too large (checked on the header).
     """
-    try:
-        image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise MediaError(name, "not a readable image", " or ".join(FORMATS), "convert it") from error
-    except Exception as error:
-        raise MediaError(
-            name, f"not a readable image ({error})", " or ".join(FORMATS), "convert it"
-        ) from error
+    image = read_header(BytesIO(data), name, limits)
     kind = image.format
-    check_pixels(image.size, name, limits)
     try:
         image.load()
     except Exception as error:
         raise MediaError(
             name, f"damaged {kind} data ({error})", "a complete image", "copy or save it anew"
         ) from error
+    return upright(image)
+
+
+def read_header(stream: BinaryIO, name: str, limits: Limits) -> Image.Image:
+    """An image of which only the header has been read.
+
+    Raises:
+        MediaError: not an image of a known format, or too large.
+    """
+    try:
+        image: Image.Image = Image.open(stream, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise MediaError(name, "not a readable image", " or ".join(FORMATS), "convert it") from error
+    except Image.DecompressionBombError as error:  # Pillow has a limit of its own
+        raise MediaError(
+            name,
+            str(error),
+            f"at most {limits.max_pixels} pixels",
+            "make it smaller, or raise Limits.max_pixels and PIL.Image.MAX_IMAGE_PIXELS",
+        ) from error
+    except Exception as error:
+        raise MediaError(
+            name, f"not a readable image ({error})", " or ".join(FORMATS), "convert it"
+        ) from error
+    check_pixels(image.size, name, limits)
+    return image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its orientation tag says."""
     with suppress(Exception):  # a damaged orientation tag is no reason to refuse good pixels
         image = ImageOps.exif_transpose(image)
     return image

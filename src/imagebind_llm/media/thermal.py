@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from imagebind_llm.media.arrays import as_array, check_finite, check_map, is_array_file, read_array
-from imagebind_llm.media.image import check_pixels, open_image
+from imagebind_llm.media.image import check_pixels, open_image, upright
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.resize import resize_map
 from imagebind_llm.media.settings import ThermalSettings
@@ -38,7 +38,8 @@ def load_thermal(
         source = open_image(data, name, limits)
     if isinstance(source, Image.Image):
         check_pixels(source.size, name, limits)
-        image = source if source.mode == "F" or source.mode.startswith("I") else source.convert("L")
+        image = upright(source)
+        image = image if image.mode == "F" or image.mode.startswith("I") else image.convert("L")
         return thermal_to_tensor(np.asarray(image), settings, name)
     return thermal_to_tensor(check_map(as_array(source, name), name, limits), settings, name)
 
