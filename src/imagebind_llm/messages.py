@@ -84,7 +84,7 @@ def _read_message(message: Any, where: str) -> Turn:
     if content is None and extra.get("tool_calls"):
         content = ""
     if isinstance(content, str):
-        return Turn(message["role"], content, (), extra)
+        return Turn(message["role"], read_words(content, where), (), extra)
     if not isinstance(content, Sequence) or isinstance(content, bytes):
         raise UserError(f"{where}: 'content' is {_short(content)}; expected a string or a list of parts")
     words: list[str] = []
@@ -104,14 +104,14 @@ def _read_message(message: Any, where: str) -> Turn:
 
 def _read_part(part: Any, where: str) -> str | MediaItem:
     if isinstance(part, str):
-        return part
+        return read_words(part, where)
     if not isinstance(part, Mapping) or "type" not in part:
         raise UserError(f"{where} is {_short(part)}; expected a mapping with a 'type'")
     kind = part["type"]
     if kind in ("text", "input_text") and not part.get("as_media"):
         if not isinstance(part.get("text"), str):
             raise UserError(f"{where}: 'text' is {_short(part.get('text'))}; expected a string")
-        return str(part["text"])
+        return read_words(part["text"], where)
     weight = read_weight(part.get("weight", 1.0), where)
     if kind in _OPENAI_PARTS:
         return MediaItem(_OPENAI_PARTS[kind], _openai_source(part, kind, where), weight)
@@ -120,6 +120,21 @@ def _read_part(part: Any, where: str) -> str | MediaItem:
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     return MediaItem(modality, _source(part, modality, where), weight)
+
+
+def read_words(text: str, where: str) -> str:
+    """``text`` if it is Unicode, else a :class:`UserError` that begins with ``where``.
+
+    Half of a surrogate pair is what Python makes of bytes in another encoding (on the command line, in a
+    pipe) and of a wrong escape in JSON; no tokenizer reads it.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{where}: character {error.start} is {text[error.start]!a}, half of a character; write UTF-8"
+        ) from None
+    return text
 
 
 def read_weight(value: Any, where: str) -> float:

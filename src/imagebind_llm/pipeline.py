@@ -114,7 +114,7 @@ class Pipeline:
             if own.options.explain and dialog.conditions:
                 self._cache.require()
             tickets = [self._embedder.start(condition, among) for condition in dialog.conditions]
-        except UserError as error:
+        except Exception as error:  # one broken request must not take the others along
             return error
         return Prepared(own, dialog, tickets, uses)
 

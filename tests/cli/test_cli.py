@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def run(capsys, monkeypatch):
     monkeypatch.setattr(Assistant, "from_pretrained", load_once)
 
     def call(*arguments, stdin=""):
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        encoded = stdin if isinstance(stdin, bytes) else stdin.encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(encoded), encoding="utf-8"))
         with pytest.raises(SystemExit) as leaving:
             main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
@@ -219,6 +221,55 @@ def test_batch_from_a_pipe_with_errors_has_code_2(ask):
 # media arguments
 
 
+def test_a_batch_line_that_is_no_text_spoils_no_other(ask, tmp_path):
+    """Bytes that are not UTF-8, JSON nested without end, half a character, and more that parsers choke on."""
+    lines = [
+        b'\xef\xbb\xbf{"question": "hello"}',
+        b'{"question": "caf\xe9"}',
+        b"[" * 100_000,
+        b'{"question": "\\ud800 what?"}',
+        b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "\\udcff"}]}]}',
+        b'{"question": "what?", "image": "a\\u0000b"}',
+        b'{"question": "what?", "text": 7}',
+        b'{"question": "hello"}',
+    ]
+    (tmp_path / "odd.jsonl").write_bytes(b"\n".join(lines))
+    for source in ("file", "pipe"):
+        given = ("--batch", tmp_path / "odd.jsonl") if source == "file" else ("--batch", "-")
+        code, out, err = ask(*given, "--max-new-tokens", 4, stdin=b"\n".join(lines))
+        assert (code, err) == (2, "error: 6 of 8 requests failed\n")
+        answers = [json.loads(line) for line in out.splitlines()]
+        assert answers[0]["answer"] == answers[-1]["answer"]
+        assert [found.get("line") for found in answers] == [None, 2, 3, 4, 5, 6, 7, None]
+        assert not [found for found in answers if "should not happen" in found.get("error", "")]
+        for found, complaint in zip(
+            answers[1:-1],
+            ("not UTF-8", "not JSON", "half of a", "half of a", "null", "expected a string"),
+            strict=True,
+        ):
+            assert complaint in found["error"]
+
+
+def test_batch_settings_are_checked_once_and_before_loading(run, monkeypatch, tmp_path):
+    (tmp_path / "two.jsonl").write_text('"hello"\n"hello"\n')
+    monkeypatch.setattr(Assistant, "from_pretrained", lambda *_, **__: pytest.fail("a model was loaded"))
+    refused = run("ask", "--batch", tmp_path / "two.jsonl", "--cache-k", 0)
+    assert "cache_k is 0" in one_error_line(*refused)
+    assert "top_p is 2.0" in one_error_line(*run("chat", "--top-p", 2))
+
+
+def test_batch_settings_also_hold_for_plain_questions(ask, tmp_path):
+    (tmp_path / "one.jsonl").write_text('"hello"\n')
+    _, out, _ = ask("--batch", tmp_path / "one.jsonl", "--max-new-tokens", 2)
+    assert json.loads(out)["new_tokens"] <= 2
+
+
+def test_a_question_that_is_no_text_is_one_line(ask):
+    question = os.fsdecode(b"caf\xe9")
+    assert "half of a character" in one_error_line(*ask(question))
+    assert "half of a character" in one_error_line(*ask("what?", "--system", question))
+
+
 def test_paths_with_at_signs_and_weights(media_folder):
     home = str(media_folder / "at@home.png")
     red = str(media_folder / "red.png")
@@ -247,12 +298,14 @@ def test_chat_through_a_pipe(run, bot, tiny_model_folder, media_folder):
 
 
 def test_chat_goes_on_after_errors_and_says_so_at_the_end(run, bot, tiny_model_folder):
-    stdin = "/smell rose\n/image\n/image nowhere.png\nwhat?\nhello\n"
+    stdin = b"/smell rose\n/image\n/image x.png@inf\ncaf\xe9?\n/image nowhere.png\nwhat?\nhello\n"
     code, out, err = run("chat", "--model", tiny_model_folder, stdin=stdin)
     assert code == 2
     assert out.endswith(bot.ask("hello").text + "\n")
-    assert [line[:7] for line in err.splitlines()] == ["error: "] * 3
+    assert [line[:7] for line in err.splitlines()] == ["error: "] * 5
     assert "/help" in err
+    assert "error: /image 'x.png@inf': the weight" in err
+    assert "half of a character" in err
     assert "nowhere.png" in err
 
 
@@ -304,11 +357,45 @@ def test_embed_takes_folders_and_leaves_bad_files_out(embed, media_folder, tmp_p
         (["{media}/red.png", "--out", "x.xlsx"], "ends in '.xlsx'; expected .parquet, .csv, .npy"),
         (["nowhere.png", "--out", "x.npy"], "there is no file 'nowhere.png'"),
         (["{media}/red.png", "--out", "x.npy", "--modality", "smell"], "unknown modality 'smell'"),
-        (["{media}/red.png", "--out", "x.npy", "--modality", "text"], "files hold no text"),
+        (["{media}/red.png", "--out", "{media}"], "ends in ''"),
+        (["{media}/red.png", "--out", "{tmp}/folder.npy"], "is a folder; give the name of a file"),
+        (["{media}/red.png", "--out", "{media}/red.png/x.npy"], "red.png' is a file"),
+        (["{media}/red.png", "--out", "{tmp}/locked/new/x.npy"], "locked' may not be written to"),
     ],
 )
-def test_embed_refuses(embed, media_folder, arguments, complaint):
-    assert complaint in one_error_line(*embed(*[a.format(media=media_folder) for a in arguments]))
+def test_embed_refuses_before_it_works(run, embed, monkeypatch, media_folder, tmp_path, arguments, complaint):
+    (tmp_path / "folder.npy").mkdir()
+    (tmp_path / "locked").mkdir()
+    may = os.access  # the tests may run as root, who may write anywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path)[-6:] != "locked" and may(path, mode))
+    monkeypatch.setattr(Assistant, "from_pretrained", lambda *_, **__: pytest.fail("a model was loaded"))
+    places = {"media": media_folder, "tmp": tmp_path}
+    assert complaint in one_error_line(*embed(*[a.format(**places) for a in arguments]))
+
+
+def test_embed_reads_the_words_in_text_files(embed, bot, media_folder, tmp_path):
+    (tmp_path / "notes.txt").write_text("a dog barks")
+    (tmp_path / "words").write_text("a red cat")
+    out = tmp_path / "x.npy"
+    assert embed(tmp_path / "notes.txt", "--out", out)[0] == 0
+    assert np.allclose(np.load(out), bot.embed(text=["a dog barks"]), atol=1e-6)
+    assert embed(tmp_path / "words", tmp_path / "notes.txt", "--modality", "text", "--out", out)[0] == 0
+    assert np.allclose(np.load(out), bot.embed(text=["a red cat", "a dog barks"]), atol=1e-6)
+    code, _, err = embed(media_folder / "red.png", "--modality", "text", "--out", out)
+    assert code == 2
+    assert "red.png': text: bytes that are not UTF-8" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
+def test_files_whose_names_are_no_text(ask, embed, media_folder, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    shutil.copy(media_folder / "red.png", path)
+    code, out, err = ask("what?", "--image", path, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out.encode().decode("utf-8"))["media"][0]["source"] == path
+    for suffix in (".csv", ".parquet", ".npy"):
+        assert embed(path, "--out", tmp_path / f"x{suffix}")[0] == 0
+    assert "/caf\\xe9.png,image," in (tmp_path / "x.csv").read_text()
 
 
 # cache
@@ -367,6 +454,30 @@ def test_cache_from_build_to_search_and_use(run, ask, bot, tiny_model_folder, me
         "what?", "--audio", media_folder / "tone.wav", "--cache-dir", folder, "--json", "--cache-k", 5
     )
     assert json.loads(out)["cached"]
+
+
+def test_cache_refuses_captions_that_cannot_be_meant(run, media_folder, tmp_path):
+    captions = tmp_path / "captions.tsv"
+    for content, complaint in (
+        (b"red.png\tcaf\xe9\n", "is not UTF-8"),
+        (b"red.png a cat\n", "line 1 has no tab"),
+        (b"other/red.png\ta cat\n", "none of the 1 names"),
+        (b"", "none of the 0 names"),
+    ):
+        captions.write_bytes(content)
+        refused = run("cache", "build", media_folder, "--out", tmp_path / "c", "--captions", captions)
+        assert complaint in one_error_line(*refused)
+
+
+def test_cache_search_takes_any_modality_by_name(
+    run, ask, tiny_model_folder, tiny_cache_folder, media_folder
+):
+    search = ("cache", "search", "--model", tiny_model_folder, "--cache-dir", tiny_cache_folder, "--json")
+    red = media_folder / "red.png"
+    by_name = run(*search, "--k", 2, "--media", f"image={red}")
+    assert by_name[0] == 0
+    assert by_name == run(*search, "--k", 2, "--image", red)
+    assert "there is no such file" in one_error_line(*run(*search, "--media", "image=nowhere.png"))
 
 
 def test_cache_refuses(run, tiny_model_folder, tmp_path):

@@ -3,15 +3,14 @@
 import json
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imagebind_llm.cli import options as shared
 from imagebind_llm.errors import UserError
-from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
     from imagebind_llm.answers import Answer
@@ -97,15 +96,15 @@ def ask(
         "explain": explain,
     }
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
-    if batch is None:
-        from imagebind_llm.answers import Request
+    from imagebind_llm.answers import Options, Request
 
+    if batch is None:
         if stream and (json_ or explain):
             raise UserError("--stream prints words only; leave out --json and --explain, or --stream")
         if question is None:
             raise UserError("no question; give one, or --batch FILE.jsonl")
         request = Request.make(question, media, system=system, **settings)  # complain before loading
-        _check_files(media)
+        shared.check_files(media)
         bot = shared.open_assistant(model, device, dtype, cache_dir, **placing)
         _ask_one(bot, request, stream, json_)
         return
@@ -113,6 +112,7 @@ def ask(
         raise UserError(
             "--batch takes questions and media from its lines; leave out the question, media, --stream"
         )
+    Options(**settings)  # complain once and before loading, not for every line
     if system is not None:
         settings["system"] = system
     with _opened(batch) as lines:
@@ -132,7 +132,7 @@ def _ask_one(bot: "Assistant", request: Any, stream: bool, as_json: bool) -> Non
     if isinstance(answer, Exception):
         raise answer
     if as_json:
-        typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False))
+        shared.print_json(answer.to_dict())
         return
     typer.echo(answer.text)
     if answer.retrieved:
@@ -150,18 +150,7 @@ def _explanation(answer: "Answer") -> str:
     return "\n".join(lines)
 
 
-def _check_files(media: dict[str, list[tuple[str, float]]]) -> None:
-    """Complain of missing files before a model is loaded for them."""
-    import os
-
-    for name, values in media.items():
-        for path, _ in values:
-            if name != "text" and "://" not in path and not os.path.exists(path):
-                option = f"--{name} {path!r}" if Modality(name).built_in else f"--media {name}={path}"
-                raise UserError(f"{option}: there is no such file")
-
-
-def _ask_many(bot: "Assistant", lines: TextIO, settings: dict[str, Any]) -> int:
+def _ask_many(bot: "Assistant", lines: Iterable[bytes], settings: dict[str, Any]) -> int:
     """Answer the requests in ``lines``; returns the exit code."""
     marks: deque[tuple[int, Any]] = deque()
     failed = broken = total = 0
@@ -176,14 +165,16 @@ def _ask_many(bot: "Assistant", lines: TextIO, settings: dict[str, Any]) -> int:
             values = {"error": f"this should not happen: {type(result).__name__}: {result}", "line": number}
         else:
             values = result.to_dict()
-        typer.echo(json.dumps(values if mark is None else {"id": mark, **values}, ensure_ascii=False))
+        shared.print_json(values if mark is None else {"id": mark, **values})
         sys.stdout.flush()
     if failed + broken:
         typer.echo(f"error: {failed + broken} of {total} requests failed", err=True)
     return 1 if broken else 2 if failed else 0
 
 
-def _requests(lines: TextIO, settings: dict[str, Any], marks: deque[tuple[int, Any]]) -> Iterator[Any]:
+def _requests(
+    lines: Iterable[bytes], settings: dict[str, Any], marks: deque[tuple[int, Any]]
+) -> Iterator[Any]:
     """A request or an error for each line; what the line is called is put in ``marks``."""
     defaults = {key: value for key, value in settings.items() if value is not None}
     for number, line in enumerate(lines, start=1):
@@ -192,10 +183,13 @@ def _requests(lines: TextIO, settings: dict[str, Any], marks: deque[tuple[int, A
         mark = None
         request: Any
         try:
-            request = json.loads(line)
-        except ValueError as error:
+            request = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError as error:
+            request = UserError(f"line {number} is not UTF-8 ({error}); save the file as UTF-8")
+        except (ValueError, RecursionError) as error:
             request = UserError(f"line {number} is not JSON: {error}")
         else:
+            request = {"question": request} if isinstance(request, str) else request
             if isinstance(request, dict):
                 mark = request.pop("id", None)
                 own = dict(defaults)
@@ -207,9 +201,10 @@ def _requests(lines: TextIO, settings: dict[str, Any], marks: deque[tuple[int, A
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[TextIO]:
+def _opened(name: str) -> Iterator[Iterable[bytes]]:
+    """The lines as bytes, so that one which is no text spoils no other."""
     if name == "-":
-        yield sys.stdin
+        yield sys.stdin.buffer
     else:
-        with open(name, encoding="utf-8-sig") as file:
+        with open(name, "rb") as file:
             yield file

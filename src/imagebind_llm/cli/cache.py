@@ -65,6 +65,7 @@ def build(
     """Make a cache from a folder of pictures, or from embeddings."""
     if kind not in ("exact", "hnsw_sq8", "auto"):
         raise UserError(f"--kind is {kind!r}; expected exact, hnsw_sq8 or auto")
+    shared.check_out(out, folder=True)
     if (images is None) == (from_embeddings is None):
         raise UserError("give either a folder of pictures or --from-embeddings, one of them")
     if images is None:
@@ -73,9 +74,9 @@ def build(
         assert from_embeddings is not None
         _build_from_embeddings(from_embeddings, out, cast(Literal["exact", "hnsw_sq8", "auto"], kind), json_)
         return
-    caption = None if captions is None else _captions(captions, images)
     if not images.is_dir():
         raise UserError(f"there is no folder {str(images)!r}")
+    caption = None if captions is None else _captions(captions, images)
     bot = shared.open_assistant(model, device, dtype)
     from imagebind_llm.cache import build_cache_from_images
 
@@ -99,7 +100,10 @@ def build(
         "kind": built.cache.manifest.kind,
         "encoder_fingerprint": built.cache.manifest.encoder_fingerprint,
     }
-    typer.echo(json.dumps(values) if json_ else f"{built.used} pictures in {out} ({values['kind']})")
+    if json_:
+        shared.print_json(values)
+    else:
+        typer.echo(f"{built.used} pictures in {out} ({values['kind']})")
 
 
 def _build_from_embeddings(
@@ -120,7 +124,10 @@ def _build_from_embeddings(
         "kind": manifest.kind,
         "encoder_fingerprint": manifest.encoder_fingerprint,
     }
-    typer.echo(json.dumps(values) if as_json else f"{manifest.count} pictures in {out} ({manifest.kind})")
+    if as_json:
+        shared.print_json(values)
+    else:
+        typer.echo(f"{manifest.count} pictures in {out} ({manifest.kind})")
 
 
 @app.command(epilog=_INFO, short_help="What a cache says about itself.")
@@ -134,7 +141,7 @@ def info(
     values: dict[str, Any] = CacheManifest.read(folder).to_dict()
     values["bytes_on_disk"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if json_:
-        typer.echo(json.dumps(values, ensure_ascii=False))
+        shared.print_json(values)
         return
     for key, value in values.items():
         typer.echo(f"{key}: {json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value}")
@@ -150,6 +157,7 @@ def search(
     depth: shared.DepthOption = None,
     thermal: shared.ThermalOption = None,
     imu: shared.ImuOption = None,
+    sensor: shared.SensorOption = None,
     k: Annotated[int, typer.Option("--k", min=1, help="Number of pictures.")] = 10,
     temperature: shared.CacheTemperatureOption = None,
     out: Annotated[
@@ -162,19 +170,24 @@ def search(
     json_: shared.JsonOption = False,
 ) -> None:
     """The pictures nearest to a medium or a mixture, and their shares in the blend."""
+    if out is not None:
+        if out.suffix.lower() != ".png":
+            raise UserError(f"--out {str(out)!r} ends in {out.suffix!r}; expected .png")
+        shared.check_out(out)
+    shared.know_sensors(model)
     media = shared.read_media(
         image=image, video=video, audio=audio, text=text, point=point, depth=depth, thermal=thermal, imu=imu
     )
+    media |= shared.read_sensors(sensor, media)
     if not media:
         raise UserError("nothing to search for; give for example --audio dog.wav")
+    shared.check_files(media)
     bot = shared.open_assistant(model, device, dtype, cache_dir)
     found = bot.retrieve(k, temperature, **media)
     if out is not None:
         from imagebind_llm.cache import contact_sheet
         from imagebind_llm.files import atomic_write
 
-        if out.suffix.lower() != ".png":
-            raise UserError(f"--out {str(out)!r} ends in {out.suffix!r}; expected .png")
         sheet = contact_sheet([_label(media)], [found])
         with atomic_write(out) as temporary:
             sheet.save(temporary, format="PNG")
@@ -189,7 +202,7 @@ def search(
             }
             for hit in found
         ]
-        typer.echo(json.dumps(rows, ensure_ascii=False))
+        shared.print_json(rows)
         return
     for hit in found:
         name = hit.caption if hit.caption is not None else f"row {hit.index}"
@@ -206,16 +219,28 @@ def _label(media: dict[str, list[tuple[str, float]]]) -> str:
 
 
 def _captions(path: Path, images: Path) -> Callable[[Path], str | None]:
-    """Look-up of captions from a file of lines ``name <tab> caption``."""
+    """Look-up of captions from a file of lines ``name <tab> caption``.
+
+    Raises:
+        UserError: a line without a tab, bytes that are not UTF-8, or no name that is below ``images``.
+    """
     known: dict[str, str] = {}
-    with open(path, encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            name, tab, caption = line.rstrip("\r\n").partition("\t")
-            if not line.strip():
-                continue
-            if not tab:
-                raise UserError(f"{str(path)!r}, line {number} has no tab; expected 'name<tab>caption'")
-            known[name] = caption
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{str(path)!r} is not UTF-8 ({error}); save it as UTF-8") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        name, tab, caption = line.rstrip("\r").partition("\t")
+        if not tab:
+            raise UserError(f"{str(path)!r}, line {number} has no tab; expected 'name<tab>caption'")
+        known[name] = caption
+    if not any((images / name).is_file() for name in known):
+        raise UserError(
+            f"none of the {len(known)} names in {str(path)!r} is a file below {str(images)!r}; "
+            "write them as below that folder, for example cats/one.png"
+        )
     return lambda file: known.get(file.relative_to(images).as_posix())
 
 

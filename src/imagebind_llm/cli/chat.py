@@ -1,5 +1,6 @@
 """``imagebind-llm chat``: a dialog in the terminal, or from a pipe."""
 
+import io
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -57,20 +58,25 @@ def chat(
 
     From a pipe, each line is a message or a command; the exit code is 2 if any of them failed.
     """
+    from imagebind_llm.answers import Options
+
+    settings: dict[str, Any] = {
+        "cache": cache,
+        "cache_k": cache_k,
+        "cache_temperature": cache_temperature,
+        "cache_weight": cache_weight,
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "seed": seed,
+    }
+    Options(**settings)  # complain before loading
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
     bot = shared.open_assistant(model, device, dtype, cache_dir, **placing)
-    dialog = bot.chat(
-        system,
-        cache=cache,
-        cache_k=cache_k,
-        cache_temperature=cache_temperature,
-        cache_weight=cache_weight,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-    )
-    raise typer.Exit(_Session(dialog, sys.stdin.isatty()).run())
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # what is not UTF-8 comes through: a file's name may be anything, and words are checked later
+        sys.stdin.reconfigure(errors="surrogateescape")
+    raise typer.Exit(_Session(bot.chat(system, **settings), sys.stdin.isatty()).run())
 
 
 class _Session:
@@ -125,7 +131,7 @@ class _Session:
             if not rest:
                 raise UserError(f"/{command} needs {'words' if command == 'text' else 'a path'}")
             modality = Modality.parse(command)
-            self._attached.setdefault(command, []).append(shared.read_medium(modality, rest))
+            self._attached.setdefault(command, []).append(shared.read_medium(modality, rest, f"/{command}"))
             self._notice(f"attached to the next message: {command} {rest}")
         else:
             raise UserError(f"unknown command '/{command}'; /help lists them")

@@ -1,9 +1,9 @@
 """``imagebind-llm embed``: files → a table of unit embeddings."""
 
-import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,8 @@ from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from imagebind_llm.messages import MediaItem
 
 app = typer.Typer()
 
@@ -27,6 +29,8 @@ Examples:
 .parquet  columns path, modality, embedding; metadata encoder, model
 .csv      path, modality, e0, e1, …
 .npy      float32 [n, D], rows in the order of the files (and of a folder's sorted names)
+Of a text file (.txt, .md, or any with --modality text) the words are embedded, as far as the
+encoder reads them (77 tokens in ImageBind).
 Files that cannot be read are named on stderr and left out; the exit code is then 2.
 """
 
@@ -52,41 +56,35 @@ def embed(
     writer = _WRITERS.get(out.suffix.lower())
     if writer is None:
         raise UserError(f"--out {str(out)!r} ends in {out.suffix!r}; expected {', '.join(_WRITERS)}")
+    shared.check_out(out)
     shared.know_sensors(model)
     given = None if modality is None else Modality.parse(modality)
-    if given is Modality.TEXT:
-        raise UserError(
-            "--modality text: files hold no text to embed; use Assistant.embed(text=[…]) in Python"
-        )
     paths = list(_listed(files))
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
     bot = shared.open_assistant(model, device, dtype, **placing)
 
     from tqdm import tqdm
 
-    from imagebind_llm.media import guess_modality
-    from imagebind_llm.messages import MediaItem
-
     failed: list[tuple[str, str]] = []
-    items: list[MediaItem] = []
+    items: list[tuple[str, MediaItem]] = []
     for path in paths:
         try:
-            items.append(MediaItem(given or guess_modality(path), str(path)))
+            items.append((str(path), _item(path, given)))
         except UserError as error:
             failed.append((str(path), str(error)))
     rows, kept = [], []
     with tqdm(total=len(items), unit="file", desc="embed", disable=None) as bar:
-        for item, row in zip(items, bot.iter_embed(iter(items)), strict=True):
+        for (name, item), row in zip(items, bot.iter_embed(item for _, item in items), strict=True):
             bar.update()
             if isinstance(row, UserError):
-                failed.append((item.source, str(row)))
+                failed.append((name, str(row)))
             elif isinstance(row, Exception):
                 raise row
             else:
                 rows.append(row.numpy())
-                kept.append(item)
-    for path_name, reason in failed:
-        typer.echo(f"left out {path_name!r}: {reason}", err=True)
+                kept.append((_printable(name), item.modality.value))
+    for name, reason in failed:
+        typer.echo(f"left out {name!r}: {reason}", err=True)
     if not rows:
         raise UserError(f"none of {len(paths)} files could be embedded; the reasons stand above")
 
@@ -104,10 +102,36 @@ def embed(
         "left_out": len(failed),
         **facts,
     }
-    typer.echo(json.dumps(done) if json_ else f"{done['count']} embeddings of {done['dim']} numbers in {out}")
+    if json_:
+        shared.print_json(done)
+    else:
+        typer.echo(f"{done['count']} embeddings of {done['dim']} numbers in {out}")
     if failed:
         typer.echo(f"error: {len(failed)} of {len(paths)} files were left out", err=True)
         raise typer.Exit(2)
+
+
+def _item(path: Path, given: Modality | None) -> "MediaItem":
+    """What to embed of a file: the file, or the words in it.
+
+    Raises:
+        UserError: it cannot be read, or could be several things.
+    """
+    from imagebind_llm.media import Limits, guess_modality
+    from imagebind_llm.media.source import read_source
+    from imagebind_llm.media.text import checked_text
+    from imagebind_llm.messages import MediaItem
+
+    modality = given or guess_modality(path)
+    if modality is not Modality.TEXT:
+        return MediaItem(modality, str(path))
+    limits = Limits()
+    return MediaItem(modality, checked_text(read_source(path, limits), limits))
+
+
+def _printable(name: str) -> str:
+    """A file's name as text that any table holds (bytes that are not UTF-8 as ``\\xe9``)."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _listed(files: Sequence[Path]) -> Iterator[Path]:
@@ -128,39 +152,45 @@ def _listed(files: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
-def _write_parquet(path: Path, items: Sequence[Any], rows: "np.ndarray", facts: dict[str, str]) -> None:
+def _write_parquet(
+    path: Path, items: Sequence[tuple[str, str]], rows: "np.ndarray", facts: dict[str, str]
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
     table = pa.table(
         {
-            "path": [item.source for item in items],
-            "modality": [item.modality.value for item in items],
+            "path": [name for name, _ in items],
+            "modality": [modality for _, modality in items],
             "embedding": vectors,
         }
     )
     pq.write_table(table.replace_schema_metadata(facts), path)
 
 
-def _write_npy(path: Path, items: Sequence[Any], rows: "np.ndarray", facts: dict[str, str]) -> None:
+def _write_npy(
+    path: Path, items: Sequence[tuple[str, str]], rows: "np.ndarray", facts: dict[str, str]
+) -> None:
     import numpy as np
 
     with open(path, "wb") as file:
         np.save(file, rows)
 
 
-def _write_csv(path: Path, items: Sequence[Any], rows: "np.ndarray", facts: dict[str, str]) -> None:
+def _write_csv(
+    path: Path, items: Sequence[tuple[str, str]], rows: "np.ndarray", facts: dict[str, str]
+) -> None:
     import csv
 
     with open(path, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["path", "modality", *(f"e{i}" for i in range(rows.shape[1]))])
         for item, row in zip(items, rows, strict=True):
-            table.writerow([item.source, item.modality.value, *(repr(float(value)) for value in row)])
+            table.writerow([*item, *(repr(float(value)) for value in row)])
 
 
-_WRITERS: dict[str, Callable[[Path, Sequence[Any], "np.ndarray", dict[str, str]], None]] = {
+_WRITERS: dict[str, Callable[[Path, Sequence[tuple[str, str]], "np.ndarray", dict[str, str]], None]] = {
     ".parquet": _write_parquet,
     ".csv": _write_csv,
     ".npy": _write_npy,

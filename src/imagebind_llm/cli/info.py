@@ -1,6 +1,5 @@
 """``imagebind-llm info``: what is installed, and what a model is."""
 
-import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
@@ -43,7 +42,7 @@ def info(
             raise
         values["model"] = {"missing": str(error)}  # the versions are worth printing all the same
     if json_:
-        typer.echo(json.dumps(values, ensure_ascii=False))
+        shared.print_json(values)
     else:
         _print(values)
 

@@ -1,5 +1,6 @@
 """Options that several commands share, and what they mean."""
 
+import json
 import math
 import os
 from pathlib import Path
@@ -103,17 +104,19 @@ SystemOption = Annotated[str | None, typer.Option("--system", help="A system mes
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def read_medium(modality: Modality, value: str) -> tuple[str, float]:
+def read_medium(modality: Modality, value: str, option: str | None = None) -> tuple[str, float]:
     """``PATH[@WEIGHT]`` → path and weight.
 
     A file that exists is taken as it is, ``@`` and all; else what follows the last ``@`` is the weight if it
-    is a number. (``strange@2@1`` is the file ``strange@2`` with weight 1.)
+    is a number. (``strange@2@1`` is the file ``strange@2`` with weight 1.) ``option`` is what the user wrote
+    before the value, for the message.
 
     Raises:
         UserError: the weight of an existing file is not a finite number.
     """
     if modality is not Modality.TEXT and os.path.exists(value):
         return value, 1.0
+    option = option or f"--{modality.value}"
     head, at, tail = value.rpartition("@")
     if not at or not head:
         return value, 1.0
@@ -122,14 +125,11 @@ def read_medium(modality: Modality, value: str) -> tuple[str, float]:
     except ValueError:
         if modality is not Modality.TEXT and os.path.exists(head):
             raise UserError(
-                f"--{modality.value} {value!r}: the weight {tail!r} is not a number; "
-                f"write for example {head}@0.5"
+                f"{option} {value!r}: the weight {tail!r} is not a number; write for example {head}@0.5"
             ) from None
         return value, 1.0
     if not math.isfinite(weight):
-        raise UserError(
-            f"--{modality.value} {value!r}: the weight {tail!r} is not finite; write for example 0.5"
-        )
+        raise UserError(f"{option} {value!r}: the weight {tail!r} is not finite; write for example 0.5")
     return head, weight
 
 
@@ -159,6 +159,50 @@ def read_sensors(given: Media, others: dict[str, Any]) -> dict[str, list[tuple[s
     return found
 
 
+def check_files(media: dict[str, list[tuple[str, float]]]) -> None:
+    """Complain of missing files before a model is loaded for them.
+
+    Raises:
+        UserError: naming the option.
+    """
+    for name, values in media.items():
+        for path, _ in values:
+            if name != "text" and "://" not in path and not os.path.exists(path):
+                option = f"--{name} {path!r}" if Modality(name).built_in else f"--media {name}={path}"
+                raise UserError(f"{option}: there is no such file")
+
+
+def check_out(out: Path, folder: bool = False) -> None:
+    """Complain of an output that cannot be written before the work is done, not after.
+
+    Args:
+        out: what will be written; folders above it are made.
+        folder: whether it is a folder.
+
+    Raises:
+        UserError: something of another kind is there, or the place is not ours to write to.
+    """
+    if out.is_dir() and not folder:
+        raise UserError(f"--out {str(out)!r} is a folder; give the name of a file")
+    above = out.absolute().parent
+    while not above.exists():
+        above = above.parent
+    if not above.is_dir():
+        raise UserError(f"--out {str(out)!r}: {str(above)!r} is a file, so nothing can be put into it")
+    if not os.access(above, os.W_OK):
+        raise UserError(f"--out {str(out)!r}: {str(above)!r} may not be written to; give another place")
+
+
+def print_json(values: Any) -> None:
+    """One line of JSON, readable where it can be: a file name need not be text, but JSON must be."""
+    line = json.dumps(values, ensure_ascii=False)
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(values)
+    typer.echo(line)
+
+
 def know_sensors(model: str) -> None:
     """Make the names of a model's own sensors known before its weights are loaded.
 
@@ -166,8 +210,6 @@ def know_sensors(model: str) -> None:
         CheckpointError: there is no such model.
         ConfigError: its configuration declares an impossible name.
     """
-    import json
-
     from imagebind_llm.locate import locate_folder
 
     file = locate_folder(model) / "config.json"
