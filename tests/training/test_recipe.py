@@ -84,12 +84,57 @@ def test_overrides_replace_values(tmp_path: Path) -> None:
         ("optimizer.base_lr=0.1", "optimizer.lr is 0.0123 and optimizer.base_lr is 0.1"),
         ("optimizer.betas=[0.9]", r"optimizer.betas is \[0.9\]; expected 2 values"),
         ("run", "'run' is not of the form key=value"),
+        ("optimizer.lr=-1", r"optimizer.lr is -1\.0; expected more than 0"),
+        ("optimizer.lr=.nan", "optimizer.lr is nan; expected more than 0"),
+        ("optimizer.clip=0", r"optimizer.clip is 0\.0; expected more than 0"),
+        ("optimizer.betas=[0.9, 1.5]", r"betas is \(0\.9, 1\.5\); expected two numbers below 1"),
+        ("optimizer.warmup_steps=-3", "optimizer.warmup_steps is -3; expected at least 0"),
+        ("run.seed=-1", "run.seed is -1; expected at least 0"),
+        ("run.prefetch=-1", "run.prefetch is -1; expected at least 0"),
+        ("run.folder=''", "run.folder is empty"),
+        ("evaluate_items=0", "^evaluate_items is 0; expected at least 1"),
+        ("row_length=1", "^row_length is 1; expected at least 2"),
         ("tokenizer.x=1", "'tokenizer' is 'runs/nano/tokenizer', not a group"),
     ],
 )
 def test_wrong_values_are_named(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_recipe("language", write(tmp_path), ["optimizer.lr=0.0123", override])
+
+
+def test_members_of_lists_are_overridden_by_number() -> None:
+    path = SHIPPED / "any-llm.yaml"
+    for key in ("data.sources.0", "data.sources[0]"):
+        recipe = load_recipe("pretrain", path, [f"{key}.path=mine.tsv", f"{key}.weight=2"])
+        assert (recipe.data.sources[0].path, recipe.data.sources[0].weight) == ("mine.tsv", 2.0)
+    with pytest.raises(ConfigError, match=r"'1' is no member of a list of 1 \(they count from 0\)"):
+        load_recipe("pretrain", path, ["data.sources.1.path=x"])
+    with pytest.raises(ConfigError, match="'path' is no member of a list"):
+        load_recipe("pretrain", path, ["data.sources.path=x"])
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("nano/bind-audio", ["temperature=0"], r"temperature is 0\.0; expected more than 0"),
+        ("nano/bind-audio", ["captions=4"], "captions is set, which has no effect on one of nano's senses"),
+        (
+            "nano/bind-audio",
+            ["sensor={kind: grid, shape: [1, 8, 8]}"],
+            "sensor is set.* set source: pairs, or",
+        ),
+        ("nano/bind-images", ["bank=x"], "bank is set, which has no effect on nano's images and captions"),
+        ("sensors/tactile", ["captions=4"], "captions is set, which has no effect on pairs"),
+        ("any-llm-finetune", ["adapters.rank=-1"], "adapters.rank is -1; expected at least 0"),
+        ("any-llm-finetune", ["data.max_tokens=1"], "data.max_tokens is 1; expected at least 2"),
+    ],
+)
+def test_values_out_of_range_or_without_effect_are_refused(
+    name: str, overrides: list[str], message: str
+) -> None:
+    stage = yaml.safe_load((SHIPPED / f"{name}.yaml").read_text())["stage"]
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(stage, SHIPPED / f"{name}.yaml", overrides)
 
 
 def test_a_recipe_of_another_stage_says_how_to_run_it(tmp_path: Path) -> None:

@@ -215,6 +215,19 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path: Path, inputs: Path, data
         run("pretrain", values)
 
 
+def test_what_changed_of_a_source_is_named_and_what_does_not_matter_may_change(
+    tmp_path: Path, inputs: Path, data: Path
+) -> None:
+    run("pretrain", pretrain_values(tmp_path / "run", inputs, data, run={"steps": 2, "checkpoint_every": 1}))
+    values = pretrain_values(tmp_path / "run", inputs, data, run={"steps": 2})
+    values["data"]["sources"][0]["weight"] = 2
+    with pytest.raises(ConfigError, match=r"recipe: data\.sources\[0\]\.weight \(1\.0 then, 2\.0 now\); use"):
+        run("pretrain", values)
+    values = pretrain_values(tmp_path / "run", inputs, data, run={"steps": 2})
+    values["data"] |= {"max_bad_share": 0.9, "test_sources": [captions(data)]}
+    assert run("pretrain", values).step == 2
+
+
 def test_sources_or_world_not_both(tmp_path: Path, inputs: Path, data: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.sources is given, and data\.root"):
         build(STAGES["pretrain"], pretrain_values(tmp_path, inputs, data, data={"root": "data"}))

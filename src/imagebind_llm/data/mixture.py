@@ -88,7 +88,7 @@ class SourceMixture:
                 return made[0]
         raise TrainingDataError(
             f"{_MOST_IN_A_ROW} samples drawn one after the other are bad ({self.quarantine.summary()}); "
-            "mend the data or lower max_bad_share to stop earlier"
+            "mend the data"
         )
 
     def spread(self, count: int, make: Callable[[Record], T]) -> Iterator[T]:

@@ -84,7 +84,8 @@ class Quarantine:
             where = "" if self.path is None else f"; all are listed in {self.path}"
             raise TrainingDataError(
                 f"{self._bad} of {self.tried} samples are bad, more than the allowed share "
-                f"{self.max_rate:g}; the last: {source}: {bad}{where}; mend the data or raise max_rate"
+                f"{self.max_rate:g}; the last: {source}: {bad}{where}; mend the data, or allow more "
+                "(data.max_bad_share in a recipe, --max-bad on the command line)"
             )
 
     def summary(self) -> str:

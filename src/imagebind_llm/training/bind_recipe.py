@@ -7,6 +7,7 @@ from typing import Any, Literal
 from imagebind_llm.errors import ConfigError
 from imagebind_llm.training.new_sensor import NewSensor
 from imagebind_llm.training.run_settings import OptimizerSettings, RunSettings
+from imagebind_llm.training.settings import check_numbers
 from imagebind_llm.training.stage_settings import DataSettings
 from imagebind_llm.training.tower_lora import TowerLora
 
@@ -71,6 +72,13 @@ class BindRecipe:
     def __post_init__(self) -> None:
         from imagebind_llm.modality import Modality
 
+        check_numbers(
+            self,
+            least=dict.fromkeys(("captions", "bank_views", "bank_sample", "evaluate_items"), 1)
+            | dict.fromkeys(("clip_probability", "bank_seed", "instance_weight", "label_smoothing"), 0),
+            above={"temperature": 0},
+            most={"clip_probability": 1, "label_smoothing": 1},
+        )
         self._refuse_settings_without_effect()
         if self.data.sources:
             self._check_sources()

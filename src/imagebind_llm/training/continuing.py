@@ -11,7 +11,7 @@ _HARMLESS = (
     "run.folder", "run.threads", "run.prefetch", "run.log_every", "run.evaluate_every",
     "run.checkpoint_every", "run.checkpoint_minutes", "run.keep", "run.resume", "run.samples",
     "run.tensorboard", "run.explosion", "run.sharding", "run.compile", "run.gradient_checkpointing",
-    "evaluate_items",
+    "evaluate_items", "data.test_sources", "data.max_bad_share",
 )  # fmt: skip
 """Settings that may change between a run and its continuation without changing what is learnt."""
 
@@ -22,11 +22,12 @@ def refuse_another_recipe(checkpoint: Path, before: Mapping[str, Any], recipe: A
     Raises:
         ConfigError: a setting changed that matters for what is learnt.
     """
-    then, now = _with_defaults(before, type(recipe)), flatten(to_plain(recipe))
+    then = _members(_with_defaults(before, type(recipe)))
+    now = _members(flatten(to_plain(recipe)))
     changed = [
         f"{key} ({then.get(key)!r} then, {now.get(key)!r} now)"
         for key in sorted(set(then) | set(now))
-        if key not in _HARMLESS and then.get(key) != now.get(key)
+        if key.partition("[")[0] not in _HARMLESS and then.get(key) != now.get(key)
     ]
     if changed:
         raise ConfigError(
@@ -55,3 +56,15 @@ def _with_defaults(flat: Mapping[str, Any], kind: type[Any]) -> Mapping[str, Any
         return flatten(to_plain(build(kind, unflatten(flat))))
     except ConfigError:  # it has a setting that is gone: say so by comparing as it is
         return flat
+
+
+def _members(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"sources": [{"path": "x"}]}`` as ``{"sources[0].path": "x"}``, so that what changed can be named."""
+    found: dict[str, Any] = {}
+    for key, value in flat.items():
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            for number, item in enumerate(value):
+                found |= {f"{key}[{number}].{name}": inner for name, inner in flatten(item).items()}
+        else:
+            found[key] = value
+    return found

@@ -16,7 +16,7 @@ from imagebind_llm.errors import ConfigError
 from imagebind_llm.training.bind_recipe import BindRecipe
 from imagebind_llm.training.resolved import save_resolved
 from imagebind_llm.training.run_settings import OptimizerSettings, RunSettings
-from imagebind_llm.training.settings import apply_overrides, build
+from imagebind_llm.training.settings import apply_overrides, build, check_numbers
 from imagebind_llm.training.stage_settings import AdapterSettings, AlignSettings, DataSettings
 
 __all__ = [
@@ -34,6 +34,10 @@ __all__ = [
     "load_recipe",
     "save_resolved",
 ]
+
+
+_DIALOGS = {"row_length": 2, "evaluate_items": 1}
+"""The least of what all stages on dialogs have."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class LanguageRecipe:
     """Train on answers only instead of on every token."""
     evaluate_items: int = 200
     """Held-out samples per evaluation."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, least={**_DIALOGS, "vocabulary": 1})
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class PretrainRecipe:
     """Held-out samples per evaluation."""
 
     def __post_init__(self) -> None:
+        check_numbers(self, least=_DIALOGS)
         parts = (self.encoder, self.language_model)
         if (self.model is None) != (None not in parts) or (self.model is not None and parts != (None, None)):
             raise ConfigError(
@@ -117,6 +125,10 @@ class FinetuneRecipe:
     """Tokens per packed row."""
     evaluate_items: int = 200
     """Held-out samples per evaluation."""
+
+    def __post_init__(self) -> None:
+        least = {**_DIALOGS, "mixture_weights": 0, "mixture_units": 0}
+        check_numbers(self, least=least, most={"mixture_units": 1})
 
 
 Recipe = BindRecipe | LanguageRecipe | PretrainRecipe | FinetuneRecipe

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imagebind_llm.errors import ConfigError
+from imagebind_llm.training.settings import check_numbers
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,12 @@ class RunSettings:
     starts over."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "keep", "log_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"run.{name} is {getattr(self, name)}; expected at least 1")
+        least = dict.fromkeys(("steps", "batch_size", "accumulate", "keep", "log_every"), 1)
+        least |= dict.fromkeys(("seed", "threads", "prefetch", "samples", "explosion", "evaluate_every"), 0)
+        least |= dict.fromkeys(("checkpoint_every", "checkpoint_minutes"), 0)
+        check_numbers(self, "run", least=least)
+        if not self.folder:
+            raise ConfigError("run.folder is empty; give the run a folder of its own")
         if self.frozen_precision == "bfloat16" and self.precision != "bf16":
             raise ConfigError("run.frozen_precision is 'bfloat16', which needs run.precision 'bf16'")
 
@@ -98,9 +102,17 @@ class OptimizerSettings:
             raise ConfigError(
                 f"optimizer.lr is {self.lr} and optimizer.base_lr is {self.base_lr}; give exactly one of them"
             )
+        check_numbers(
+            self,
+            "optimizer",
+            least={"weight_decay": 0, "betas": 0, "warmup_steps": 0, "final_ratio": 0},
+            above={"lr": 0, "base_lr": 0, "eps": 0, "clip": 0},
+            most={"final_ratio": 1},
+        )
+        if max(self.betas) >= 1:
+            raise ConfigError(f"optimizer.betas is {self.betas}; expected two numbers below 1")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ConfigError(f"optimizer.ema is {self.ema}; expected a number between 0 and 1, or null")
-
         if self.warmup_steps and self.warmup_share:
             raise ConfigError(
                 f"optimizer.warmup_steps is {self.warmup_steps} and optimizer.warmup_share "

@@ -2,9 +2,12 @@
 
 import dataclasses
 import difflib
+import math
+import operator
+import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import yaml
@@ -45,10 +48,12 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A copy of ``values`` with dotted ``key=value`` pairs set; values are read as YAML (``3e-4``, ``[a,
-    b]``, ``null``).
+    b]``, ``null``). A member of a list has its number for a name, from 0: ``data.sources.0.weight=2`` or
+    ``data.sources[0].weight=2``.
 
     Raises:
-        ConfigError: a pair without ``=``, or a key that goes through a plain value.
+        ConfigError: a pair without ``=``, a key that goes through a plain value, or a member that a list does
+        not have.
     """
     merged: dict[str, Any] = _copy(values)
     for pair in overrides:
@@ -57,17 +62,57 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
             raise ConfigError(
                 f"override {pair!r} is not of the form key=value, for example optimizer.lr=3e-4"
             )
-        *parents, last = key.strip().split(".")
-        node = merged
+        *parents, last = re.sub(r"\[(\d+)\]", r".\1", key.strip()).split(".")
+        node: Any = merged
         for depth, parent in enumerate(parents):
-            child = node.setdefault(parent, {})
-            if not isinstance(child, dict):
+            node = _step(node, parent, {}, pair)
+            if not isinstance(node, dict | list):
                 raise ConfigError(
-                    f"override {pair!r}: {'.'.join(parents[: depth + 1])!r} is {child!r}, not a group"
+                    f"override {pair!r}: {'.'.join(parents[: depth + 1])!r} is {node!r}, not a group"
                 )
-            node = child
-        node[last] = parse_scalar(text)
+        if isinstance(node, list):
+            _step(node, last, None, pair)
+            node[int(last)] = parse_scalar(text)
+        else:
+            node[last] = parse_scalar(text)
     return merged
+
+
+def _step(node: dict[str, Any] | list[Any], name: str, default: Any, pair: str) -> Any:
+    """The member ``name`` of a group (made if it is not there) or list."""
+    if isinstance(node, dict):
+        return node.setdefault(name, default)
+    if not name.isdecimal() or int(name) >= len(node):
+        raise ConfigError(
+            f"override {pair!r}: {name!r} is no member of a list of {len(node)} (they count from 0)"
+        )
+    return node[int(name)]
+
+
+def check_numbers(
+    settings: Any,
+    group: str = "",
+    *,
+    least: Mapping[str, float] | None = None,
+    above: Mapping[str, float] | None = None,
+    most: Mapping[str, float] | None = None,
+) -> None:
+    """Limits of numeric settings by name; None and numbers in tuples are followed.
+
+    Raises:
+        ConfigError: a number below ``least``, not ``above``, over ``most``, infinite or not a number.
+    """
+    rules: list[tuple[Mapping[str, float] | None, str, Callable[[float, float], bool]]] = [
+        (least, "at least", operator.ge),
+        (above, "more than", operator.gt),
+        (most, "at most", operator.le),
+    ]
+    for limits, words, holds in rules:
+        for name, limit in (limits or {}).items():
+            value = getattr(settings, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if number is not None and not (math.isfinite(number) and holds(number, limit)):
+                    raise ConfigError(f"{_join(group, name)} is {value}; expected {words} {limit:g}")
 
 
 def parse_scalar(text: str) -> Any:
@@ -188,7 +233,9 @@ def _join(path: str, key: str) -> str:
 
 
 def _copy(values: Any) -> Any:
-    return {key: _copy(value) for key, value in values.items()} if isinstance(values, dict) else values
+    if isinstance(values, dict):
+        return {key: _copy(value) for key, value in values.items()}
+    return [_copy(value) for value in values] if isinstance(values, list) else values
 
 
 def _listed(value: Any) -> Any:

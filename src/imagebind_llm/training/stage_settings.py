@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from imagebind_llm.data.quarantine import DEFAULT_MAX_RATE
 from imagebind_llm.data.sources.settings import SourceSettings
 from imagebind_llm.errors import ConfigError
+from imagebind_llm.training.settings import check_numbers
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,7 @@ class SourcesData:
     """Sources: stop when a larger share of the samples drawn cannot be read."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_bad_share <= 1:
-            raise ConfigError(f"data.max_bad_share is {self.max_bad_share}; expected a share from 0 to 1")
+        check_numbers(self, "data", least={"max_bad_share": 0}, most={"max_bad_share": 1})
         if self.test_sources and not self.sources:
             raise ConfigError("data.test_sources is given without data.sources; give both or neither")
         streams = [source.label for source in (*self.sources, *self.test_sources) if source.streaming]
@@ -69,6 +69,7 @@ class DataSettings(SourcesData):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._need_world("root")
+        check_numbers(self, "data", least={"limit": 1})
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,9 @@ class AdapterSettings:
     """Linear maps whose bias is trained; null = those of the family (all but keys and values)."""
     norms: bool = True
     """Whether norm scales are trained."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "adapters", least={"rank": 0}, above={"scale": 0})
 
 
 @dataclass(frozen=True)
@@ -115,3 +119,5 @@ class AlignSettings(SourcesData):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._need_world("root", "bank")
+        least = {"views": 1, "embedding_noise": 0, "limit": 1, "seed": 0, "max_tokens": 2}
+        check_numbers(self, "data", least=least)
