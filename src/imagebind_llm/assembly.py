@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imagebind_llm.media.reader import MediaReader
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 
-_PROBE = (
+PROBE_DIALOG = (
     {"role": "user", "content": "What is this?"},
     {"role": "assistant", "content": "A cat."},
     {"role": "user", "content": "And now?"},
@@ -98,6 +98,8 @@ def check_language_model(name: str | os.PathLike[str], revision: str | None = No
     whole = f"{where!r} is a whole ImageBind-LLM already; give the language model alone"
     if where == NANO:
         raise ConfigError(whole)
+    if revision is not None and Path(where).is_dir():
+        raise ConfigError(f"{where!r} is a folder, which has no revisions; leave out {revision!r}")
     config = language_model_config(where, revision)
     if config.model_type == "imagebind_llm":
         raise ConfigError(whole)
@@ -150,7 +152,7 @@ def open_tokenizer(
         notes.append(f"the tokenizer has no padding token: its end token {tokenizer.eos_token!r} pads")
         tokenizer.pad_token = tokenizer.eos_token
     try:
-        build_dialog(_PROBE, tokenizer, add_generation_prompt=True)
+        build_dialog(PROBE_DIALOG, tokenizer, add_generation_prompt=True)
     except UserError as error:
         raise UserError(f"{error}; or take Alpaca's with --template alpaca") from None
     return tokenizer, notes

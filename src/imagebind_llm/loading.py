@@ -114,10 +114,9 @@ def _arguments(
     """What ``from_pretrained`` gets beside the precision: nothing if all is plain and on one device."""
     if not placement.spread and placement.quantization is None:
         return {}
-    from imagebind_llm.checkpoints.folder import ADAPTER_FILE
-    from imagebind_llm.configuration import ImageBindLLMConfig
+    from imagebind_llm.checkpoints.folder import ADAPTER_FILE, read_model_config
 
-    config = ImageBindLLMConfig.from_pretrained(folder)
+    config = read_model_config(folder)
     adapter = (folder / ADAPTER_FILE).is_file()
     found: dict[str, Any] = {}
     if placement.quantization is not None:

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.errors import CheckpointError
 
 NANO = "nano"
@@ -23,7 +24,7 @@ def locate_folder(name: str | os.PathLike[str], revision: str | None = None) -> 
     downloaded).
 
     Raises:
-        CheckpointError: there is no such model.
+        CheckpointError: there is no such model, or its ``config.json`` is damaged.
     """
     text = os.fspath(name)
     if text == NANO:
@@ -40,6 +41,7 @@ def locate_folder(name: str | os.PathLike[str], revision: str | None = None) -> 
             raise CheckpointError(
                 f"the folder {text!r} has no config.json, so it holds no model; give a model folder"
             )
+        read_json(folder / "config.json")  # every reader would stumble over a damaged one in its own words
         return folder
     if folder.exists():
         raise CheckpointError(f"{text!r} is a file; give the model folder that holds it")

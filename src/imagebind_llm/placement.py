@@ -48,6 +48,8 @@ class Placement:
             )
         if self.max_memory is not None and self.device_map is None:
             raise UserError("memory limits need a device map; add device_map='auto' (--device-map)")
+        if self.offload_folder is not None and self.offload_folder.is_file():
+            raise UserError(f"{str(self.offload_folder)!r} is a file; name a folder to offload to")
         if self.quantization is not None:
             from imagebind_llm.quantization import check_kind
 

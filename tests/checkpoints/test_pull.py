@@ -378,6 +378,13 @@ def test_list_and_the_registry_in_the_package():
             "expected bytes",
         ),
         ({"what": "x", "licence": "y", "url": "http://a"}, "expected one file"),
+        ({"what": "x", "licence": "y", "repo": "a/b", "files": 3}, "has files 3; expected list"),
+        ({"what": ["x"], "licence": "y", "repo": "a/b"}, "expected str"),
+        ({"what": "x", "licence": "y", "repo": 3}, "has repo 3; expected str"),
+        (
+            {"what": "x", "licence": "y", "repo": "a/b", "then": "do {nope}"},
+            "it may hold {file} and {folder}",
+        ),
         ("text", "expected a mapping"),
     ],
 )

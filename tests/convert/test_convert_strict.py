@@ -276,7 +276,7 @@ def parts(tmp_path_factory):
         "kind",
         "twice",
         "queries",
-    ],  # fmt: skip
+    ],
 )
 def test_adapter(change, words, parts, convert, tmp_path, leftovers):
     state = dict(world.tensors("adapter"))
@@ -307,7 +307,7 @@ def test_adapter_on_wrong_parts(parts, convert, tmp_path, leftovers):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("{", ("no LLaMA can be built", "config.json")),
+        ("{", ("is not JSON", "config.json")),
         ({"num_attention_heads": 0}, ("no LLaMA can be built", "config.json")),
         ({"hidden_size": "wide"}, ("no LLaMA can be built", "config.json")),
         ({"num_hidden_layers": 5}, ("9 missing", "layers.4.")),

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.checkpoints.trained import UPDATE_MODULES
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.locate import NANO, locate_folder, nano_folder
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from imagebind_llm.configuration import ImageBindLLMConfig
 
 _PREFIX = "language_model."
+_GENERATION = "generation_config.json"
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 """What transformers raises on folders that lack something, and on damaged files."""
 
@@ -50,7 +52,7 @@ def language_model_config(name: str, revision: str | None = None) -> "PreTrained
     """The configuration of a language model in a folder of its own or on the hub.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none, or its configuration is damaged.
     """
     from transformers import AutoConfig
 
@@ -58,10 +60,12 @@ def language_model_config(name: str, revision: str | None = None) -> "PreTrained
 
     if not Path(name).is_dir():
         require_repository(name, revision)
+    elif (Path(name) / _GENERATION).is_file():  # transformers would go on without a damaged one
+        read_json(Path(name) / _GENERATION)
     try:
         found: PreTrainedConfig = AutoConfig.from_pretrained(name, revision=revision or "main")
-    except _UNREADABLE as error:
-        raise not_there("language model", name, error) from None
+    except Exception as error:  # what transformers' classes make of odd values has many names
+        raise not_there("language model", name, error) from error
     return found
 
 
@@ -84,6 +88,11 @@ def whole_language_model(name: str, revision: str | None = None, **arguments: An
             name, revision=revision or "main", output_loading_info=True, **arguments
         )
     except _UNREADABLE as error:
+        if "mismatched" in str(error):  # transformers has printed which, to where nobody looks
+            raise CheckpointError(
+                f"the weights of the language model {name!r} have other shapes than its config.json says; "
+                "use the pair that belongs"
+            ) from None
         raise not_there("language model", name, error) from None
     model, info = loaded
     missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
@@ -118,9 +127,9 @@ def language_model_of(folder: Path, adapter: "ImageBindLLMConfig", **arguments: 
     from transformers import AutoModelForCausalLM
 
     from imagebind_llm.checkpoints.convert.folders import weights_of
-    from imagebind_llm.configuration import ImageBindLLMConfig
+    from imagebind_llm.checkpoints.folder import read_model_config
 
-    whole = ImageBindLLMConfig.from_pretrained(folder)
+    whole = read_model_config(folder)
     changed = [
         *(["norms"] if whole.norm_tuned and not adapter.norm_tuned else []),
         *sorted(

@@ -19,8 +19,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers import GenerationConfig
 
 from imagebind_llm.checkpoints.bases import language_model_of, whole_language_model, whole_model_folder
+from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.checkpoints.places import find_place, places_as_read, places_to_write
 from imagebind_llm.checkpoints.trained import (
     adapter_state_dict,
@@ -28,7 +30,7 @@ from imagebind_llm.checkpoints.trained import (
     load_adapter_state_dict,
 )
 from imagebind_llm.configuration import ImageBindLLMConfig
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.errors import CheckpointError, ConfigError
 from imagebind_llm.files import atomic_write
 
 if TYPE_CHECKING:
@@ -42,6 +44,9 @@ _VERSION = "1"
 ADAPTER_METADATA = {"format": _FORMAT, "version": _VERSION}
 """What an adapter file says about itself; the stage comes with it."""
 _CONFIG = "config.json"
+_GENERATION = "generation_config.json"
+_REASON = 200
+"""Characters of a library's complaint that are worth showing."""
 _WEIGHTS = (
     "adapter.safetensors",
     "model.safetensors",
@@ -138,15 +143,50 @@ def find_adapter(name: str | os.PathLike[str], arguments: Mapping[str, Any]) -> 
     if not arguments.get("local_files_only") and not arguments.get("cache_dir"):
         require_repository(os.fspath(name), arguments.get("revision"))
     keys = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
-    found = cached_file(
-        name,
-        ADAPTER_FILE,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        **{key: arguments[key] for key in keys if arguments.get(key) is not None},
-    )
-    return None if found is None else Path(found)
+
+    def fetched(file: str) -> str | None:
+        return cached_file(
+            name,
+            file,
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            **{key: arguments[key] for key in keys if arguments.get(key) is not None},
+        )
+
+    found = fetched(ADAPTER_FILE)
+    if found is None:
+        return None
+    for beside in (_CONFIG, _GENERATION):
+        fetched(beside)
+    return Path(found)
+
+
+def read_model_config(folder: Path) -> ImageBindLLMConfig:
+    """The configuration of a model or adapter folder.
+
+    Raises:
+        CheckpointError: ``config.json`` or ``generation_config.json`` is damaged, or no model can be made of
+            what it says.
+        ConfigError: it has a setting that does not exist.
+    """
+    read_json(folder / _CONFIG)
+    if (folder / _GENERATION).is_file():  # transformers would go on without a damaged one
+        read_json(folder / _GENERATION)
+    try:
+        config = ImageBindLLMConfig.from_pretrained(folder)
+        for base in config.base_models.values():
+            if base is not None and not isinstance(base["id"], str):
+                raise ConfigError(f"base_models holds {base!r}; expected an id")
+    except ConfigError as error:
+        raise ConfigError(f"{str(folder / _CONFIG)!r}: {error}") from None
+    except Exception as error:  # what transformers' classes make of odd values has many names
+        reason = " ".join((str(error).strip() or type(error).__name__).split())[:_REASON]
+        raise CheckpointError(
+            f"no model can be made of {str(folder / _CONFIG)!r} ({type(error).__name__}: {reason}); get the "
+            "file again"
+        ) from error
+    return config
 
 
 def load_whole_folder(
@@ -156,8 +196,10 @@ def load_whole_folder(
     reports.
 
     Raises:
-        CheckpointError: tensors are missing, unexpected or of another shape.
+        CheckpointError: a file is missing or damaged, or tensors are missing, unexpected or of another shape.
     """
+    if Path(name).is_dir() and not kwargs.get("subfolder"):
+        read_model_config(Path(name))
     wants_info = kwargs.pop("output_loading_info", False)
     try:
         model, info = found = load(name, *args, output_loading_info=True, **kwargs)
@@ -166,6 +208,13 @@ def load_whole_folder(
             raise
         raise CheckpointError(
             f"the weights in {name} have other shapes than its config.json says; use the pair that belongs"
+        ) from error
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # about another file, which it names
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"the weights in {name} cannot be read ({reason}); copy or download the whole folder again"
         ) from error
     faults = [
         f"{len(info[f'{kind}_keys'])} {kind} ({', '.join(sorted(map(str, info[f'{kind}_keys']))[:4])})"
@@ -199,7 +248,7 @@ def load_adapter_folder(
         CheckpointError: parts that cannot be found, or whose fingerprint differs from the recorded one.
     """
     state = read_adapter(file)
-    config = ImageBindLLMConfig.from_pretrained(file.parent)
+    config = read_model_config(file.parent)
     config.base_models = places_as_read(config.base_models, file.parent)
     if language_model is None:
         language_model = _load_language_model(config, file.parent, base_arguments)
@@ -222,6 +271,8 @@ def load_adapter_folder(
     model.bind.to(state["bind.project.weight"].dtype)
     model.injection.to(state["injection.gate"].dtype)
     load_adapter_state_dict(model, state, str(file))
+    if (file.parent / _GENERATION).is_file():
+        model.generation_config = GenerationConfig.from_pretrained(file.parent)
     if isinstance(dtype, str) and dtype != "auto":
         dtype = getattr(torch, dtype)
     if isinstance(dtype, torch.dtype):
@@ -252,7 +303,7 @@ def _load_language_model(
     if whole is not None and not (whole / ADAPTER_FILE).is_file():
         return language_model_of(whole, config, **arguments)
     if whole is not None:  # the base is itself an adapter, on a base of its own
-        return _load_language_model(ImageBindLLMConfig.from_pretrained(whole), whole, arguments)
+        return _load_language_model(read_model_config(whole), whole, arguments)
     return whole_language_model(where, base.get("revision"), **arguments)
 
 

@@ -1,7 +1,7 @@
 """The list of published artefacts that are pulled by name: a YAML file in the package, or one of yours."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -99,13 +99,23 @@ def _artefact(name: str, entry: Any, file: Path) -> Artefact:
     places = [key for key in ("repo", "url", "manual") if values.get(key)]
     if len(places) != 1:
         raise wrong(f"has {' and '.join(places) or 'no place'}; expected exactly one of repo, url, manual")
+    for key, value in values.items():
+        kinds = {"files": list, "about_bytes": int}.get(key, str)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise wrong(f"has {key} {value!r}; expected {kinds.__name__}")
+    if values.get("revision") is None:
+        values.pop("revision", None)
+    try:
+        (values.get("then") or "").format(file="", folder="")
+    except (KeyError, IndexError, ValueError):
+        raise wrong(f"has then {values['then']!r}; it may hold {{file}} and {{folder}} only") from None
     files = tuple(_file(value, wrong) for value in values.pop("files", None) or ())
     if places == ["url"] and len(files) != 1:
         raise wrong(f"has a url and {len(files)} files; expected one file")
     return Artefact(name=name, files=files, **values)
 
 
-def _file(value: Any, wrong: Any) -> RemoteFile:
+def _file(value: Any, wrong: Callable[[str], ConfigError]) -> RemoteFile:
     try:
         found = RemoteFile(**value)
     except TypeError:

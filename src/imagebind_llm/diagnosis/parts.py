@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from imagebind_llm.checkpoints.convert.folders import weights_of
 from imagebind_llm.checkpoints.convert.reading import TensorsBelow, TensorSource
-from imagebind_llm.checkpoints.folder import ADAPTER_FILE
+from imagebind_llm.checkpoints.folder import ADAPTER_FILE, read_model_config
+from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.checkpoints.places import find_place
 from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.diagnosis import weights
 from imagebind_llm.diagnosis.report import Report
-from imagebind_llm.diagnosis.summary import read_json
 from imagebind_llm.encoders.registry import find_encoder
 from imagebind_llm.errors import CheckpointError, UserError
 from imagebind_llm.locate import NANO, locate_folder
@@ -116,12 +116,10 @@ def _encoder_digest_at(name: str) -> str | None:
 def _language_model_digest_at(folder: Path) -> str | None:
     from transformers import AutoConfig
 
-    from imagebind_llm.configuration import ImageBindLLMConfig
-
     if read_json(folder / "config.json").get("model_type") != "imagebind_llm":
         bare = weights.bare_language_model(AutoConfig.from_pretrained(folder))
         return language_model_fingerprint_of(weights_of(folder), bare)
-    config = ImageBindLLMConfig.from_pretrained(folder)
+    config = read_model_config(folder)
     if (folder / ADAPTER_FILE).is_file():
         base = config.base_models["language_model"]
         if not base:

@@ -1,10 +1,15 @@
 """What the files of a model folder say about it: JSON and the headers of weight files. Imports no torch."""
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.errors import CheckpointError
+
+_LENGTH = struct.Struct("<Q")
+"""Of the header, in front of it."""
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -48,36 +53,37 @@ def _encoder(config: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _tensor_sizes(folder: Path) -> dict[str, int]:
-    """Numbers of values in the weight files, by the first part of the tensors' names."""
-    import struct
+    """Numbers of values in the weight files, by the first part of the tensors' names.
 
+    Raises:
+        CheckpointError: a file is cut short or damaged.
+    """
     sizes: dict[str, int] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        with open(file, "rb") as stream:
-            head = stream.read(8)
-            if len(head) < 8 or (length := struct.unpack("<Q", head)[0]) > file.stat().st_size:
-                raise CheckpointError(f"{str(file)!r} is damaged: its header is incomplete; copy it again")
-            header = json.loads(stream.read(length))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                count = 1
-                for side in tensor["shape"]:
-                    count *= side
-                part = name.partition(".")[0]
-                sizes[part] = sizes.get(part, 0) + count
+        for name, tensor in _header(file).items():
+            count = 1
+            for side in tensor["shape"]:
+                count *= side
+            part = name.partition(".")[0]
+            sizes[part] = sizes.get(part, 0) + count
     return sizes
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        CheckpointError: it is not JSON, or holds something else.
-    """
+def _header(file: Path) -> dict[str, Any]:
+    """What a safetensors file says of its tensors, if it is as long as it says."""
+    found = file.stat().st_size
+    with open(file, "rb") as stream:
+        head = stream.read(_LENGTH.size)
+        length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else found
+        text = stream.read(length) if length < found else b""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{str(path)!r} is not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{str(path)!r} holds {type(values).__name__}; expected an object")
-    return values
+        header = json.loads(text)
+        header.pop("__metadata__", None)
+        whole = _LENGTH.size + length + max((part["data_offsets"][1] for part in header.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise CheckpointError(f"{str(file)!r} is damaged: its header is incomplete; copy it again") from None
+    if found != whole:
+        raise CheckpointError(
+            f"{str(file)!r} is damaged: it has {found} bytes, its header says {whole}; copy it again"
+        )
+    return dict(header)

@@ -3,15 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.assembly import PROBE_DIALOG
 from imagebind_llm.diagnosis.report import Report
 from imagebind_llm.errors import UserError
 
 _SENTENCE = "What is this? 这是什么? 12 + 34"
-_PROBE = (
-    {"role": "user", "content": "What is this?"},
-    {"role": "assistant", "content": "A cat."},
-    {"role": "user", "content": "And now?"},
-)
 
 
 def check_tokenizer(report: Report, folder: Path, text_config: Any, with_processor: bool = True) -> None:
@@ -60,13 +56,16 @@ def check_tokenizer(report: Report, folder: Path, text_config: Any, with_process
             f"the tokenizer ends with token {tokenizer.eos_token_id}, the configuration says {stops}; "
             "generation_config.json decides"
         )
-    if not with_processor:
+    if not with_processor and not tokenizer.chat_template:
         return
     from imagebind_llm.dialog import build_dialog
 
     try:
-        build_dialog(_PROBE, tokenizer, add_generation_prompt=True)
+        build_dialog(PROBE_DIALOG, tokenizer, add_generation_prompt=True)
     except UserError as error:
-        report.find(
-            part, str(error), "put a chat_template.jinja into the folder that can be used turn by turn"
-        )
+        if with_processor:
+            report.find(
+                part, str(error), "put a chat_template.jinja into the folder that can be used turn by turn"
+            )
+        else:  # a language model alone may have any
+            report.notes.append(f"{error}; imagebind-llm new takes this model with --template alpaca")

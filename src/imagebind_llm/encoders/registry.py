@@ -3,7 +3,6 @@
 To add a type, write a module with the functions of :class:`EncoderKind` and name it in ``KINDS``.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.errors import CheckpointError, ConfigError
 from imagebind_llm.locate import locate_folder
 from imagebind_llm.media.reader import MediaReader
@@ -114,7 +114,7 @@ def find_encoder(name: str | os.PathLike[str], revision: str | None = None) -> E
         ConfigError: it is of a type that is not known.
     """
     folder = locate_folder(name, revision)
-    config = _config(folder)
+    config = read_json(folder / "config.json")
     if config.get("model_type") != _MODEL_TYPE:
         return EncoderPlace(folder, _kind_of(folder, config), config, in_model=False)
     from imagebind_llm.checkpoints.folder import ADAPTER_FILE
@@ -125,7 +125,7 @@ def find_encoder(name: str | os.PathLike[str], revision: str | None = None) -> E
         raise CheckpointError(f"the model in {str(folder)!r} has no encoder; give one that has")
     if (folder / ADAPTER_FILE).is_file():
         base = (config.get("base_models") or {}).get("encoder")
-        if not base:
+        if not isinstance(base, Mapping) or not isinstance(base.get("id"), str):
             raise CheckpointError(
                 f"the adapter in {str(folder)!r} does not say where its encoder is; give the encoder itself"
             )
@@ -155,7 +155,7 @@ def load_encoder(
 def media_of_encoder(name: str | os.PathLike[str], encoder: Any, revision: str | None = None) -> MediaReader:
     """How media are opened for an encoder loaded with :func:`load_encoder` from the same place."""
     folder = locate_folder(name, revision)
-    config = _config(folder)
+    config = read_json(folder / "config.json")
     if config.get("model_type") == _MODEL_TYPE:
         from imagebind_llm.processing import ImageBindLLMProcessor
 
@@ -180,16 +180,6 @@ def _kind_of(folder: Path, config: Mapping[str, Any]) -> str:
         f"{str(folder)!r} holds no joint encoder that is known here (model type "
         f"{config.get('model_type')!r}); give a folder of type {' or '.join(KINDS)}, or a model folder"
     )
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{folder / 'config.json'} is not JSON ({error}); get the file again") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{folder / 'config.json'} holds no mapping; get the file again")
-    return found
 
 
 def tensors_below(folder: Path, prefix: str) -> dict[str, Tensor]:

@@ -5,12 +5,12 @@ The key layout is ours, so nothing is renamed; everything is checked.
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from imagebind_llm.checkpoints.convert.plan import Plan, as_they_are
 from imagebind_llm.checkpoints.convert.reading import TensorFile, on_meta
+from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.imagebind.config import ImageBindConfig
 from imagebind_llm.imagebind.skeleton import skeleton
@@ -64,20 +64,3 @@ def _configuration(source: TensorFile, config_file: Path | None) -> ImageBindCon
     values = read_json(config_file)
     values.pop("type", None)  # as the encoder_config of a model folder has
     return ImageBindConfig.from_dict(values)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        CheckpointError: no such file, not JSON, or not an object.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"there is no file {str(path)!r}; give a file that exists")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{str(path)!r} is not JSON ({error}); get the file again") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{str(path)!r} holds a {type(values).__name__}; expected an object")
-    return values

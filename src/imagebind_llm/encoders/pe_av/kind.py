@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from imagebind_llm.encoders.pe_av.description import PeAvDescription, pe_av_config
@@ -50,7 +51,7 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Module:
         loaded: Any = PeAudioVideoModel.from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True, local_files_only=True
         )
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise CheckpointError(f"the PE-AV in {str(folder)!r} cannot be loaded ({reason})") from error
     whole, info = loaded
