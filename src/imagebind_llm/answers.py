@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from imagebind_llm.cache import Retrieved
 
 
+_COLDEST = 1e-6
+"""Lowest temperature but 0: logits divided by less may leave float32."""
+
+
 @dataclass(frozen=True)
 class Options:
     """How to answer. ``None`` means the model's own default.
+
+    Raises:
+        UserError: a value of another type or out of range, by its name.
 
     Attributes:
         cache: move media towards cached pictures: ``True`` all, ``False`` none, ``None`` those of the
@@ -25,9 +32,10 @@ class Options:
         cache_temperature: factor on their similarities before the softmax.
         cache_weight: share of the pictures, 0 … 1.
         max_new_tokens: the answer ends there at the latest.
-        temperature: 0 = always the likeliest token.
-        top_p: sample among the likeliest tokens that together have this probability.
-        seed: of the sampling; the same request with the same seed gets the same answer.
+        temperature: 0 = always the likeliest token; above, logits are divided by it (the paper's code: 0.1).
+        top_p: sample among the likeliest tokens that together have this probability, above 0, at most 1
+            (0.75 is the default of the paper's code).
+        seed: of the sampling, 0 … 2⁶⁴ - 1; the same request with the same seed gets the same answer.
         explain: report what the cache found.
     """
 
@@ -49,10 +57,12 @@ class Options:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 refuse(name, "a whole number of at least 1")
-        if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int)):
-            refuse("seed", "a whole number")
-        if not (_is_number(self.temperature) and self.temperature >= 0):
-            refuse("temperature", "a finite number of at least 0")
+        if self.seed is not None and (
+            isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64
+        ):
+            refuse("seed", "a whole number from 0 to 2^64 - 1")
+        if not (_is_number(self.temperature) and (self.temperature == 0 or self.temperature >= _COLDEST)):
+            refuse("temperature", f"0, or a finite number of at least {_COLDEST:g}")
         if not (_is_number(self.top_p) and 0 < self.top_p <= 1):
             refuse("top_p", "a number above 0, at most 1")
         if self.cache_temperature is not None and not (
@@ -65,6 +75,8 @@ class Options:
             refuse("cache_weight", "a number from 0 to 1")
         if self.cache not in (None, True, False):
             refuse("cache", "true, false or nothing")
+        if not isinstance(self.explain, bool):
+            refuse("explain", "true or false")
 
 
 @dataclass(frozen=True)
@@ -157,6 +169,8 @@ def media_items(media: Mapping[str, Any]) -> list[MediaItem]:
             if modality is Modality.TEXT and not isinstance(source, str):
                 raise UserError(f"text is {type(source).__name__}; expected a string")
             if modality is not Modality.TEXT:
+                if source is None or isinstance(source, int | float | Mapping):
+                    raise UserError(f"{modality.value} is {source!r}; expected a path, bytes or an array")
                 source = local_source(source, modality.value)
             items.append(MediaItem(modality, source, read_weight(weight, modality.value)))
     return items

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from imagebind_llm.errors import UserError
 from imagebind_llm.messages import MediaItem
-from imagebind_llm.mixing import mix
+from imagebind_llm.mixing import check_total, mix
 from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
@@ -110,11 +110,10 @@ def mixtures(conditions: Sequence[Sequence[tuple[Tensor, float]]]) -> Tensor:
     """Mix the (row, weight) pairs of each condition: ``[N, D]``.
 
     Raises:
-        UserError: a condition whose weights are all 0.
+        UserError: a condition whose weights are all (next to) 0.
     """
     for parts in conditions:
-        if not any(weight for _, weight in parts):
-            raise UserError(f"{len(parts)} media have a total weight of 0; give at least one another weight")
+        check_total(weight for _, weight in parts)
     rows = torch.stack([row for parts in conditions for row, _ in parts])
     weights = torch.tensor([weight for parts in conditions for _, weight in parts])
     index = torch.tensor([number for number, parts in enumerate(conditions) for _ in parts])

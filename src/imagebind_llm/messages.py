@@ -34,6 +34,7 @@ Message = Mapping[str, Any]
 """``{"role": "system" | "user" | "assistant" | "tool", "content": str | list of parts, …}``."""
 
 _REMOTE = re.compile(r"^(?!file:|data:)[a-zA-Z][a-zA-Z0-9+.-]+://")
+_LARGEST_WEIGHT = 1e30
 _OPENAI_PARTS = {
     "image_url": Modality.IMAGE,
     "video_url": Modality.VIDEO,
@@ -138,13 +139,15 @@ def read_words(text: str, where: str) -> str:
 
 
 def read_weight(value: Any, where: str) -> float:
-    """``value`` as a finite number, or a :class:`UserError` that begins with ``where``."""
+    """``value`` as a number that float32 can sum, or a :class:`UserError` that begins with ``where``."""
     try:
         weight = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         weight = math.nan
-    if not math.isfinite(weight):
-        raise UserError(f"{where}: the weight is {_short(value)}; expected a finite number")
+    if not abs(weight) <= _LARGEST_WEIGHT:
+        raise UserError(
+            f"{where}: the weight is {_short(value)}; expected a finite number of at most {_LARGEST_WEIGHT:g}"
+        )
     return weight
 
 

@@ -1,10 +1,31 @@
 """Embedding arithmetic: several media become one condition."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
+from imagebind_llm.errors import UserError
+
 _EPSILON = 1e-6
 """Added to the sum of weights, as the reference does (it keeps a sum of zero finite)."""
+
+
+LEAST_TOTAL = 1e-3
+"""Below it ``_EPSILON`` would shrink a mixture by more than a thousandth, at last to nothing."""
+
+
+def check_total(weights: Iterable[float]) -> None:
+    """Refuse media that weigh nothing together.
+
+    Raises:
+        UserError: their absolute weights sum to less than :data:`LEAST_TOTAL`.
+    """
+    given = [abs(weight) for weight in weights]
+    if sum(given) < LEAST_TOTAL:
+        raise UserError(
+            f"{len(given)} media have a total weight of {sum(given):g}; give at least one another weight"
+        )
 
 
 def mix(embeddings: Tensor, weights: Tensor, index: Tensor, count: int) -> Tensor:

@@ -238,6 +238,14 @@ def test_a_cache_of_another_encoder_is_refused(tiny_model_folder, tmp_path):
         bot.ask("what?", text="dog")
 
 
+def test_extreme_settings_do_no_harm(cached_bot):
+    """What is allowed must not overflow: a not-a-number condition would answer as if nothing were wrong."""
+    plain = cached_bot.ask("what?", text="dog", cache=True, cache_k=1)
+    sharp = cached_bot.ask("what?", text=("dog", 1e30), cache=True, cache_temperature=1e300, temperature=1e-6)
+    assert sharp.text == plain.text  # the nearest picture alone
+    cached_bot.ask("what?", text=("dog", 1e-3), temperature=1e300, seed=2**64 - 1, max_new_tokens=3)
+
+
 def test_media_that_cancel_out_cannot_be_looked_up(cached_bot):
     with pytest.raises(UserError, match="cancel each other out"):
         cached_bot.ask("what?", text=[("dog", 1.0), ("dog", -1.0)])
@@ -248,11 +256,19 @@ def test_media_that_cancel_out_cannot_be_looked_up(cached_bot):
     [
         ({"temperature": -1}, "temperature is -1"),
         ({"top_p": 0}, "top_p is 0"),
+        ({"temperature": 1e-40}, "temperature is 1e-40"),
         ({"seed": "x"}, "seed is 'x'"),
+        ({"seed": 2**64}, "seed is 18446744073709551616"),
+        ({"seed": -1}, "seed is -1"),
+        ({"explain": "no"}, "explain is 'no'"),
         ({"cache_k": 0}, "cache_k is 0"),
         ({"cache_weight": 2}, "cache_weight is 2"),
         ({"smell": "rose"}, "unknown request setting 'smell'"),
         ({"image": ("a.png", float("inf"))}, "the weight is inf"),
+        ({"image": ("a.png", -1e39)}, "the weight is -1e\\+39"),
+        ({"text": ("a dog", 1e-7)}, "1 media have a total weight of 1e-07"),
+        ({"image": 5}, "image is 5; expected a path"),
+        ({"image": [{"path": "a.png"}]}, "image is {'path': 'a.png'}"),
         ({"text": b"dog"}, "text is bytes"),
         ({"messages": [{"role": "user", "content": "x"}]}, "give one way only"),
     ],

@@ -138,6 +138,7 @@ def test_blend_settings_out_of_range():
         refused(lambda w=weight: cache.enhance(own, weight=w), weight, "0 to 1")
     for temperature in (-1.0, float("inf"), float("nan")):
         refused(lambda t=temperature: cache.enhance(own, temperature=t), temperature)
+        refused(lambda t=temperature: cache.explain(own[0], temperature=t), temperature)
 
 
 def test_bad_queries():

@@ -19,6 +19,9 @@ from imagebind_llm.cache.folder import read_folder, write_folder
 from imagebind_llm.cache.manifest import CacheManifest
 from imagebind_llm.cache.rows import Vectors, unit_blocks
 
+_SHARPEST = 1e30
+"""Temperatures above count as this: the nearest picture has all the weight, and float32 does not overflow."""
+
 
 @dataclass(frozen=True)
 class CacheHits:
@@ -217,8 +220,6 @@ class VisualCache:
         Raises:
             CacheError: as :meth:`search`, or ``temperature`` or ``weight`` out of range.
         """
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise CacheError(f"cache temperature is {temperature}, expected a finite number of at least 0")
         if not 0 <= weight <= 1:
             raise CacheError(f"cache weight is {weight}, expected a number from 0 to 1")
         own = self._checked(embeddings, k)
@@ -337,6 +338,13 @@ class VisualCache:
 
 
 def _shares(own: Tensor, hits: CacheHits, temperature: float) -> Tensor:
-    """Softmax over the hits ``[B, k]``, of the inner products with the embeddings as they came."""
+    """Softmax over the hits ``[B, k]``, of the inner products with the embeddings as they came.
+
+    Raises:
+        CacheError: ``temperature`` is negative or not finite.
+    """
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise CacheError(f"cache temperature is {temperature}, expected a finite number of at least 0")
+    temperature = min(temperature, _SHARPEST)
     lengths = torch.linalg.vector_norm(own, dim=1, keepdim=True)
     return torch.softmax(hits.similarities * lengths * temperature, dim=1)

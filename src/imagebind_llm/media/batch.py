@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from imagebind_llm.errors import UserError
+from imagebind_llm.mixing import check_total
 from imagebind_llm.modality import Modality
 
 
@@ -47,14 +48,12 @@ class MediaBatch:
         """Group the parts of each condition by modality.
 
         Raises:
-            UserError: a condition has no part, only zero weights, or tensors of one modality differ in shape.
+            UserError: a condition has no part or only weights next to 0, or tensors of one modality differ in
+                shape.
         """
         members: dict[Modality, list[tuple[int, MediaPart]]] = {}
         for number, parts in enumerate(conditions):
-            if not any(part.weight for part in parts):
-                raise UserError(
-                    f"condition {number} has {len(parts)} media of total weight 0; give at least one a weight"
-                )
+            check_total(part.weight for part in parts)
             for part in parts:
                 members.setdefault(part.modality, []).append((number, part))
         groups = {}

@@ -23,7 +23,7 @@ else:
 def name_of(source: object) -> str:
     """How error messages call ``source``."""
     if isinstance(source, str | os.PathLike):
-        return one_line(os.fspath(source))
+        return one_line(os.fspath(source)) or "''"
     if isinstance(source, bytes | bytearray | memoryview):
         return f"{len(source)} bytes"
     shape = getattr(source, "shape", None) or getattr(source, "size", "")
