@@ -285,3 +285,26 @@ def test_importing_the_cache_is_light():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_landmarks_find_queries_that_a_walk_from_one_row_loses():
+    """Tight groups that know only themselves, and queries apart from all of them."""
+    rows = clustered(20_000, 64, clusters=800, noise=0.3)
+    queries = shifted(500, 64).numpy()
+    cache = build_cache(rows, "hnsw_sq8")
+    cache.ef_search = 16
+    index = cache._index
+    true = np.argsort(-queries @ rows.T, axis=1)[:, :10]
+
+    def lost(found):
+        return np.mean([np.isin(f, t).mean() < 0.5 for f, t in zip(found, true, strict=True)])
+
+    without = lost(indexing.top_k(index, queries, 10)[1])
+    similarities, numbers = indexing.top_k(index, queries, 10, indexing.landmarks_of(index))
+    assert without > 0.02
+    assert lost(numbers) < 0.5 * without
+    own = (indexing.reconstruct(index, numbers.reshape(-1)).reshape(500, 10, 64) * queries[:, None]).sum(-1)
+    np.testing.assert_allclose(similarities, own, atol=1e-5)  # those of the beginnings are right, too
+    assert (np.diff(similarities, axis=1) <= 0).all()
+    assert all(len(set(row)) == 10 for row in numbers.tolist())
+    assert torch.equal(cache.search(torch.from_numpy(queries), 10).indices, torch.from_numpy(numbers))

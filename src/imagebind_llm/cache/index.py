@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from imagebind_llm.cache.errors import CacheError
+from imagebind_llm.cache.landmarks import Landmarks
 from imagebind_llm.cache.manifest import IndexKind
 
 _log = logging.getLogger(__name__)
@@ -63,10 +64,7 @@ def _codes(index: Any) -> Any:
     """A graph's rows as an index that compares a query with every one of them."""
     import faiss
 
-    storage = faiss.downcast_index(graph_of(index).storage)
-    if not isinstance(index, faiss.IndexPreTransform):
-        return storage
-    flat: Any = faiss.IndexPreTransform(storage)
+    flat: Any = faiss.IndexPreTransform(faiss.downcast_index(graph_of(index).storage))
     for transform in reversed(_transforms(index)):
         flat.prepend_transform(transform)
     flat.own_fields = False  # the graph's
@@ -74,8 +72,19 @@ def _codes(index: Any) -> Any:
 
 
 def _transforms(index: Any) -> list[Any]:
-    """What an ``IndexPreTransform`` does to a vector, in order."""
-    return [index.chain.at(number) for number in range(index.chain.size())]
+    """What an index does to a vector before it looks it up or stores it, in order."""
+    import faiss
+
+    if not isinstance(index, faiss.IndexPreTransform):
+        return []
+    chain: Any = index.chain
+    return [chain.at(number) for number in range(chain.size())]
+
+
+def _turned(index: Any, rows: np.ndarray) -> np.ndarray:
+    for transform in _transforms(index):
+        rows = transform.apply(rows)
+    return rows
 
 
 def measure(index: Any, rows: np.ndarray) -> dict[str, float]:
@@ -90,7 +99,7 @@ def measure(index: Any, rows: np.ndarray) -> dict[str, float]:
     k = min(10, index.ntotal)
     codes = _codes(index)
     exact = codes.search(rows, k)[0]
-    found = index.search(rows, k)[0]
+    found = top_k(index, rows, k, landmarks_of(index))[0]
     # By similarity, not by row number: among identical pictures any of them is right.
     recall = float(np.mean(found >= exact[:, -1:] - 1e-6))
     decoded = codes.sa_decode(codes.sa_encode(rows))
@@ -195,9 +204,23 @@ def check_reconstructs(index: Any, path: Path) -> None:
         )
 
 
-def top_k(index: Any, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ``k`` most similar rows for each unit query: similarities ``[B, k]`` and row numbers ``[B, k]``."""
-    similarities, found = index.search(rows, k)
+def landmarks_of(index: Any) -> Landmarks | None:
+    """Where searches of a graph begin; None for an index that is no graph."""
+    graph = graph_of(index)
+    return None if graph is None else Landmarks(graph)
+
+
+def top_k(
+    index: Any, rows: np.ndarray, k: int, landmarks: Landmarks | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``k`` most similar rows for each unit query: similarities ``[B, k]`` and row numbers ``[B, k]``.
+
+    ``landmarks`` are those of the index: with them a graph loses fewer queries.
+    """
+    if landmarks is None:
+        similarities, found = index.search(rows, k)
+    else:
+        similarities, found = landmarks.search(_turned(index, rows), k)
     short = np.flatnonzero((found < 0).any(axis=1))
     if short.size and graph_of(index) is not None:
         # A graph may not reach k rows; those queries are compared with every row instead.
@@ -216,9 +239,8 @@ def reconstruct(index: Any, numbers: np.ndarray) -> np.ndarray:
     import faiss
 
     numbers = np.ascontiguousarray(numbers, dtype=np.int64)
-    if not isinstance(index, faiss.IndexPreTransform):
-        return np.asarray(index.reconstruct_batch(numbers))
-    rows = faiss.downcast_index(index.index).reconstruct_batch(numbers)
+    inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+    rows = inner.reconstruct_batch(numbers)
     for transform in reversed(_transforms(index)):  # all rows at once: faiss would turn each back alone
         rows = transform.reverse_transform(rows)
     return np.asarray(rows)

@@ -16,6 +16,7 @@ from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import CacheEntry, EntryTable, EntryWriter, Thumbnail
 from imagebind_llm.cache.errors import CacheError
 from imagebind_llm.cache.folder import read_folder, write_folder
+from imagebind_llm.cache.landmarks import Landmarks
 from imagebind_llm.cache.manifest import CacheManifest
 from imagebind_llm.cache.rows import Vectors, unit_blocks
 
@@ -82,6 +83,7 @@ class VisualCache:
         self._entries = entries
         self._entries_path = entries_path
         self._memory_mapped = memory_mapped
+        self._landmarks_of: tuple[int, Landmarks | None] | None = None
 
     def __repr__(self) -> str:
         return f"VisualCache({self.size} x {self.dim}, {self.manifest.kind})"
@@ -194,7 +196,7 @@ class VisualCache:
         own = self._checked(queries, k)
         lengths = torch.linalg.vector_norm(own, dim=1, keepdim=True)
         rows = np.ascontiguousarray((own / lengths).numpy())
-        similarities, numbers = indexing.top_k(self._index, rows, k)
+        similarities, numbers = indexing.top_k(self._index, rows, k, self._landmarks())
         vectors = indexing.reconstruct(self._index, numbers.reshape(-1)).reshape(*numbers.shape, self.dim)
         return CacheHits(torch.from_numpy(similarities), torch.from_numpy(numbers), torch.from_numpy(vectors))
 
@@ -302,6 +304,13 @@ class VisualCache:
         )
 
     # --- inside
+
+    def _landmarks(self) -> Landmarks | None:
+        """Those of the rows there are now. Threads that come here together make the same."""
+        kept = self._landmarks_of
+        if kept is None or kept[0] != self.size:
+            kept = self._landmarks_of = (self.size, indexing.landmarks_of(self._index))
+        return kept[1]
 
     def _entry_table(self) -> EntryTable | None:
         if self._entries is None and self._entries_path is not None:
