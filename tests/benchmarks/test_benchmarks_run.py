@@ -28,6 +28,12 @@ ROWS = {
         "| stage 1 |",
         "| stage 2 |",
     ],
+    "pretraining.py": [
+        "| packed, precomputed |",
+        "| padded to 96, precomputed |",
+        "| plain: padded to 96, online |",
+        "| stage 1 |",
+    ],
     "cold_start.py": [
         "| `import torch, transformers` alone |",
         "| plain: import and load |",
