@@ -25,6 +25,7 @@ from imagebind_llm.training.checkpoint import (
     remove_remains,
     save_checkpoint,
 )
+from imagebind_llm.training.compiling import compile_blocks, compiler_explained
 from imagebind_llm.training.continuing import refuse_another_recipe, refuse_other_data
 from imagebind_llm.training.guard import LossGuard, TrainingError
 from imagebind_llm.training.interrupts import Interrupts
@@ -75,9 +76,11 @@ def train(stage: Stage, recipe: Any) -> RunResult:
     Raises:
         TrainingError: loss or gradient stopped being a number, or the loss exploded; the last checkpoint is
             as it was.
-        ConfigError: the folder holds a run of another recipe, or the processes cannot share the work.
+        ConfigError: the folder holds a run of another recipe, the processes cannot share the work, or the
+            layers cannot be compiled.
     """
-    return _Run(stage, recipe).go()
+    with compiler_explained(recipe.run.compile):
+        return _Run(stage, recipe).go()
 
 
 class _Run:
@@ -102,8 +105,7 @@ class _Run:
                 f"stage {stage.name!r} cannot recompute activations; drop run.gradient_checkpointing"
             )
         if run.compile:
-            for block in stage.blocks():
-                block.compile(dynamic=True)
+            compile_blocks(stage)
         self.forward = self.processes.wrap(stage)
         parameters = stage.trainable()  # again: a divided model has new ones
         self.tensors = TrainedTensors(parameters, stage.moving_buffers(), {})
