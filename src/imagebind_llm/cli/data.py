@@ -7,8 +7,18 @@ from importlib import import_module
 
 import typer
 
+_EXAMPLES = """
+\b
+Examples, from data of any kind to a run:
+  imagebind-llm data check captions.tsv 'laion/*.tar'
+  imagebind-llm data clean captions.tsv --out cleaned
+  imagebind-llm data embed captions.tsv --model nano --out embedded
+  imagebind-llm train pretrain recipes/any-llm.yaml 'data.sources=[{kind: embedded, path: embedded}]'
+"""
+
 app = typer.Typer(
     no_args_is_help=True,
+    epilog=_EXAMPLES,
     help="Training data: check sources, clean them, embed them once.",
     short_help="Check, clean and embed training data.",
 )

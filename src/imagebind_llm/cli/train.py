@@ -8,11 +8,63 @@ from typing import Annotated, Any
 
 import typer
 
+_EXAMPLES = """
+\b
+Examples:
+  imagebind-llm train bind recipes/captions/text-tower.yaml
+  imagebind-llm train pretrain recipes/any-llm.yaml language_model=Qwen/Qwen3-0.6B
+  imagebind-llm train finetune recipes/any-llm-finetune.yaml run.steps=2000 optimizer.lr=1e-4
+  torchrun --nproc-per-node 8 -m imagebind_llm train pretrain recipes/any-llm.yaml
+
+\b
+Started again, a run goes on where it stopped. SIGTERM and Ctrl-C save first.
+A setting is changed by its dotted key, a member of a list by its number:
+  data.sources.0.path=mine.tsv
+"""
+_BIND = """
+\b
+Examples:
+  imagebind-llm train bind recipes/captions/text-tower.yaml      captions, any data
+  imagebind-llm train bind recipes/sensors/tactile.yaml data.root=pairs       a new sense
+  imagebind-llm train bind recipes/sensors/depth-lora.yaml data.root=pairs    low-rank updates
+  imagebind-llm train bind recipes/nano/bind-images.yaml data.root=DATA       nano's own
+"""
+_LANGUAGE = """
+\b
+Example:
+  imagebind-llm train language recipes/nano/language.yaml
+"""
+_PRETRAIN = """
+\b
+Examples:
+  imagebind-llm train pretrain recipes/any-llm.yaml language_model=Qwen/Qwen3-0.6B
+  imagebind-llm train pretrain recipes/any-llm.yaml 'data.sources=[{kind: embedded, path: embedded}]'
+  imagebind-llm train pretrain recipes/7b-published/pretrain.yaml run.sharding=full
+"""
+_FINETUNE = """
+\b
+Examples:
+  imagebind-llm train finetune recipes/any-llm-finetune.yaml
+  imagebind-llm train finetune recipes/any-llm-finetune.yaml model=nano adapters.rank=8 train_bind=true
+"""
+_MERGE = """
+\b
+Example:
+  imagebind-llm train merge runs/nano/bind-images-3/export runs/nano/bind-audio/export --out encoder
+"""
+_ATTACH = """
+\b
+Example:
+  imagebind-llm train attach nano runs/tactile/export --out nano-tactile
+"""
+
 app = typer.Typer(
-    no_args_is_help=True, help="Train: a YAML recipe, with key=value overrides. Runs continue by themselves."
+    no_args_is_help=True,
+    help="Train: a YAML recipe, with key=value overrides. Runs continue by themselves.",
+    epilog=_EXAMPLES,
 )
 
-RecipeArgument = Annotated[Path, typer.Argument(help="YAML file, for example recipes/nano/bind-images.yaml.")]
+RecipeArgument = Annotated[Path, typer.Argument(help="YAML file, for example from recipes/.")]
 OverridesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change, with dotted keys.")
 ]
@@ -20,18 +72,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Also list every trained tensor.")]
 
 
-@app.command()
+@app.command(epilog=_BIND, short_help="Encoders: images with captions, other senses.")
 def bind(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
     json_: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Encoders: images with captions, then each other modality towards images."""
+    """Encoders: images with captions, or another modality towards images."""
     _run("bind", recipe, overrides, json_, verbose)
 
 
-@app.command()
+@app.command(epilog=_LANGUAGE)
 def language(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
@@ -42,7 +94,7 @@ def language(
     _run("language", recipe, overrides, json_, verbose)
 
 
-@app.command()
+@app.command(epilog=_PRETRAIN)
 def pretrain(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
@@ -53,7 +105,7 @@ def pretrain(
     _run("pretrain", recipe, overrides, json_, verbose)
 
 
-@app.command()
+@app.command(epilog=_FINETUNE, short_help="LoRA, biases and norms, on instructions.")
 def finetune(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
@@ -64,7 +116,7 @@ def finetune(
     _run("finetune", recipe, overrides, json_, verbose)
 
 
-@app.command()
+@app.command(epilog=_MERGE, short_help="Towers trained apart become one encoder.")
 def merge(
     base: Annotated[Path, typer.Argument(help="Encoder folder that all towers were trained from.")],
     towers: Annotated[list[Path], typer.Argument(help="Exports of runs that each trained one more tower.")],
@@ -78,7 +130,7 @@ def merge(
     _report({"encoder": str(out), "fingerprint": fingerprint}, json_)
 
 
-@app.command()
+@app.command(epilog=_ATTACH, short_help="Give a model an encoder that has learnt more.")
 def attach(
     model: Annotated[str, typer.Argument(help="Model folder, nano or hub id.")],
     encoder: Annotated[Path, typer.Argument(help="Encoder folder, as exported by train bind.")],
