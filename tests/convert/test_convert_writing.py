@@ -399,6 +399,34 @@ def test_cache(kind, encoder, convert, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"cache", "names.json"}
 
 
+def test_cache_dry_run(encoder, convert, tmp_path):
+    command = ("cache", GOLDEN_INDEX, "--encoder", encoder, "--out", tmp_path / "cache", "--dry-run")
+    run = convert(*command, "--kind", "hnsw_sq8")
+    assert run.code == 0, run.err
+    assert "knn.index -> index.faiss  500 vectors of 32 numbers" in run.out
+    assert "-> hnsw_sq8, encoded anew)" in run.out
+    assert run.out.endswith("nothing was written\n")
+    values = json.loads(convert(*command, "--json").out)
+    assert values["bytes"] == GOLDEN_INDEX.stat().st_size
+    assert (values["count"], values["kind"], values["names"]) == (500, "exact", 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_half_of_a_cache_is_made_again(encoder, convert, tmp_path, monkeypatch):
+    from imagebind_llm.checkpoints.convert import cache as room
+
+    monkeypatch.setattr(room, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(room, "SAVE_ROWS", 200)
+    command = ("cache", GOLDEN_INDEX, "--encoder", encoder, "--out", tmp_path / "cache", "--kind", "exact")
+    with monkeypatch.context() as killed:
+        killed.setattr(room, "unit_rows", stop_at(room.unit_rows, 300))
+        assert convert(*command).code == 130
+    partial = tmp_path / ".cache.converting" / "partial.faiss"
+    partial.write_bytes(partial.read_bytes()[:99])
+    values = json.loads(convert(*command, "--json").out)
+    assert (values["resumed"], values["count"]) == (0, 500)
+
+
 def test_cache_made_by_an_encoder_of_another_width(convert, tmp_path):
     import dataclasses
 

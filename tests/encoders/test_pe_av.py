@@ -110,7 +110,7 @@ def test_the_fingerprint_tells_weights_apart(folder, encoder, tmp_path):
     assert other.fingerprint != encoder.fingerprint
 
 
-@pytest.mark.parametrize("change", ["missing", "unexpected", "shape"])
+@pytest.mark.parametrize("change", ["missing", "unexpected", "shape", "cut", "text"])
 def test_loading_is_strict(folder, tmp_path, change):
     bad = tmp_path / "bad"
     bad.mkdir()
@@ -122,9 +122,12 @@ def test_loading_is_strict(folder, tmp_path, change):
         del tensors[name]
     elif change == "unexpected":
         tensors["stranger"] = torch.zeros(2)
-    else:
+    elif change == "shape":
         tensors[name] = torch.zeros(3, 3)
     save_file(tensors, bad / "model.safetensors", metadata={"format": "pt"})
+    content = (bad / "model.safetensors").read_bytes()
+    if change in ("cut", "text"):
+        (bad / "model.safetensors").write_bytes(content[: len(content) // 2] if change == "cut" else b"text")
     with pytest.raises(CheckpointError):
         load_encoder(bad)
 

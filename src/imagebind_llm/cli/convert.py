@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagebind_llm.cli import options as shared
-from imagebind_llm.errors import UserError
 
 if TYPE_CHECKING:
     from imagebind_llm.checkpoints.convert.plan import Plan
@@ -190,16 +189,20 @@ def cache(
         Path | None,
         typer.Option("--names", metavar="FILE", help="JSON list of one name a vector; kept as captions."),
     ] = None,
+    dry_run: DryRunOption = False,
     json_: shared.JsonOption = False,
 ) -> None:
     """The published index of ImageBind-LLM → a cache folder, read from disk piece by piece."""
-    from imagebind_llm.checkpoints.convert.cache import convert_cache
+    from imagebind_llm.checkpoints.convert.cache import convert_cache, plan_cache
+    from imagebind_llm.checkpoints.convert.store import check_target
 
-    if not file.is_file():
-        raise UserError(f"there is no file {str(file)!r}; give a file that exists")
-    if names is not None and not names.is_file():
-        raise UserError(f"there is no file {str(names)!r}; give a file that exists")
-    done = convert_cache(file, out, encoder, kind, names, progress=sys.stderr.isatty())
+    if not dry_run:
+        check_target(out)
+    plan = plan_cache(file, encoder, kind, names)
+    if dry_run:
+        _print_cache_plan(plan.to_dict(), json_)
+        return
+    done = convert_cache(plan, out, progress=sys.stderr.isatty())
     values = {
         "out": str(out),
         "count": done.count,
@@ -256,6 +259,19 @@ def _print_plan(values: dict[str, Any], json_: bool) -> None:
     for key, reason in values["dropped"].items():
         typer.echo(f"{key} -> left out ({reason})")
     typer.echo(f"{len(values['tensors'])} tensors, {values['bytes'] / 1e9:.2f} GB; nothing was written")
+
+
+def _print_cache_plan(values: dict[str, Any], json_: bool) -> None:
+    if json_:
+        typer.echo(json.dumps(values))
+        return
+    change = f", {values['change']}" if values["change"] else ""
+    typer.echo(
+        f"{values['from']} -> {values['to']}  {values['count']} vectors of {values['dim']} numbers  "
+        f"({values['index_type']} -> {values['kind']}{change})"
+    )
+    typer.echo(f"encoder: {values['encoder_fingerprint']}")
+    typer.echo(f"{values['names']} names, about {values['bytes'] / 1e9:.2f} GB; nothing was written")
 
 
 def _words(value: Any) -> str:

@@ -50,33 +50,66 @@ class ConvertedCache:
     """Vectors that an interrupted run had already encoded."""
 
 
-def convert_cache(
-    file: Path,
-    out: Path,
-    encoder: str,
-    kind: str = "keep",
-    names_file: Path | None = None,
-    progress: bool = False,
-) -> ConvertedCache:
-    """Make a cache folder of a bare faiss index.
+@dataclass(frozen=True)
+class CachePlan:
+    """A conversion before it happens.
+
+    Attributes:
+        file: the index.
+        manifest: what is known of it, with the fingerprint of its encoder.
+        kind: ``keep``, ``exact`` or ``hnsw_sq8``.
+        names: of the vectors, if there are any.
+    """
+
+    file: Path
+    manifest: CacheManifest
+    kind: CacheKind
+    names: Sequence[str] | None
+
+    @property
+    def bytes(self) -> int:
+        """Size of the new index; about that, if it is encoded anew."""
+        if self.kind == "keep":
+            return self.file.stat().st_size
+        return self.manifest.count * _BYTES[self.kind](self.manifest.dim)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the dry run: what becomes what."""
+        return {
+            "from": self.file.name,
+            "index_type": self.manifest.built["index_type"],
+            "to": INDEX_FILE,
+            "kind": self.manifest.kind if self.kind == "keep" else self.kind,
+            "change": "" if self.kind == "keep" else "encoded anew",
+            "count": self.manifest.count,
+            "dim": self.manifest.dim,
+            "bytes": self.bytes,
+            "encoder_fingerprint": self.manifest.encoder_fingerprint,
+            "names": 0 if self.names is None else len(self.names),
+        }
+
+
+def plan_cache(file: Path, encoder: str, kind: str = "keep", names_file: Path | None = None) -> CachePlan:
+    """The conversion of a bare faiss index, checked as far as it can be without reading all of it.
 
     Args:
         file: an inner-product index of unit vectors that can give its vectors back.
-        out: the cache folder, new or empty.
         encoder: the encoder that made the vectors: a folder, a model folder, ``"nano"`` or a hub id. A bare
             index cannot say which did; this is taken as your word, and only the dimension is checked.
         kind: ``keep`` the index byte for byte; ``exact`` or ``hnsw_sq8`` to encode it anew.
         names_file: JSON list of as many names as there are vectors (``cc3m_imagebind_files.json``); they
             become the captions.
-        progress: show a bar.
 
     Raises:
         CacheError: not such an index, another dimension, or more or fewer names.
-        CheckpointError: ``out`` exists, the encoder cannot be read, or the disk is too full.
+        CheckpointError: the encoder cannot be found or read.
+        UserError: an unknown kind.
     """
     if kind not in ("keep", *_BYTES):
         raise UserError(f"--kind is {kind!r}; expected keep, exact or hnsw_sq8")
-    check_target(out)
+    for needed in filter(None, (file, names_file)):
+        if not needed.is_file():
+            raise UserError(f"there is no file {str(needed)!r}; give a file that exists")
     dim, fingerprint = _identity(encoder)
     found = VisualCache.from_index(file, fingerprint)
     if found.dim != dim:
@@ -85,18 +118,33 @@ def convert_cache(
             "use the encoder that made them"
         )
     names = None if names_file is None else _names(names_file, found.size)
-    manifest = found.manifest
-    del found
+    return CachePlan(file, found.manifest, cast(CacheKind, kind), names)
+
+
+def convert_cache(plan: CachePlan, out: Path, progress: bool = False) -> ConvertedCache:
+    """Make a cache folder of a bare faiss index; it appears whole or not at all.
+
+    Args:
+        plan: see :func:`plan_cache`.
+        out: the cache folder, new or empty.
+        progress: show a bar.
+
+    Raises:
+        CacheError: a vector is not of length 1.
+        CheckpointError: ``out`` exists, or the disk is too full.
+    """
+    check_target(out)
+    file, manifest, names = plan.file, plan.manifest, plan.names
     with staging(out) as stage, disk_errors(stage):
-        job = _Job(file.name, file.stat().st_size, file.stat().st_mtime_ns, kind)
+        job = _Job(file.name, file.stat().st_size, file.stat().st_mtime_ns, plan.kind)
         resumed = job.claim(stage)
-        if kind == "keep":
-            require_space(out.parent, file.stat().st_size, "the result")
+        if plan.kind == "keep":
+            require_space(out.parent, plan.bytes, "the result")
             _copy(file, stage / _RESULT, manifest, names, progress)
             resumed = 0
         else:
-            require_space(out.parent, 2 * manifest.count * _BYTES[kind](manifest.dim), "the result")
-            _encode(file, stage, manifest, cast(IndexKind, kind), names, resumed, progress)
+            require_space(out.parent, 2 * plan.bytes, "the result")
+            _encode(file, stage, manifest, plan.kind, names, resumed, progress)
         publish(stage / _RESULT, out)
         shutil.rmtree(stage)
     size = sum(part.stat().st_size for part in out.iterdir())
@@ -136,7 +184,13 @@ class _Job:
                 temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
         shutil.rmtree(stage / _RESULT, ignore_errors=True)
         partial = stage / _PARTIAL_FILE
-        return int(indexing.read_index(partial, memory_map=True).ntotal) if partial.is_file() else 0
+        if not partial.is_file():
+            return 0
+        try:
+            return int(indexing.read_index(partial, memory_map=True).ntotal)
+        except CacheError:  # damaged since: what it held is encoded again
+            partial.unlink()
+            return 0
 
 
 def _copy(
