@@ -1,6 +1,8 @@
 """Reports, pictures and the model card, from results of an oracle."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,6 +10,7 @@ from eval_worlds import Guesser, whole_results
 
 from imagebind_llm.errors import UserError
 from imagebind_llm.evaluation.card import model_card, read_results, write_card
+from imagebind_llm.evaluation.readme import END, START, readme_block, write_readme
 from imagebind_llm.evaluation.sets import SENSES
 from imagebind_llm.evaluation.tables import percent, points, report
 
@@ -97,3 +100,64 @@ def test_report_and_pictures(oracle_results, tmp_path) -> None:
     assert len(made) == len(SENSES) + 1
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in made)
     assert (tmp_path / "confusion-imu-digits.png") in made
+
+
+def test_a_readme_gets_the_same_numbers_and_keeps_the_rest(oracle_results, tmp_path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"# Mine\n\n{START}\nold\n{END}\n\nMore.\n")
+    write_readme(oracle_results, path)
+    write_readme(oracle_results, path)
+    text = path.read_text()
+    assert text == f"# Mine\n\n{START}\n{readme_block(oracle_results)}\n{END}\n\nMore.\n"
+    assert (
+        "| spoken digits | 80 FSDD (speakers known from training) (real) | 100.0 (95–100) | **100.0**" in text
+    )
+    assert "100.0 % of 20 met with doubt, 0.0 % with an invention" in text
+
+
+def test_a_readme_of_a_model_that_guesses_without_a_cache() -> None:
+    block = readme_block(whole_results(Guesser()))
+    assert re.search(r"handwriting \| 80 MNIST \(real\) \| \*\*\d+\.\d\*\* \(\d+–\d+\) \| – \|", block)
+    assert "0.0 % of 20 met with doubt, 100.0 % with an invention" in block
+
+
+@pytest.mark.parametrize("text", ["nothing", START, f"{END}\n{START}", f"{START}\n{START}\n{END}", None])
+def test_a_readme_without_its_marks_is_left_alone(oracle_results, tmp_path, text) -> None:
+    path = tmp_path / "README.md"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=r"needs a line|cannot read"):
+        write_readme(oracle_results, path)
+    assert text is None or path.read_text() == text
+
+
+def cells_of(text: str) -> dict[str, list[str]]:
+    """The first table of a text by its first column."""
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+
+
+def test_the_readme_and_the_model_card_tell_the_same() -> None:
+    """Both are made from one file of results; whoever renews one must renew the other."""
+    root = Path(__file__).parents[2]
+    card = (root / "MODEL_CARD.md").read_text(encoding="utf-8")
+    readme = (root / "README.md").read_text(encoding="utf-8").split(START)[1].split(END)[0]
+    rows = cells_of(card.split("## Results")[1].split("### ")[0])
+    shown = cells_of(readme)
+    for sense in SENSES:
+        count, encoder, off, on, _, default = rows[f"{sense.name} ({sense.origin})"][:6]
+        data, told_off, told_on, told_encoder = shown[sense.name]
+        assert data.startswith(f"{count} ")
+        assert data.endswith(f"({sense.origin})")
+        assert told_encoder == encoder.split(" ")[0]
+        for told, known, mode in ((told_off, off, "off"), (told_on, on, "on")):
+            share, low, high = re.fullmatch(r"([\d.]+) \(([\d.]+)–([\d.]+)\)", known).groups()
+            assert told.startswith(f"**{share}** (" if mode == default else f"{share} ("), sense.name
+            ends = re.search(r"\((\d+)–(\d+)\)", told).groups()
+            assert abs(float(ends[0]) - float(low)) <= 0.55
+            assert abs(float(ends[1]) - float(high)) <= 0.55
+    doubted = re.search(r"at the defaults: ([\d.]+) \([^)]+\) of (\d+) doubted", card)
+    assert doubted is not None
+    assert f"{doubted[1]} % of {doubted[2]} met with doubt" in readme
+    mixed = cells_of(card.split("### Mixtures")[1].split("### ")[0])["picture and speech, different digits"]
+    assert f"both named in {mixed[2].split(' ')[0]} % (cache {mixed[4]}," in readme

@@ -33,8 +33,9 @@ confusion-*.png.
 """
 _CARD = """
 \b
-Example:
+Examples:
   imagebind-llm eval card results/results.json --out MODEL_CARD.md
+  imagebind-llm eval card results/results.json --readme README.md
 """
 
 
@@ -106,12 +107,21 @@ def nano(
 def card(
     results: Annotated[Path, typer.Argument(help="results.json of eval nano.")],
     out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("MODEL_CARD.md"),
+    readme: Annotated[
+        Path | None, typer.Option("--readme", help="Also renew the results between the marks of a README.")
+    ] = None,
 ) -> None:
     """Write nano's model card (a README for the Hugging Face hub) from results."""
     from imagebind_llm.evaluation.card import read_results, write_card
+    from imagebind_llm.evaluation.readme import write_readme
 
-    write_card(read_results(results), out)
-    typer.echo(str(out))
+    found = read_results(results)
+    if readme is not None:
+        write_readme(found, readme)
+    write_card(found, out)
+    for path in (out, readme):
+        if path is not None:
+            typer.echo(str(path))
 
 
 app.command(epilog=_ABLATE, short_help="The published choices against their alternatives.")(ablate)

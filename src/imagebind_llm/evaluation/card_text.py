@@ -99,7 +99,7 @@ REPRODUCE = """\
 
 ```
 imagebind-llm eval nano --data DATA --seed $seed$items --out results     # this card's numbers
-imagebind-llm eval card results/results.json --out MODEL_CARD.md
+imagebind-llm eval card results/results.json --out MODEL_CARD.md --readme README.md
 ```
 
 `DATA` holds the folders `mnist`, `cifar10`, `fsdd`, `animals`, `animals_extra` and `shapes`, each with
