@@ -57,7 +57,9 @@ def main() -> int:
     given = parser.parse_args()
 
     from imagebind_llm import Assistant, UserError
+    from imagebind_llm.cli.app import quieten
 
+    quieten()  # what libraries have to say would stand between the answers
     options = {"cache": False} if given.no_cache else {}
     start = time.perf_counter()
     try:

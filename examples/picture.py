@@ -29,7 +29,10 @@ from PIL import Image
 OUT = Path(__file__).parent.parent / "docs" / "demo.png"
 COLUMNS = 4
 INK, PALE, ACCENT = "#1d2433", "#6b7384", "#0b6e4f"
-_CHINESE = ("Noto Sans CJK SC", "WenQuanYi Zen Hei", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC")
+_CHINESE = (
+    "Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Source Han Sans SC",
+    "Microsoft YaHei", "PingFang SC",
+)  # fmt: skip
 
 PANELS: list[tuple[dict[str, Any], str]] = [
     ({"image": "seven.png"}, "What digit is this?"),
@@ -58,7 +61,9 @@ def main() -> int:
     given = parser.parse_args()
 
     from imagebind_llm import Assistant, UserError
+    from imagebind_llm.cli.app import quieten
 
+    quieten()  # what libraries have to say would stand between the answers
     installed = {font.name for font in font_manager.fontManager.ttflist}
     chinese = [name for name in _CHINESE if name in installed]
     mpl.rcParams["font.family"] = ["DejaVu Sans", *chinese]
