@@ -162,6 +162,7 @@ def test_steps_of_a_killed_build_keep_others_out(tables, tmp_path):
         (["--data", "TABLES"], "start the build in the folder that holds recipes/nano, or give --recipes", 2),
         (["--data", "TABLES", "run.steps=2"], "give --out", 2),
         (["--data", "TABLES", "--jobs", "0"], "0 is below 1", 2),
+        (["--data", "TABLES", "--items", "1"], "1 is below 2", 2),
     ],
 )
 def test_what_cannot_be_built_is_said_at_once(tables, tmp_path, arguments, message, code):

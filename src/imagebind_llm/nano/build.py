@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,11 +211,14 @@ def _say(line: str) -> None:
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is below {least}")
+        return value
+
+    return number
 
 
 def _arguments(given: Sequence[str]) -> argparse.Namespace:
@@ -228,8 +231,8 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--recipes", type=Path, default=Path("recipes/nano"), help="folder of the recipes")
     parser.add_argument("--runs", type=Path, default=Path(RUNS), help="folder for every run and its log")
     parser.add_argument("--out", type=Path, help="folder of the model; default: the one in the package")
-    parser.add_argument("--jobs", type=_positive, default=2, help="steps at a time (each uses one thread)")
-    parser.add_argument("--items", type=int, help="most test items of each sense in the evaluation")
+    parser.add_argument("--jobs", type=_at_least(1), default=2, help="steps at a time (each uses one thread)")
+    parser.add_argument("--items", type=_at_least(2), help="most test items of each sense in the evaluation")
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="settings to change in every training step"
     )
