@@ -51,6 +51,26 @@ def test_an_adapter_made_on_nano_and_reloaded_on_nano_gives_identical_logits(ada
     assert torch.equal(probe_logits(load(adapter)), nano_logits)
 
 
+def test_an_adapter_on_the_hub(adapter, nano_logits, tmp_path, monkeypatch):
+    """By its id alone: what it consists of is fetched, and its base is the model in this package."""
+    from hub_server import HubServer, Repository
+    from huggingface_hub import constants
+
+    server = HubServer()
+    files = {path.name: path.read_bytes() for path in adapter.iterdir() if path.is_file()}
+    server.repositories["maker/adapter"] = Repository(files, lfs={ADAPTER_FILE})
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    try:
+        model = Model.from_pretrained("maker/adapter", dtype=torch.float32, cache_dir=tmp_path)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert torch.equal(probe_logits(model), nano_logits)
+
+
 @pytest.mark.parametrize(
     ("part", "name"),
     [

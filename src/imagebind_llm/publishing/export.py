@@ -89,7 +89,8 @@ def export(
         notes = _name_bases(model, name, out, bases or {})
         _round_adapter(model, dtype)
     else:
-        notes = _forget_places(model, merged=form == "merged")
+        notes = []
+        _forget_places(model, merged=form == "merged")
     require_space(out.parent, _bytes(model, form, cache_folder), f"the export to {str(out)!r}")
     with staging(out) as stage, full_disk_in_one_line(out):
         _empty(stage)  # of what a killed export left
@@ -152,13 +153,12 @@ def _name_bases(
     return notes
 
 
-def _forget_places(model: "ImageBindLLMForConditionalGeneration", merged: bool) -> list[str]:
+def _forget_places(model: "ImageBindLLMForConditionalGeneration", merged: bool) -> None:
     """A whole folder needs no other place; hub ids stay as a record of origin, except of merged weights."""
     for part, found in model.config.base_models.items():
         away = found is None or not HUB_ID.match(str(found.get("id", "")))
         if away or (merged and part == "language_model"):
             model.config.base_models[part] = None
-    return []
 
 
 def _round_adapter(model: "ImageBindLLMForConditionalGeneration", dtype: torch.dtype | None) -> None:
