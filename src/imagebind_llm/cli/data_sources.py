@@ -1,6 +1,7 @@
 """The options that say where training data are, shared by the commands of ``data``."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -15,8 +16,8 @@ SourcesArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Files, folders, patterns in quotes, hub ids (with --kind datasets), or YAML files with a list "
-        "'sources' as in a recipe.",
+        help="Files, folders, patterns in quotes, hub ids (with --kind datasets), a training recipe (its "
+        "data.sources), or a YAML file with a list 'sources'.",
     ),
 ]
 KindOption = Annotated[
@@ -78,11 +79,25 @@ def read_sources(
         if values["kind"] == "datasets":
             values |= {"split": split, "streaming": streaming}
         found.append(build(SourceSettings, values))
-    return tuple(found)
+    return _told_apart(found)
+
+
+def _told_apart(sources: "list[SourceSettings]") -> "tuple[SourceSettings, ...]":
+    """Sources whose files have the same name are called by as much of their paths as it takes."""
+    named = []
+    for source in sources:
+        twins = [other.path for other in sources if other.label == source.label and other.path != source.path]
+        if twins and source.name is None:
+            parts = Path(source.path).parts
+            names = ("/".join(parts[-count:]) for count in range(2, len(parts) + 1))
+            alone = (name for name in names if not any(f"/{twin}".endswith(f"/{name}") for twin in twins))
+            source = replace(source, name=next(alone, None))
+        named.append(source)
+    return tuple(named)
 
 
 def _from_recipe(path: str) -> list[Any] | None:
-    """The list ``sources`` of a YAML file; None if it is none."""
+    """The list ``sources`` of a YAML file, or of the data of a recipe; None if it has none."""
     import yaml
 
     place = Path(path)
@@ -92,6 +107,8 @@ def _from_recipe(path: str) -> list[Any] | None:
         values = yaml.safe_load(place.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         raise UserError(f"{path!r} is not YAML; expected a list 'sources' or 'META'") from None
+    if isinstance(values, dict) and isinstance(values.get("data"), dict):
+        values = values["data"]
     found = values.get("sources") if isinstance(values, dict) else None
     return found if isinstance(found, list) else None
 

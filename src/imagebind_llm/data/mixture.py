@@ -47,7 +47,9 @@ class SourceMixture:
         names = [source.name for source in sources]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise ConfigError(f"two sources are called {twice!r}; give them different names")
+            raise ConfigError(
+                f"two sources are called {twice!r}; give them different names (name: … in a recipe)"
+            )
         self.sources = list(sources)
         self.quarantine = quarantine if quarantine is not None else Quarantine()
         self._edges = np.cumsum(shares) / np.cumsum(shares)[-1]
@@ -87,7 +89,7 @@ class SourceMixture:
             if made is not None:
                 return made[0]
         raise TrainingDataError(
-            f"{_MOST_IN_A_ROW} samples drawn one after the other are bad ({self.quarantine.summary()}); "
+            f"{_MOST_IN_A_ROW} samples drawn one after the other are bad, the last: {self.quarantine.last}; "
             "mend the data"
         )
 
@@ -163,7 +165,8 @@ class SourceMixture:
             seen += len(source) if isinstance(source, Source) else 0
         if not good and self.quarantine.tried:
             raise TrainingDataError(
-                f"none of {self.quarantine.tried} samples is good ({self.quarantine.summary()})"
+                f"none of {self.quarantine.tried} samples is good ({self.quarantine.summary()}), the last: "
+                f"{self.quarantine.last}"
             )
 
 

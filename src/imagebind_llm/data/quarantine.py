@@ -30,6 +30,7 @@ class Quarantine:
     Attributes:
         counts: distinct bad samples by source, those of an earlier report included.
         tried: samples tried, good and bad, in this process.
+        last: the latest bad sample of this process, with its source; empty without any.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Quarantine:
         self.min_count = min_count
         self.counts: Counter[str] = Counter()
         self.tried = 0
+        self.last = ""
         self._bad = 0
         self._known: set[tuple[str, str]] = set()
         if self.path is not None and self.path.exists():
@@ -69,6 +71,7 @@ class Quarantine:
             TrainingDataError: and with it too many.
         """
         self.tried += 1
+        self.last = f"{source}: {bad}"
         self._bad += 1
         if (source, bad.key) not in self._known:
             self._known.add((source, bad.key))
@@ -84,7 +87,7 @@ class Quarantine:
             where = "" if self.path is None else f"; all are listed in {self.path}"
             raise TrainingDataError(
                 f"{self._bad} of {self.tried} samples are bad, more than the allowed share "
-                f"{self.max_rate:g}; the last: {source}: {bad}{where}; mend the data, or allow more "
+                f"{self.max_rate:g}; the last: {self.last}{where}; mend the data, or allow more "
                 "(data.max_bad_share in a recipe, --max-bad on the command line)"
             )
 
