@@ -3,7 +3,7 @@
 ``UserError``
 ├── ``ConfigError``        a setting that does not exist or contradicts another
 ├── ``CheckpointError``    weights that are missing, extra, of the wrong shape or made for another model
-├── ``MissingExtraError``  an optional library that is not installed
+├── ``MissingExtraError``  a library that is not installed
 ├── ``media.MediaError``   a file that cannot be turned into a tensor
 └── ``cache.CacheError``   a visual cache that cannot be used here
 
@@ -11,6 +11,8 @@ Every message is one line: what was found, what was expected, what to do. The co
 exits with code 2.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
@@ -28,7 +30,41 @@ class CheckpointError(UserError):
 
 
 class MissingExtraError(UserError):
-    """An optional library is not installed."""
+    """A library is not installed."""
+
+
+_PACKAGES = {
+    "PIL": "pillow",
+    "faiss": "faiss-cpu",
+    "instant_clip_tokenizer": "instant-clip-tokenizer",
+    "yaml": "pyyaml",
+}
+"""What pip calls a module, where it is not the module's name."""
+
+
+@contextmanager
+def naming_missing_packages(feature: str) -> Iterator[None]:
+    """Say in one line which package is not there, and how to get it.
+
+    For what is installed together with this package and imported where it is used; see :func:`require` for
+    the extras.
+
+    Args:
+        feature: what the user wanted, for the message.
+
+    Raises:
+        MissingExtraError: an import inside did not find its module.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if not module or module == __name__.partition(".")[0]:
+            raise
+        package = _PACKAGES.get(module, module)
+        raise MissingExtraError(
+            f"{feature} needs the package {package!r}, which is not installed; run: pip install {package}"
+        ) from error
 
 
 def require(module: str, extra: str, feature: str) -> ModuleType:

@@ -16,7 +16,7 @@ from imagebind_llm.cache.errors import CacheError
 from imagebind_llm.dialog import Dialog, build_dialog
 from imagebind_llm.embedder import Embedder, Ticket, mixtures
 from imagebind_llm.engine import Engine, Generated, Job
-from imagebind_llm.errors import UserError
+from imagebind_llm.errors import UserError, naming_missing_packages
 from imagebind_llm.processing import ImageBindLLMProcessor
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class CacheHandle:
         if isinstance(self._cache, str | os.PathLike):
             from imagebind_llm.cache import VisualCache
 
-            self._cache = VisualCache.load(Path(self._cache), expected_fingerprint=self._fingerprint())
+            with naming_missing_packages("the visual cache"):
+                self._cache = VisualCache.load(Path(self._cache), expected_fingerprint=self._fingerprint())
         return self._cache
 
     def require(self) -> "VisualCache":
@@ -156,7 +157,9 @@ class Pipeline:
                         ]
                     )
                     if item.request.options.explain:
-                        found = self._engine.explain(mixed[-1], self._cache.require(), item.request.options)
+                        cache = self._cache.require()
+                        with naming_missing_packages("explaining what the cache found"):
+                            found = self._engine.explain(mixed[-1], cache, item.request.options)
                         explained[number] = tuple(found)
                     conditions = self._enhanced(mixed, item)
                 jobs.append(Job(item.dialog, conditions, item.request.options))

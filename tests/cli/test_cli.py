@@ -264,6 +264,25 @@ def test_batch_settings_also_hold_for_plain_questions(ask, tmp_path):
     assert json.loads(out)["new_tokens"] <= 2
 
 
+def test_a_missing_library_is_one_line(
+    run, ask, monkeypatch, tiny_model_folder, tiny_cache_folder, media_folder
+):
+    _LOADED.clear()  # a cache that is open needs no library
+    cached = ("--cache-dir", tiny_cache_folder)
+    for module, package, arguments in (
+        ("faiss", "faiss-cpu", ("--text", "dog", "--cache", *cached)),
+        ("soundfile", "soundfile", ("--audio", media_folder / "tone.wav", "--no-cache")),
+    ):
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, module, None)
+            complaint = one_error_line(*ask("what?", *arguments))
+        assert f"needs the package {package!r}, which is not installed; run: pip install" in complaint
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pyarrow", None)
+        refused = run("embed", media_folder / "red.png", "--out", "x.parquet", "--model", tiny_model_folder)
+    assert "this command needs the package 'pyarrow'" in one_error_line(*refused)
+
+
 def test_a_question_that_is_no_text_is_one_line(ask):
     question = os.fsdecode(b"caf\xe9")
     assert "half of a character" in one_error_line(*ask(question))

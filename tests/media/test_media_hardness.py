@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import struct
+import sys
 import time
 import zipfile
 import zlib
@@ -17,6 +18,7 @@ import torch
 from media_samples import SHAPES, SMALL, box_glb, glb, make_samples, movie, npy, npz, saved, sound
 from PIL import Image
 
+from imagebind_llm.errors import MissingExtraError
 from imagebind_llm.media import Limits, MediaError, guess_modality, load_media
 from imagebind_llm.modality import Modality
 
@@ -277,6 +279,27 @@ def test_refused(number):
         with pytest.raises(MediaError, match="expected") as caught:
             load_media(modality, source, SMALL, LIMITS)
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("modality", "source", "module", "package"),
+    [
+        ("video", movie("mp4", "mpeg4", 2), "av", "av"),
+        ("audio", sound("WAV"), "soundfile", "soundfile"),
+        ("text", "a dog", "instant_clip_tokenizer", "instant-clip-tokenizer"),
+        ("text", "a dog", "ftfy", "ftfy"),
+    ],
+)
+def test_a_missing_library_is_named_with_its_remedy(monkeypatch, modality, source, module, package):
+    from imagebind_llm.media import text
+
+    text._tokenizer.cache_clear()
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError) as raised:
+        load_media(modality, source, SMALL, LIMITS)
+    assert str(raised.value) == (
+        f"reading {modality} needs the package {package!r}, which is not installed; run: pip install {package}"
+    )
 
 
 def test_more_pixels_than_pillow_opens_says_what_to_raise(tmp_path):

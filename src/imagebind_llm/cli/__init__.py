@@ -7,7 +7,7 @@ the traceback with ``--debug``); 130 interrupted.
 import sys
 from collections.abc import Sequence
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.errors import UserError, naming_missing_packages
 
 BAD_INPUT = 2
 OUR_FAULT = 1
@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             quieten()
         code = 0
         try:
-            app(args=given, prog_name="imagebind-llm")
+            with naming_missing_packages("this command"):
+                app(args=given, prog_name="imagebind-llm")
         except SystemExit as leaving:
             code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except KeyboardInterrupt:

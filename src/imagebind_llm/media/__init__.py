@@ -7,7 +7,7 @@ that training uses. Decoders are imported when first needed.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.errors import UserError, naming_missing_packages
 from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.sensor_settings import SensorSettings
@@ -61,6 +61,7 @@ def load_media(
 
     Raises:
         MediaError: the source is missing, damaged, of another kind, or over a limit.
+        MissingExtraError: a library that reads it is not installed.
     """
     modality = Modality.parse(modality)
     name = modality.value
@@ -72,10 +73,11 @@ def load_media(
                 f"these media settings say nothing of {name}; use the model folder that knows this sensor"
             )
         return load_sensor(source, settings.sensors[name], limits, name)
-    module = import_module(f"imagebind_llm.media.{name}")
-    tensor: torch.Tensor = getattr(module, f"load_{name}")(
-        source, getattr(settings, name), limits or Limits()
-    )
+    with naming_missing_packages(f"reading {name}"):
+        module = import_module(f"imagebind_llm.media.{name}")
+        tensor: torch.Tensor = getattr(module, f"load_{name}")(
+            source, getattr(settings, name), limits or Limits()
+        )
     return tensor
 
 
@@ -85,6 +87,7 @@ def guess_modality(path: "str | os.PathLike[str]") -> Modality:
     Raises:
         MediaError: it cannot be read, is of no known kind, or could be of several.
     """
-    from imagebind_llm.media.detect import guess
+    with naming_missing_packages("telling what a file is"):
+        from imagebind_llm.media.detect import guess
 
-    return guess(path)
+        return guess(path)
