@@ -125,8 +125,10 @@ class Request:
         """A request from a plain mapping (a JSON object), a question alone, or a request.
 
         The keys are those of the command line: ``question``, a modality (``path``, ``[path, weight]`` or a
-            list of
-        these), or ``messages``; and the names of :class:`Options`.
+        list of these), or ``messages``; and the names of :class:`Options`.
+
+        Raises:
+            UserError: as :meth:`make`, or a value of another kind.
         """
         if isinstance(value, Request):
             return value

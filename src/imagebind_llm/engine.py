@@ -177,7 +177,8 @@ class Engine:
         with self._random(options):
             output = self.model.generate(**inputs, **settings)
         new = output[:, inputs["input_ids"].shape[1] :].tolist()
-        return [self._cut(ids, room) for ids, room in zip(new, rooms, strict=True)]
+        ends = self.end_tokens
+        return [_cut(ids[:room], ends) for ids, room in zip(new, rooms, strict=True)]
 
     def stream(self, job: Job) -> Iterator[list[int]]:
         """The new tokens of one job as they come, in lists of one or more (the end token included)."""
@@ -218,8 +219,6 @@ class Engine:
             inputs["conditions"] = torch.cat([job.conditions for job in jobs if job.conditions is not None])
         device = self.model.device
         inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-        if "conditions" in inputs:
-            inputs["conditions"] = inputs["conditions"].to(next(self.model.bind.parameters()).dtype)
         generation = copy.deepcopy(self.model.generation_config)
         generation.max_length = None
         generation.max_new_tokens = new_tokens
@@ -242,16 +241,18 @@ class Engine:
         found = set(own if isinstance(own, list) else [own]) | {self.processor.tokenizer.eos_token_id}
         return {int(token) for token in found if token is not None}
 
-    def _cut(self, ids: list[int], room: int) -> Generated:
-        for number, token in enumerate(ids[:room]):
-            if token in self.end_tokens:
-                return Generated(ids[: number + 1], "stop")
-        return Generated(ids[:room], "length")
-
     def _random(self, options: Options) -> Any:
         if options.temperature == 0 or options.seed is None:
             return nullcontext()
         return _seeded(options.seed, self.model.device)
+
+
+def _cut(ids: list[int], ends: set[int]) -> Generated:
+    """``ids`` up to and with the first end token, or all of them."""
+    for number, token in enumerate(ids):
+        if token in ends:
+            return Generated(ids[: number + 1], "stop")
+    return Generated(ids, "length")
 
 
 class _seeded:  # noqa: N801 - used like a function

@@ -3,9 +3,9 @@
 ::
 
     processor = ImageBindLLMProcessor.from_pretrained("folder")
-    inputs = processor.apply_chat_template(messages, tokenize=True, return_dict=True,
-    add_generation_prompt=True) answer = processor.decode(model.generate(**inputs)[0,
-    inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+    inputs = processor.apply_chat_template(messages, add_generation_prompt=True)
+    output = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
+    answer = processor.decode(output, skip_special_tokens=True)
 """
 
 import json
@@ -23,6 +23,7 @@ from imagebind_llm.encoders.registry import read_media
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.files import atomic_write
 from imagebind_llm.locate import locate_folder
+from imagebind_llm.loss import IGNORED_LABEL
 from imagebind_llm.media.batch import MediaBatch, MediaPart
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.reader import MediaReader
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 CONFIG_FILE = "processor_config.json"
-_IGNORED_LABEL = -100
 
 
 class ModelInputs(BatchFeature):
@@ -93,8 +93,7 @@ class ImageBindLLMProcessor:
 
         Returns:
             ``input_ids``, ``attention_mask`` and ``condition_ids``, all ``[B, T]`` int64, and ``media`` if
-            there are
-            any: a :class:`~imagebind_llm.media.batch.MediaBatch`.
+            there are any: a :class:`~imagebind_llm.media.batch.MediaBatch`.
 
         Raises:
             UserError: a malformed dialog, or a medium that cannot be read.
@@ -119,12 +118,12 @@ class ImageBindLLMProcessor:
             inputs["labels"] = _padded(
                 [
                     [
-                        token if own else _IGNORED_LABEL
+                        token if own else IGNORED_LABEL
                         for token, own in zip(d.input_ids, d.labels_mask, strict=True)
                     ]
                     for d in dialogs
                 ],
-                _IGNORED_LABEL,
+                IGNORED_LABEL,
                 padding_side,
             )
         conditions = [self.load(condition) for dialog in dialogs for condition in dialog.conditions]

@@ -38,9 +38,16 @@ def resample(
     """``wave [n]`` at ``new_rate``.
 
     Args:
-        first, last: which new samples to compute (``last`` exclusive); all by default. offset: index of
-        ``wave[0]`` in the whole recording, so that a span of a long one can be computed alone.
-            Samples outside ``wave`` count as 0.
+        wave: samples at ``rate``; those outside it count as 0.
+        rate: Hz.
+        new_rate: Hz.
+        first: of the new samples, the first to compute.
+        last: where to end (exclusive); ``None``: at the end of ``wave``.
+        offset: index of ``wave[0]`` in the whole recording, so that a span of a long one can be computed
+            alone.
+
+    Returns:
+        ``[last - first]`` float32.
     """
     if last is None:
         last = resampled_length(len(wave) + offset, rate, new_rate)
