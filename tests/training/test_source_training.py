@@ -252,3 +252,28 @@ def test_crops_keep_nine_tenths_and_their_colours() -> None:
     square = image.resize((64, 64))
     crops = {np.asarray(random_resized_crop(square, rng, 16)).tobytes() for _ in range(20)}
     assert len(crops) > 10
+
+
+def test_bad_samples_of_all_processes_are_counted_once_and_a_new_run_counts_anew(
+    tmp_path: Path, inputs: Path, data: Path
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    stale = json.dumps({"source": "captions.tsv", "key": "stale:1", "reason": "of an earlier run"}) + "\n"
+    (folder / "quarantine.jsonl").write_text(stale)
+    (folder / "quarantine-1.jsonl").write_text(stale)
+    values = pretrain_values(folder, inputs, data, run={"steps": 4, "checkpoint_every": 2})
+    values["data"]["test_sources"] = [captions(data)]
+    stage = make_stage(build(STAGES["pretrain"], values))
+    assert not (folder / "quarantine-1.jsonl").exists()
+    own = (
+        json.dumps({"source": "captions.tsv", "key": key, "reason": "-"})
+        for key in ("captions.tsv:14", "captions.tsv:2")
+    )
+    (folder / "quarantine-1.jsonl").write_text("\n".join(own) + "\n")  # as a second process would
+    result = train(stage, build(STAGES["pretrain"], values))
+    assert "stale" not in (folder / "quarantine.jsonl").read_text()
+    assert json.loads((result.export / "training.json").read_text())["bad_samples"] == {"captions.tsv": 2}
+    make_stage(build(STAGES["pretrain"], values))  # goes on, so the lists stay
+    assert "captions.tsv:14" in (folder / "quarantine.jsonl").read_text()
+    assert (folder / "quarantine-1.jsonl").exists()

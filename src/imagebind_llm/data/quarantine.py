@@ -7,6 +7,7 @@ is met. When the share of bad ones passes the limit, the run stops with a messag
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from imagebind_llm.data.errors import BadSample, TrainingDataError
@@ -91,6 +92,11 @@ class Quarantine:
                 "(data.max_bad_share in a recipe, --max-bad on the command line)"
             )
 
+    def counts_with(self, reports: Iterable[Path]) -> dict[str, int]:
+        """``counts`` with the samples in the reports of other processes, each counted once."""
+        known = self._known.union(*(_entries(path.read_bytes(), path) for path in reports))
+        return dict(sorted(Counter(source for source, _ in known).items()))
+
     def summary(self) -> str:
         """One line for the end of a run: ``3 bad samples (captions.tsv 2, tars 1)``."""
         parts = ", ".join(f"{source} {count}" for source, count in sorted(self.counts.items()))
@@ -102,14 +108,23 @@ class Quarantine:
         if len(whole) < len(content):  # a line that a killed process did not finish
             with path.open("r+b") as file:
                 file.truncate(len(whole))
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                entry = json.loads(line)
-                known = (str(entry["source"]), str(entry["key"]))
-            except (ValueError, KeyError, TypeError):
-                raise TrainingDataError(
-                    f"{str(path)!r}, line {number} is no line of a quarantine report; give another path"
-                ) from None
-            if known not in self._known:
-                self._known.add(known)
-                self.counts[known[0]] += 1
+        self._known = _entries(whole, path)
+        self.counts = Counter(source for source, _ in self._known)
+
+
+def _entries(content: bytes, path: Path) -> set[tuple[str, str]]:
+    """Source and key of each finished line of a report.
+
+    Raises:
+        TrainingDataError: it is no report.
+    """
+    found = set()
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            found.add((str(entry["source"]), str(entry["key"])))
+        except (ValueError, KeyError, TypeError):
+            raise TrainingDataError(
+                f"{str(path)!r}, line {number} is no line of a quarantine report; give another path"
+            ) from None
+    return found

@@ -17,7 +17,7 @@ from imagebind_llm.training.contrastive import symmetric_loss
 from imagebind_llm.training.contrastive_stage import ContrastiveStage
 from imagebind_llm.training.encoders import open_encoder
 from imagebind_llm.training.recipe import BindRecipe
-from imagebind_llm.training.source_mixture import described, open_mixture
+from imagebind_llm.training.source_mixture import described, open_mixtures
 from imagebind_llm.training.stage import step_rng
 
 _EVALUATED_AT_ONCE = 128
@@ -41,14 +41,11 @@ class BindCaptions(ContrastiveStage):
 
     def __init__(self, recipe: BindRecipe) -> None:
         encoder, media = _opened(recipe)
-        data, folder = recipe.data, Path(recipe.run.folder)
         made_by = None if recipe.encoder == "new" else encoder  # before updates are added to it
-        share = data.max_bad_share
-        training = open_mixture(data.sources, folder, "quarantine", share, made_by)
-        testing = open_mixture(data.test_sources, folder, "quarantine-test", share, made_by)
+        mixtures = open_mixtures(recipe.data, recipe.run, made_by)
         super().__init__(recipe, encoder, [Modality.parse(name) for name in recipe.modalities])
         self._reader = CaptionReader(media, encoder.config.embedding_dim)
-        self._training, self._testing = training, testing
+        self._training, self._testing = mixtures
 
     def batch(self, index: int) -> CaptionBatch:
         assert self._training is not None, "the recipe has sources"
@@ -137,7 +134,7 @@ class BindCaptions(ContrastiveStage):
         return {
             **super().extra_metadata(),
             "vision": vision_fingerprint(self.encoder),
-            **described(self._training),
+            **described(self._training, self.recipe.run),
         }
 
 

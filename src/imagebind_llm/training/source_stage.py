@@ -1,6 +1,5 @@
 """The two stages on data sets of one's own: captions, dialogs, text; embedded before or encoded here."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -9,7 +8,7 @@ from imagebind_llm.data.packing import Example
 from imagebind_llm.data.records import RecordReader
 from imagebind_llm.data.world import Phrasing, PictureWorld
 from imagebind_llm.training.align import Align, Finetune, Pretrain
-from imagebind_llm.training.source_mixture import described, open_mixture
+from imagebind_llm.training.source_mixture import described, open_mixtures
 
 if TYPE_CHECKING:
     from imagebind_llm.training.recipe import AlignSettings, FinetuneRecipe, PretrainRecipe
@@ -24,10 +23,7 @@ class _OnSources(Align):
         """Open the sources; there is no world."""
         settings: AlignSettings = self.recipe.data
         self._augment = settings.augment
-        folder, encoder = Path(self.recipe.run.folder), self.model.encoder
-        share = settings.max_bad_share
-        self._training = open_mixture(settings.sources, folder, "quarantine", share, encoder)
-        self._testing = open_mixture(settings.test_sources, folder, "quarantine-test", share, encoder)
+        self._training, self._testing = open_mixtures(settings, self.recipe.run, self.model.encoder)
         self.phrasings = ("train",) if self._testing else ()
         self._reader = RecordReader(
             self.tokenizer,
@@ -46,7 +42,7 @@ class _OnSources(Align):
         return self._training.fingerprints if self._training else {}
 
     def extra_metadata(self) -> dict[str, Any]:
-        return {**super().extra_metadata(), **described(self._training)}
+        return {**super().extra_metadata(), **described(self._training, self.recipe.run)}
 
 
 class PretrainOnSources(_OnSources, Pretrain):
