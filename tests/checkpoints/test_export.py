@@ -270,7 +270,7 @@ def test_a_disk_that_fills_up_leaves_nothing(error, tmp_path, monkeypatch):
 
 _IN_A_PROCESS = """
 import sys, time, resource, signal
-from imagebind_llm.publishing import export as room
+from imagebind_llm.checkpoints.convert import store as room
 from imagebind_llm.cli import main
 if sys.argv[1] == "limit":  # the kernel refuses to write beyond 8 MB, as a full disk or a quota does
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

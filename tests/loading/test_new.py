@@ -1,6 +1,8 @@
 """A new model around any language model: what it holds, that it changes nothing yet, and one-line errors."""
 
+import errno
 import json
+import os
 import shutil
 import socket
 import time
@@ -286,7 +288,27 @@ def test_a_folder_without_encoder_is_refused(tmp_path, capsys):
     assert "no joint encoder" in capsys.readouterr().err
 
 
+def test_a_full_disk_leaves_nothing(tmp_path, encoder, capsys, monkeypatch):
+    llm = write_llm(tmp_path / "llm")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    more = ("--encoder", encoder, "--out", tmp_path / "new")
+    with monkeypatch.context() as patched:
+        patched.setattr(ImageBindLLMProcessor, "save_pretrained", full)  # the weights were written before
+        assert run_cli("new", "--llm", llm, *more) == 2
+    assert "is full" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"llm"}
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: usage)
+        assert run_cli("new", "--llm", llm, *more) == 2
+    assert "1.0 MB free" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"llm"}
+
+
 def test_an_existing_folder_is_left_alone(tmp_path, encoder, capsys):
     llm = write_llm(tmp_path / "llm")
     assert run_cli("new", "--llm", llm, "--encoder", encoder, "--out", llm) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists; give a new folder" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """Pulling an artefact: room on the disk, download (or resume), check."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +7,14 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from imagebind_llm.checkpoints import hub
+from imagebind_llm.checkpoints.digest import sha256
 from imagebind_llm.checkpoints.registry import Artefact, RemoteFile
 from imagebind_llm.checkpoints.transfer import download, missing_bytes
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.files import require_space
 
-_BLOCK = 1 << 20
+_LONG = 100 * 2**20
+"""Bytes that take a moment to hash."""
 Check = Literal["sha256", "size", "none"]
 
 
@@ -138,7 +139,7 @@ def _checked(path: Path, expected: RemoteFile, progress: bool) -> PulledFile:
         CheckpointError: they differ.
     """
     size = path.stat().st_size
-    digest = sha256_of(path, progress) if expected.size in (None, size) else ""
+    digest = _digest(path, progress) if expected.size in (None, size) else ""
     for what, known, found in (("bytes", expected.size, size), ("sha256", expected.sha256, digest)):
         if known is not None and known != found:
             path.resolve().unlink()  # the hub's cache holds links
@@ -151,24 +152,17 @@ def _checked(path: Path, expected: RemoteFile, progress: bool) -> PulledFile:
     return PulledFile(expected.path, path, size, digest, checked)
 
 
-def sha256_of(path: Path, progress: bool = False) -> str:
-    """The SHA-256 of a file, as 64 hex digits, with a bar for long ones."""
+def _digest(path: Path, progress: bool) -> str:
+    """The SHA-256 of a file, with a bar for long ones."""
     from tqdm import tqdm
 
-    digest = hashlib.sha256()
     size = path.stat().st_size
-    with (
-        open(path, "rb") as stream,
-        tqdm(
-            total=size,
-            unit="B",
-            unit_scale=True,
-            desc=f"checking {path.name}",
-            disable=not progress or size < 100 * _BLOCK,
-            leave=False,
-        ) as bar,
-    ):
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-            bar.update(len(block))
-    return digest.hexdigest()
+    with tqdm(
+        total=size,
+        unit="B",
+        unit_scale=True,
+        desc=f"checking {path.name}",
+        disable=not progress or size < _LONG,
+        leave=False,
+    ) as bar:
+        return sha256(path, bar.update)

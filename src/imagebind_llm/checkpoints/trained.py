@@ -25,6 +25,12 @@ def adapter_state_dict(model: "ImageBindLLMForConditionalGeneration") -> dict[st
     return found
 
 
+def saved_bytes(model: "ImageBindLLMForConditionalGeneration", adapter_only: bool) -> int:
+    """Size of the weights when the model is saved."""
+    state = adapter_state_dict(model) if adapter_only else model.state_dict()
+    return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+
+
 def load_adapter_state_dict(
     model: "ImageBindLLMForConditionalGeneration",
     state: Mapping[str, Tensor],

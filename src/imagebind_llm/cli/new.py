@@ -32,7 +32,7 @@ def new(
     encoder: Annotated[
         str, typer.Option("--encoder", metavar="nano|DIR|HUB_ID", help="Joint encoder, or a model with one.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the new model.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the new model; it must not exist yet.")],
     style: Annotated[
         str, typer.Option("--style", help="residual (the paper) or value (the published 7B).")
     ] = "residual",
@@ -75,8 +75,9 @@ def new(
 ) -> None:
     """Make an untrained ImageBind-LLM from a language model and a joint encoder."""
     chosen = _layers(layers)
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise UserError(f"{str(out)!r} is there already and not empty; give another folder")
+    from imagebind_llm.checkpoints.convert.store import check_target, new_folder
+
+    check_target(out)
     from imagebind_llm.assembly import (
         assemble,
         check_language_model,
@@ -85,8 +86,10 @@ def new(
         open_tokenizer,
         place_of,
     )
+    from imagebind_llm.checkpoints.trained import saved_bytes
     from imagebind_llm.cli.options import hide_progress_bars
     from imagebind_llm.encoders import load_encoder, media_of_encoder
+    from imagebind_llm.files import require_space
     from imagebind_llm.loading import choose_dtype
     from imagebind_llm.processing import ImageBindLLMProcessor
 
@@ -118,8 +121,10 @@ def new(
         "language_model": place_of(llm, revision, commit),
         "encoder": None if encoder == "nano" and not adapter_only else place_of(encoder, None, None),
     }
-    model.save_pretrained(out, adapter_only=adapter_only)
-    ImageBindLLMProcessor(words, reader).save_pretrained(out)
+    require_space(out.parent, saved_bytes(model, adapter_only), f"the model in {str(out)!r}")
+    with new_folder(out) as stage:
+        model.save_pretrained(stage, adapter_only=adapter_only)
+        ImageBindLLMProcessor(words, reader).save_pretrained(stage)
     _report(model, out, notes, json_)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from imagebind_llm.assistant import CACHE_FOLDER
-from imagebind_llm.checkpoints.convert.store import check_target, publish, staging
+from imagebind_llm.checkpoints.convert.store import check_target, new_folder
 from imagebind_llm.checkpoints.places import relative_place
+from imagebind_llm.checkpoints.trained import saved_bytes
 from imagebind_llm.errors import CheckpointError, UserError
-from imagebind_llm.files import full_disk_in_one_line, require_space
+from imagebind_llm.files import require_space
 from imagebind_llm.locate import HUB_ID, NANO, locate_folder
 
 if TYPE_CHECKING:
@@ -92,24 +93,18 @@ def export(
         notes = []
         _forget_places(model, merged=form == "merged")
     require_space(out.parent, _bytes(model, form, cache_folder), f"the export to {str(out)!r}")
-    with staging(out) as stage, full_disk_in_one_line(out):
-        _empty(stage)  # of what a killed export left
-        try:
-            model.save_pretrained(stage, adapter_only=form == "adapter")
-            processor.save_pretrained(stage)
-            if cache_folder is not None:
-                shutil.copytree(cache_folder, stage / CACHE_FOLDER)
-            text = card.card(model, form, out.name, results, cache_folder, licence, comparison)
-            (stage / CARD_FILE).write_text(text, encoding="utf-8")
-            files = {
-                path.relative_to(stage).as_posix(): path.stat().st_size
-                for path in sorted(stage.rglob("*"))
-                if path.is_file()
-            }
-            publish(stage, out)
-        except BaseException:
-            _empty(stage)
-            raise
+    with new_folder(out) as stage:
+        model.save_pretrained(stage, adapter_only=form == "adapter")
+        processor.save_pretrained(stage)
+        if cache_folder is not None:
+            shutil.copytree(cache_folder, stage / CACHE_FOLDER)
+        text = card.card(model, form, out.name, results, cache_folder, licence, comparison)
+        (stage / CARD_FILE).write_text(text, encoding="utf-8")
+        files = {
+            path.relative_to(stage).as_posix(): path.stat().st_size
+            for path in sorted(stage.rglob("*"))
+            if path.is_file()
+        }
     return Exported(out, form, files, comparison, tuple(notes))
 
 
@@ -175,20 +170,8 @@ def _round_adapter(model: "ImageBindLLMForConditionalGeneration", dtype: torch.d
 
 def _bytes(model: "ImageBindLLMForConditionalGeneration", form: Form, cache: Path | None) -> int:
     """Size of what will be written."""
-    from imagebind_llm.checkpoints.trained import adapter_state_dict
-
-    state = adapter_state_dict(model) if form == "adapter" else model.state_dict()
-    total = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     files = [] if cache is None else [path for path in cache.rglob("*") if path.is_file()]
-    return total + sum(path.stat().st_size for path in files)
-
-
-def _empty(stage: Path) -> None:
-    for path in stage.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    return saved_bytes(model, form == "adapter") + sum(path.stat().st_size for path in files)
 
 
 def require_results(folder: Path) -> Mapping[str, Any]:

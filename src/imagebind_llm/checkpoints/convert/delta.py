@@ -15,12 +15,12 @@ from torch.nn import functional
 from imagebind_llm.checkpoints.convert.llama import LlamaWeights, describe, open_llama, writer
 from imagebind_llm.checkpoints.convert.plan import OutTensor, Plan
 from imagebind_llm.checkpoints.convert.reading import on_meta
-from imagebind_llm.checkpoints.convert.store import sha256
 from imagebind_llm.checkpoints.convert.tokenizer import (
     find_tokenizer,
     load_original_tokenizer,
     saved_tokenizer,
 )
+from imagebind_llm.checkpoints.digest import sha256
 from imagebind_llm.checkpoints.keys import require_same_shapes
 from imagebind_llm.errors import CheckpointError
 

@@ -15,8 +15,15 @@ from tqdm import tqdm
 from imagebind_llm import __version__
 from imagebind_llm.checkpoints.convert.plan import Plan
 from imagebind_llm.checkpoints.convert.shards import Shard, index_of, split, write_safetensors
+from imagebind_llm.checkpoints.digest import sha256
 from imagebind_llm.errors import CheckpointError
-from imagebind_llm.files import atomic_write, gigabytes, is_full_disk, require_space
+from imagebind_llm.files import (
+    atomic_write,
+    full_disk_in_one_line,
+    gigabytes,
+    is_full_disk,
+    require_space,
+)
 
 SHARD_BYTES = 2 * 10**9
 RECORD_FILE = "conversion.json"
@@ -109,6 +116,32 @@ def staging(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into that becomes ``out`` when all went well, and is removed if not.
+
+    Raises:
+        CheckpointError: ``out`` is in use, or the disk is full.
+    """
+    check_target(out)
+    with staging(out) as stage, full_disk_in_one_line(out):
+        _empty(stage)  # of what a killed run left
+        try:
+            yield stage
+            publish(stage, out)
+        except BaseException:
+            _empty(stage)
+            raise
+
+
+def _empty(stage: Path) -> None:
+    for path in stage.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+@contextmanager
 def disk_errors(stage: Path) -> Iterator[None]:
     """A full disk in one line.
 
@@ -130,7 +163,7 @@ def disk_errors(stage: Path) -> Iterator[None]:
 def publish(stage: Path, out: Path) -> None:
     """Force the files to disk and put the folder in its place."""
     stage.chmod(0o755)
-    for file in stage.iterdir():
+    for file in stage.rglob("*"):
         _sync(file)
     if out.is_dir():
         out.rmdir()  # it is empty
@@ -165,8 +198,7 @@ class _Record:
         if found.get("job") == job and isinstance(found.get("shards"), dict):
             self._shards = found["shards"]
         elif any(stage.iterdir()):
-            for file in stage.iterdir():
-                file.unlink()
+            _empty(stage)
 
     def holds(self, shard: Shard) -> bool:
         """Whether a finished shard is there, with the content it was written with."""
@@ -179,16 +211,6 @@ class _Record:
         with atomic_write(self._path) as temporary:
             text = json.dumps({"job": self._job, "shards": self._shards}, indent=2)
             temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def sha256(path: Path, advance: Callable[[int], object] = lambda _: None) -> str:
-    """The SHA-256 of a file, as hex digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**22):
-            digest.update(block)
-            advance(len(block))
-    return digest.hexdigest()
 
 
 def _job(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
