@@ -85,17 +85,19 @@ def device_map_of(
 ) -> DeviceMap:
     """Where each part of a language model of this configuration goes, names relative to it.
 
+    The token embedding stays in memory in any case: it is small, and a model is where its embedding is.
+
     Raises:
         UserError: it fits nowhere and there is no folder to offload to.
     """
-    if isinstance(placement.device_map, Mapping):
-        return dict(placement.device_map)
     from accelerate import infer_auto_device_map, init_empty_weights
     from accelerate.utils import get_max_memory
     from transformers import AutoModelForCausalLM
 
     with init_empty_weights():
         bare = AutoModelForCausalLM.from_config(text_config)
+    if isinstance(placement.device_map, Mapping):
+        return _with_embedding(dict(placement.device_map), bare, main)
     bare.tie_weights()
     limits = get_max_memory(dict(placement.max_memory) if placement.max_memory is not None else None)
     if main.type == "cpu":
@@ -113,7 +115,36 @@ def device_map_of(
             "the language model does not fit into the memory given; name a folder to offload to "
             "(offload_folder, --offload-dir), or allow more memory"
         )
+    return _with_embedding(found, bare, main)
+
+
+def _with_embedding(placed: DeviceMap, bare: Any, main: torch.device) -> DeviceMap:
+    """``placed`` with the token embedding, and an output map that shares its weights, taken off the disk."""
+    kept = [bare.get_input_embeddings()]
+    if getattr(bare.config, "tie_word_embeddings", False):
+        kept.append(bare.get_output_embeddings())
+    found = dict(placed)
+    for path, module in bare.named_modules():
+        if not any(module is one for one in kept):
+            continue
+        holder = next((name for name in _above(path) if name in found), None)
+        if holder is None or found[holder] != "disk":
+            continue
+        del found[holder]
+        while holder != path:  # what lay beside it stays on disk, under names of its own
+            step = path.removeprefix(holder).lstrip(".").partition(".")[0]
+            below = f"{holder}." if holder else ""
+            children = [name for name, _ in bare.get_submodule(holder).named_children()]
+            found |= {f"{below}{name}": "disk" for name in children if name != step}
+            holder = f"{below}{step}"
+        found[path] = _named(main)
     return found
+
+
+def _above(path: str) -> list[str]:
+    """``a.b.c`` → itself and what holds it: ``a.b.c``, ``a.b``, ``a`` and the whole, ``""``."""
+    parts = path.split(".")
+    return [".".join(parts[:count]) for count in range(len(parts), -1, -1)]
 
 
 def whole_map(language_map: DeviceMap, main: torch.device, encoder: torch.device) -> DeviceMap:

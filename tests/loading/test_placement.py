@@ -120,6 +120,24 @@ def test_memory_limits_send_layers_to_disk(folders, tmp_path):
         )
 
 
+def test_a_model_that_lies_on_disk_as_a_whole_answers(folders, tmp_path):
+    """But for its embedding, which tells where inputs go."""
+    true = logits(Assistant.from_pretrained(folders["residual"], device="cpu"))
+    for number, device_map in enumerate(("auto", {"": "disk"}, {"model": "disk", "lm_head": "cpu"})):
+        bot = Assistant.from_pretrained(
+            folders["residual"],
+            device="cpu",
+            device_map=device_map,
+            max_memory={"cpu": "1KB"} if device_map == "auto" else None,
+            offload_folder=tmp_path / str(number),
+        )
+        model = bot.model.language_model
+        assert not model.get_input_embeddings().weight.is_meta
+        assert all(next(layer.parameters()).is_meta for layer in model.model.layers)
+        assert bot.ask("Hi?", max_new_tokens=3).new_tokens > 0
+        assert distance(logits(bot), true) < 1e-5
+
+
 def test_the_encoder_may_lie_elsewhere(folders):
     bot = Assistant.from_pretrained(folders["residual"], device="cpu", encoder_device="meta")
     assert {parameter.device.type for parameter in bot.model.encoder.parameters()} == {"meta"}
