@@ -108,6 +108,13 @@ def test_clip_spans():
     assert clip_spans(1.1, 2.0, 3) == [(0, 2)] * 3
     assert int(clip_spans(2.9, 2.0, 3)[1][0] * 16000) == 7199  # float subtraction, then exact: truncates
     assert clip_spans(9.0, 2.0, 1) == [(0, 2)]
+    # the reference's own times, from the golden set's meta.json
+    for seconds, samples in ((3.7, (0, 13600, 27200)), (1.1, (0, 0, 0)), (10.0, (0, 64000, 128000))):
+        spans = clip_spans(seconds, 2.0, 3)
+        assert tuple(int(start * 16000) for start, _ in spans) == samples
+        assert tuple(int(end * 16000) for _, end in spans) == tuple(first + 32000 for first in samples)
+    starts = [start for start, _ in clip_spans(Fraction(3), 2.0, 5)]
+    assert starts == [Fraction(number, 4) for number in range(5)]
 
 
 def test_filter_bank_agrees_with_kaldi():
