@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import random
 import resource
 import subprocess
 import sys
@@ -104,9 +105,10 @@ def interleaved(
 ) -> dict[str, Times]:
     """The times of each way: of ``rounds`` rounds, or of as many (``fewest`` at least) as fit ``seconds``.
 
-    All ways run once a round, every other round in the opposite order, so that a machine that grows slower
-    or busier does so for all of them; compare them round by round. A way may have a method ``rewind``, which
-    is called after each run, unmeasured.
+    All ways run once a round, in another order each time (the same in every run of a benchmark), so that a
+    machine that grows slower or busier does so for all of them, and none more often than others follows
+    itself or the same one; compare them round by round. A way may have a method ``rewind``, which is called
+    after each run, unmeasured.
     """
     for _ in range(warmup):
         for name in ways:
@@ -116,7 +118,7 @@ def interleaved(
     for number in range(rounds):
         if number >= fewest and time.perf_counter() - start > seconds:
             break
-        for name in list(ways)[:: 1 if number % 2 == 0 else -1]:
+        for name in random.Random(number).sample(list(ways), len(ways)):
             found[name].append(_timed(ways[name]))
     return {name: Times(*np.array(pairs).T) for name, pairs in found.items()}
 
