@@ -33,6 +33,17 @@ class MissingExtraError(UserError):
     """A library is not installed."""
 
 
+def reason_of(error: BaseException) -> str:
+    """What another library complains of, in one line.
+
+    That is its message's first line, all of it where a list follows (``…:``), or the error's type if there is
+    no message.
+    """
+    text = str(error).strip() or type(error).__name__
+    first = text.splitlines()[0].rstrip()
+    return " ".join(text.split()) if first.endswith(":") else first
+
+
 _PACKAGES = {
     "PIL": "pillow",
     "faiss": "faiss-cpu",

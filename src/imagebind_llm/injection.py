@@ -229,10 +229,13 @@ def resolve_layers(layers: int | Sequence[int] | None, count: int) -> tuple[int,
     """Indices of the injected layers, ascending.
 
     Raises:
-        ConfigError: an index or a number outside ``count`` layers.
+        ConfigError: an index or a number outside ``count`` layers, or neither.
     """
     if layers is None:
         return tuple(range(count))
+    listed = layers if isinstance(layers, (list, tuple)) else [layers]
+    if any(isinstance(index, bool) or not isinstance(index, int) for index in listed):
+        raise ConfigError(f"injection layers are {layers!r}; expected a number of layers, or their indices")
     if isinstance(layers, int):
         if not 1 <= layers <= count:
             raise ConfigError(f"injection into the last {layers} layers; the language model has {count}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.errors import UserError, reason_of
 from imagebind_llm.placement import Placement, device_map_of, whole_map
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def choose_device(device: str | torch.device) -> torch.device:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA raises the latter
-        reason = str(error).partition("\n")[0]
+        reason = reason_of(error)
         raise UserError(f"no device {str(device)!r} here ({reason}); use 'auto', 'cpu' or 'cuda:0'") from None
     return chosen
 

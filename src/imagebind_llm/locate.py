@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from imagebind_llm.checkpoints.json_file import read_json
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.errors import CheckpointError, reason_of
 
 NANO = "nano"
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
@@ -59,8 +59,7 @@ def _download(repository: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(MODEL_PATTERNS)))
     except Exception as error:  # the hub's own errors, and those of the three layers below it
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             f"no folder {repository!r} here, and the Hugging Face hub did not give a model of that name: "
-            f"{reason}"
+            f"{reason_of(error)}"
         ) from error

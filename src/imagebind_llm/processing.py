@@ -20,7 +20,7 @@ from transformers.feature_extraction_utils import BatchFeature
 
 from imagebind_llm.dialog import Dialog, Message, build_dialog, render_dialog
 from imagebind_llm.encoders.registry import read_media
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.errors import CheckpointError, reason_of
 from imagebind_llm.files import atomic_write
 from imagebind_llm.locate import locate_folder
 from imagebind_llm.loss import IGNORED_LABEL
@@ -205,8 +205,10 @@ def _load_tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"the tokenizer in {str(folder)!r} cannot be read: {reason}") from error
+        raise CheckpointError(
+            f"the tokenizer in {str(folder)!r} cannot be read ({reason_of(error)}); "
+            "copy the whole folder again"
+        ) from error
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

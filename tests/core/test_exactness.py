@@ -354,7 +354,7 @@ def test_some_layers(style):
 def test_layer_choice():
     assert resolve_layers(None, 3) == (0, 1, 2)
     assert resolve_layers([2, 0], 3) == (0, 2)
-    for wrong in (0, 4, [3], [-1], [1, 1], []):
+    for wrong in (0, 4, [3], [-1], [1, 1], [], "odd", True, 1.5, ["0"], [True]):
         with pytest.raises(ConfigError):
             resolve_layers(wrong, 3)
 

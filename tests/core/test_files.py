@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from imagebind_llm.errors import reason_of
 from imagebind_llm.files import atomic_write
 
 
@@ -27,3 +28,9 @@ def test_errors_name_the_file_that_was_asked_for(tmp_path):
         pass
     assert raised.value.filename == str(tmp_path / "file" / "x.txt")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_the_reason_of_an_error_is_one_line() -> None:
+    assert reason_of(OSError("no space left.\nTraceback: much more")) == "no space left."
+    assert reason_of(ValueError("one of:\n  this\n  that")) == "one of: this that"
+    assert reason_of(KeyError()) == "KeyError"

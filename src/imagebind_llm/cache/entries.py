@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from imagebind_llm.cache.errors import CacheError
+from imagebind_llm.errors import reason_of
 
 Thumbnail = Image.Image | bytes | None
 """A picture (shrunk and stored as JPEG) or the bytes of a JPEG or PNG file (stored as they are)."""
@@ -197,7 +198,7 @@ def checked_picture(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
         raise CacheError(f"{what} is not a readable picture ({reason})") from error
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.checkpoints.trained import UPDATE_MODULES
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.errors import CheckpointError, reason_of
 from imagebind_llm.locate import NANO, locate_folder, nano_folder
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def whole_language_model(name: str, revision: str | None = None, **arguments: An
 
 def not_there(what: str, where: str, error: Exception, more: str = "") -> CheckpointError:
     """transformers' complaint about something that cannot be opened, in one line."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = reason_of(error)
     return CheckpointError(f"no {what} can be opened at {where!r} ({reason}){more}")
 
 

@@ -30,7 +30,7 @@ from imagebind_llm.checkpoints.trained import (
     load_adapter_state_dict,
 )
 from imagebind_llm.configuration import ImageBindLLMConfig
-from imagebind_llm.errors import CheckpointError, ConfigError
+from imagebind_llm.errors import CheckpointError, ConfigError, reason_of
 from imagebind_llm.files import atomic_write
 
 if TYPE_CHECKING:
@@ -212,9 +212,9 @@ def load_whole_folder(
     except (OSError, SafetensorError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise  # about another file, which it names
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"the weights in {name} cannot be read ({reason}); copy or download the whole folder again"
+            f"the weights in {name} cannot be read ({reason_of(error)}); "
+            "copy or download the whole folder again"
         ) from error
     faults = [
         f"{len(info[f'{kind}_keys'])} {kind} ({', '.join(sorted(map(str, info[f'{kind}_keys']))[:4])})"

@@ -10,7 +10,7 @@ from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.checkpoints.trained import adapter_state_dict
 from imagebind_llm.diagnosis import memory, parts, weights
 from imagebind_llm.diagnosis.report import Report
-from imagebind_llm.errors import CheckpointError, UserError
+from imagebind_llm.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.locate import NANO, locate_folder
 
 _CHEAP_BYTES = 10**9
@@ -67,7 +67,7 @@ def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool |
         config = read_model_config(folder)
         bare = weights.bare_model(config)
     except Exception as error:  # what modules make of odd values has many names
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         report.find("config.json", f"no model can be built from it: {reason}", "get the file again")
         return report
     text = config.text_config
@@ -188,7 +188,7 @@ def _language_model(name: str, folder: Path, fingerprints: bool | None) -> Repor
         config = language_model_config(str(folder))
         bare = weights.bare_language_model(config)
     except Exception as error:  # what modules make of odd values has many names
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         report.find("config.json", f"no model can be built from it: {reason}", "get the file again")
         return report
     try:

@@ -5,7 +5,7 @@ from typing import Any
 
 from imagebind_llm.assembly import PROBE_DIALOG
 from imagebind_llm.diagnosis.report import Report
-from imagebind_llm.errors import UserError
+from imagebind_llm.errors import UserError, reason_of
 
 _SENTENCE = "What is this? 这是什么? 12 + 34"
 
@@ -26,7 +26,7 @@ def check_tokenizer(report: Report, folder: Path, text_config: Any, with_process
         else:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (UserError, OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         report.find(part, reason, "save the processor (tokenizer and media settings) into the folder")
         return
     rows = int(text_config.vocab_size)

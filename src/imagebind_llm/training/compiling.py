@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.errors import ConfigError, reason_of
 from imagebind_llm.training.stage import Stage
 
 
@@ -35,7 +35,7 @@ def compiler_explained(wanted: bool) -> Iterator[None]:
     try:
         yield
     except TorchDynamoException as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise ConfigError(
             f"run.compile: the layers cannot be compiled here ({reason}); install what is missing (for "
             "a CPU a C++ compiler such as g++, for a GPU Triton), or drop run.compile"

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.errors import CheckpointError, reason_of
 
 _WRAPPERS = ("model", "state_dict")
 """Keys under which training programs put the tensors, beside optimizer state and settings."""
@@ -134,9 +134,8 @@ class TensorFile:
         except pickle.UnpicklingError as error:
             raise _refusal(self.path, str(error)) from None
         except _DAMAGED as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(
-                f"{str(self.path)!r} is cut short or damaged ({reason}); download it again"
+                f"{str(self.path)!r} is cut short or damaged ({reason_of(error)}); download it again"
             ) from None
 
     def _safetensors_infos(self) -> dict[str, TensorInfo]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagebind_llm.errors import CheckpointError, require
+from imagebind_llm.errors import CheckpointError, reason_of, require
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -99,7 +99,7 @@ def saved_tokenizer(folder: Path, rows: int) -> "PreTrainedTokenizerBase":
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise CheckpointError(f"{str(folder)!r} has no tokenizer that can be read ({reason})") from None
     if len(tokenizer) != rows or not (folder / TOKENIZER_FILE).is_file():
         return tokenizer

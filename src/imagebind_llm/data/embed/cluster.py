@@ -9,7 +9,7 @@ from typing import Any
 
 from imagebind_llm.data.embed.executors import Execute
 from imagebind_llm.data.embed.shard import Job, ShardResult, ShardWorker, Task
-from imagebind_llm.errors import UserError, require
+from imagebind_llm.errors import UserError, reason_of, require
 
 _AHEAD = 2
 """Tasks on their way for each place of the cluster."""
@@ -32,9 +32,8 @@ def on_cluster(address: str) -> Execute:
             try:
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ValueError, RuntimeError) as error:
-                reason = str(error).partition("\n")[0]
                 raise UserError(
-                    f"no Ray cluster at {address!r} ({reason}); start one with: ray start"
+                    f"no Ray cluster at {address!r} ({reason_of(error)}); start one with: ray start"
                 ) from None
         try:
             yield from _execute(ray, job, tasks)

@@ -13,7 +13,7 @@ from imagebind_llm.data.sources.captions import caption_record
 from imagebind_llm.data.sources.files import digest
 from imagebind_llm.data.sources.parquet import picture_of
 from imagebind_llm.data.sources.settings import SourceSettings
-from imagebind_llm.errors import require
+from imagebind_llm.errors import reason_of, require
 
 _LOOKED_AT = 64
 """Captions that the fingerprint of a data set covers, spread over it evenly."""
@@ -103,6 +103,6 @@ def open_source(settings: SourceSettings, index_folder: Path | None) -> HubSourc
                 settings.path, settings.config, split=settings.split, streaming=settings.streaming
             )
     except Exception as error:  # the library's own, the hub's, and those of the layers below
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise TrainingDataError(f"cannot open the data set {settings.path!r}: {reason}") from error
     return (HubStream if settings.streaming else HubSource)(settings, data)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from imagebind_llm.errors import ConfigError, require
+from imagebind_llm.errors import ConfigError, reason_of, require
 
 _LEFT_OUT = frozenset(
     {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "architectures", "_attn_implementation"}
@@ -58,7 +58,7 @@ def pe_av_config(description: PeAvDescription) -> Any:
             values["audio_video_config"]["video_config"]["vision_config"] = AutoConfig.for_model(**vision)
         return PeAudioVideoConfig.from_dict(values)
     except (TypeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = reason_of(error)
         raise ConfigError(f"these values make no PE-AV configuration ({reason})") from error
 
 

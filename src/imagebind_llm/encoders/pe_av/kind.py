@@ -14,7 +14,7 @@ from imagebind_llm.encoders.pe_av.description import PeAvDescription, pe_av_conf
 from imagebind_llm.encoders.pe_av.media import PeAvMedia, open_tokenizer
 from imagebind_llm.encoders.pe_av.model import PeAvEncoder
 from imagebind_llm.encoders.pe_av.settings import published_settings
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.errors import CheckpointError, reason_of
 from imagebind_llm.media.reader import MediaReader
 
 _LONGEST_TEXT = 512
@@ -52,7 +52,7 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Module:
             folder, config=config, dtype=torch.float32, output_loading_info=True, local_files_only=True
         )
     except (RuntimeError, OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = reason_of(error)
         raise CheckpointError(f"the PE-AV in {str(folder)!r} cannot be loaded ({reason})") from error
     whole, info = loaded
     faults = [

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from imagebind_llm.encoders.pe_av.settings import PeAvSettings
-from imagebind_llm.errors import CheckpointError, UserError
+from imagebind_llm.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.media.arrays import as_array, check_finite
 from imagebind_llm.media.audio import channel_pair, check_rate
 from imagebind_llm.media.errors import MediaError
@@ -180,8 +180,10 @@ def open_tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"the tokenizer in {str(folder)!r} cannot be read: {reason}") from error
+        raise CheckpointError(
+            f"the tokenizer in {str(folder)!r} cannot be read ({reason_of(error)}); "
+            "copy the whole folder again"
+        ) from error
 
 
 def _evenly(total: int, wanted: int) -> list[int]:
