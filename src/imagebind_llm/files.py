@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and two processes never write the same."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.errors import CheckpointError, UserError
 
 _MARGIN = 64 * 2**20
 """Bytes left free beyond what is counted: headers, configuration, tokenizer."""
@@ -63,6 +63,27 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def held(lock: Path, refusal: UserError | None = None) -> Iterator[None]:
+    """Hold ``lock`` while inside. The file is made if absent, and stays; the system frees it if we die.
+
+    Args:
+        refusal: raised if another process holds it. None: wait for that one.
+    """
+    from filelock import FileLock, Timeout
+
+    file = FileLock(lock, timeout=-1 if refusal is None else 0)
+    try:
+        file.acquire()
+    except Timeout:
+        assert refusal is not None, "without it there is no end of waiting"
+        raise refusal from None
+    try:
+        yield
+    finally:
+        file.release()
 
 
 def require_space(folder: Path, need: int, what: str) -> None:

@@ -45,6 +45,23 @@ def kill_at(stage: Stage, index: int) -> Stage:
     return stage
 
 
+def test_a_folder_that_another_run_trains_in_is_left_alone(tmp_path: Path, inputs: Path) -> None:
+    stage, recipe = make("images", tmp_path / "run", inputs, run={"steps": 2})
+    usual, refused = stage.batch, []
+
+    def batch(number: int) -> Any:
+        if not refused:  # while the first run trains
+            with pytest.raises(ConfigError, match=r"another run is training in .*run'; wait for it") as error:
+                train(*make("images", tmp_path / "run", inputs, run={"steps": 2, "resume": "never"}))
+            refused.append(error)
+        return usual(number)
+
+    stage.batch = batch  # type: ignore[method-assign]
+    assert train(stage, recipe).finished
+    assert refused
+    assert train(*make("images", tmp_path / "run", inputs, run={"steps": 2})).finished  # it is free again
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_and_resumed_is_bitwise_uninterrupted(kind: str, tmp_path: Path, inputs: Path) -> None:
     run = {"checkpoint_every": 2, "steps": 6}

@@ -8,8 +8,7 @@ image depend only on the seed and the shard, so a bank is the same however often
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.errors import CheckpointError
-from imagebind_llm.files import atomic_write
+from imagebind_llm.files import atomic_write, held
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ def open_or_build_bank(
         "shard_images": SHARD_IMAGES,
     }
     count = -(-len(pool) // SHARD_IMAGES)
-    with _only_one(folder):  # runs that share a bank start side by side: one computes, the others wait
+    with held(folder / ".lock"):  # runs that share a bank start side by side: one computes, the others wait
         manifest = _read_manifest(folder, identity)
         shards = manifest["shards"]
         missing = [number for number in range(count) if _name(number) not in shards]
@@ -125,16 +124,6 @@ def open_or_build_bank(
             )
         loaded.append(np.load(path, allow_pickle=False))
     return EmbeddingBank(np.concatenate(loaded, axis=1), pool.labels, fingerprint)
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Hold a lock that other processes wait for; the system frees it if this one dies."""
-    import fcntl
-
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _encode_shard(

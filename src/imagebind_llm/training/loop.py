@@ -8,6 +8,8 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from imagebind_llm.errors import CheckpointError, ConfigError
+from imagebind_llm.files import held
 from imagebind_llm.training.batches import MicroBatch, batches
 from imagebind_llm.training.checkpoint import (
     TrainedTensors,
@@ -76,8 +79,8 @@ def train(stage: Stage, recipe: Any) -> RunResult:
     Raises:
         TrainingError: loss or gradient stopped being a number, or the loss exploded; the last checkpoint is
             as it was.
-        ConfigError: the folder holds a run of another recipe, the processes cannot share the work, or the
-            layers cannot be compiled.
+        ConfigError: the folder holds a run of another recipe or is in use by another one, the processes
+            cannot share the work, or the layers cannot be compiled.
     """
     with compiler_explained(recipe.run.compile):
         return _Run(stage, recipe).go()
@@ -97,7 +100,6 @@ class _Run:
             torch.set_num_threads(run.threads)
         self.flat_recipe = flatten(to_plain(recipe))
         self.processes = Processes(run)
-        self._prepare_folder()
         _freeze_all_but(stage)
         stage.keep_frozen_as(getattr(torch, run.frozen_precision))
         if run.gradient_checkpointing and not stage.recompute_activations():
@@ -121,16 +123,30 @@ class _Run:
         self.peak = self.optimizer_settings.peak(run.batch_size * run.accumulate)
         self.guard = LossGuard(run.explosion, self.checkpoints)
 
-    def _prepare_folder(self) -> None:
-        if self.processes.main:
-            self.folder.mkdir(parents=True, exist_ok=True)
+    def go(self) -> RunResult:
+        with self._alone():
+            return self._go()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have the folder for this run: no other may write there meanwhile."""
+        if not self.processes.main:
+            self.processes.wait()
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        refusal = ConfigError(
+            f"another run is training in {str(self.folder)!r}; wait for it, or give another run.folder"
+        )
+        with held(self.folder / ".lock", refusal):
             if self.run.resume == "never":
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
                 shutil.rmtree(self.export_folder, ignore_errors=True)
             remove_remains(self.folder)
-        self.processes.wait()
+            self.processes.wait()
+            yield
 
-    def go(self) -> RunResult:
+    def _go(self) -> RunResult:
         step = self._resume()
         if step >= self.run.steps and self.export_folder.is_dir():
             logger.info("%s is finished (%d steps); its result is %s", self.folder, step, self.export_folder)

@@ -21,6 +21,7 @@ from imagebind_llm.files import (
     atomic_write,
     full_disk_in_one_line,
     gigabytes,
+    held,
     is_full_disk,
     require_space,
 )
@@ -94,25 +95,19 @@ def staging(out: Path) -> Iterator[Path]:
     Raises:
         CheckpointError: another process uses it.
     """
-    from filelock import FileLock, Timeout
-
     out.parent.mkdir(parents=True, exist_ok=True)
     stage = out.parent / f".{out.name}.converting"
-    lock = FileLock(f"{stage}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise CheckpointError(f"another conversion to {str(out)!r} is running; wait for it") from None
-    try:
+    lock = out.parent / f"{stage.name}.lock"
+    with held(lock, CheckpointError(f"another conversion to {str(out)!r} is running; wait for it")):
         stage.mkdir(exist_ok=True)
         for left in stage.glob(".*"):  # what was being written when the last run was killed
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-        yield stage
-    finally:
-        if stage.is_dir() and not any(stage.iterdir()):
-            stage.rmdir()
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
+        try:
+            yield stage
+        finally:
+            if stage.is_dir() and not any(stage.iterdir()):
+                stage.rmdir()
+            lock.unlink(missing_ok=True)
 
 
 @contextmanager

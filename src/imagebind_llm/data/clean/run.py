@@ -31,7 +31,7 @@ from imagebind_llm.data.clean.settings import CleanSettings, to_yaml
 from imagebind_llm.data.sources import open_source
 from imagebind_llm.data.sources.base import Source, StreamingSource
 from imagebind_llm.data.sources.settings import SourceSettings
-from imagebind_llm.files import atomic_directory
+from imagebind_llm.files import atomic_directory, held
 
 FORMAT = 1
 """Of measured shards; another number measures again."""
@@ -142,16 +142,9 @@ def _write(path: Path, text: str) -> None:
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Refuse a second process in the same folder, and remove what a killed one left half-written."""
-    import fcntl
-
     out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CleanError(
-                f"another run is cleaning into {str(out)!r}; wait for it or choose another"
-            ) from None
+    refusal = CleanError(f"another run is cleaning into {str(out)!r}; wait for it or choose another")
+    with held(out / ".lock", refusal):
         for leftover in (*out.glob(".result.*"), *out.glob(".dry-run.*")):
             shutil.rmtree(leftover)
         yield

@@ -8,7 +8,6 @@
 Until the job is complete, ``shard-000000.json``, written last, says that both files of a shard are whole.
 """
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ import numpy as np
 
 from imagebind_llm.data.embed.shard import ShardResult
 from imagebind_llm.data.errors import TrainingDataError
-from imagebind_llm.files import atomic_write
+from imagebind_llm.files import atomic_write, held
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -174,13 +173,10 @@ def open_store(folder: Path, identity: dict[str, Any]) -> Iterator[EmbeddingStor
         TrainingDataError: it belongs to another job, or another process is writing it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingDataError(
-                f"another process is writing {str(folder)!r}; wait for it, or give another folder"
-            ) from None
+    refusal = TrainingDataError(
+        f"another process is writing {str(folder)!r}; wait for it, or give another folder"
+    )
+    with held(folder / _LOCK, refusal):
         yield EmbeddingStore(folder, json.loads(json.dumps({"format": FORMAT, **identity})))
 
 
