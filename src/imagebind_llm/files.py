@@ -31,10 +31,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         with _blaming(target):
-            _sync(temporary)
+            sync(temporary)
             temporary.chmod(0o644)
             os.replace(temporary, target)
-            _sync(target.parent)
+            sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -52,7 +52,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o755)
         for file in temporary.rglob("*"):
-            _sync(file)
+            sync(file)
         if target.exists():
             old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
             os.replace(target, old / target.name)
@@ -60,7 +60,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             os.replace(temporary, target)
-        _sync(target.parent)
+        sync(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -145,7 +145,7 @@ def _blaming(target: Path) -> Iterator[None]:
         raise
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Force a file or directory to disk, so that a rename never survives a crash that its content did not."""
     handle = os.open(path, os.O_RDONLY)
     try:

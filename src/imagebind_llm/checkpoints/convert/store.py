@@ -24,6 +24,7 @@ from imagebind_llm.files import (
     held,
     is_full_disk,
     require_space,
+    sync,
 )
 
 SHARD_BYTES = 2 * 10**9
@@ -159,11 +160,11 @@ def publish(stage: Path, out: Path) -> None:
     """Force the files to disk and put the folder in its place."""
     stage.chmod(0o755)
     for file in stage.rglob("*"):
-        _sync(file)
+        sync(file)
     if out.is_dir():
         out.rmdir()  # it is empty
     os.replace(stage, out)
-    _sync(out.parent)
+    sync(out.parent)
 
 
 def _releasing(plan: Plan, advance: Callable[[int], object]) -> Callable[[int], None]:
@@ -226,11 +227,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
