@@ -62,6 +62,20 @@ def test_a_folder_that_another_run_trains_in_is_left_alone(tmp_path: Path, input
     assert train(*make("images", tmp_path / "run", inputs, run={"steps": 2})).finished  # it is free again
 
 
+def test_starting_over_leaves_nothing_of_the_earlier_run(tmp_path: Path, inputs: Path) -> None:
+    folder = tmp_path / "run"
+    train(*make("pretrain", folder, inputs, run={"steps": 4, "evaluate_every": 2, "tensorboard": True}))
+    assert (folder / "tensorboard").is_dir()
+    assert {path.name for path in (folder / "samples").iterdir()} == {"step-00000002.md", "step-00000004.md"}
+    train(*make("pretrain", folder, inputs, run={"steps": 1, "resume": "never"}))
+    assert not (folder / "tensorboard").exists()
+    assert {path.name for path in (folder / "samples").iterdir()} == {"step-00000001.md"}
+    assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [
+        1,
+        1,
+    ]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_and_resumed_is_bitwise_uninterrupted(kind: str, tmp_path: Path, inputs: Path) -> None:
     run = {"checkpoint_every": 2, "steps": 6}

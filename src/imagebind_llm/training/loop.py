@@ -140,8 +140,8 @@ class _Run:
         )
         with held(self.folder / ".lock", refusal):
             if self.run.resume == "never":
-                shutil.rmtree(self.checkpoints, ignore_errors=True)
-                shutil.rmtree(self.export_folder, ignore_errors=True)
+                for made in ("checkpoints", "export", "samples", "tensorboard"):
+                    shutil.rmtree(self.folder / made, ignore_errors=True)
             remove_remains(self.folder)
             self.processes.wait()
             yield
