@@ -151,10 +151,11 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
                     f"{name} is a whole model; language_model= and encoder= are for adapter folders"
                 )
             return load_whole_folder(super().from_pretrained, name, *args, **kwargs)
-        for key in ("revision", "subfolder"):
+        for key in ("revision", "subfolder", "adapter_kwargs", "_from_auto"):
             kwargs.pop(key, None)  # of the adapter, not of its base
+        config = kwargs.pop("config", None)  # transformers' Auto classes have read it already
         dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", None))
-        return load_adapter_folder(cls, adapter, language_model, encoder, dtype, **kwargs)
+        return load_adapter_folder(cls, adapter, language_model, encoder, dtype, config, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
         """The token embedding of the language model."""

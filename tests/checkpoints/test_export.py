@@ -51,6 +51,18 @@ def test_an_adapter_made_on_nano_and_reloaded_on_nano_gives_identical_logits(ada
     assert torch.equal(probe_logits(load(adapter)), nano_logits)
 
 
+def test_the_transformers_way_to_an_adapter(adapter, nano_logits):
+    from transformers import AutoModelForMultimodalLM, AutoProcessor
+
+    from imagebind_llm import register
+
+    register()
+    model = AutoModelForMultimodalLM.from_pretrained(adapter, dtype=torch.float32)
+    assert torch.equal(probe_logits(model), nano_logits)
+    messages = [{"role": "user", "content": "Hi?"}]
+    assert "input_ids" in AutoProcessor.from_pretrained(adapter).apply_chat_template(messages)
+
+
 def test_an_adapter_on_the_hub(adapter, nano_logits, tmp_path, monkeypatch):
     """By its id alone: what it consists of is fetched, and its base is the model in this package."""
     from hub_server import HubServer, Repository

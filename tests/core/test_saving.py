@@ -198,3 +198,30 @@ def test_auto_classes(tmp_path):
     assert AutoConfig.from_pretrained(tmp_path / "m").embedding_dim == D
     for auto in (AutoModelForMultimodalLM, AutoModelForImageTextToText):
         assert torch.equal(logits(auto.from_pretrained(tmp_path / "m")), logits(model))
+
+
+@pytest.mark.parametrize("base", ["plain", "whole", "adapter"])
+def test_auto_classes_open_adapters(base, tmp_path):
+    """Also with arguments that Auto classes put into the configuration they hand on."""
+    from transformers import AutoModelForMultimodalLM
+
+    from imagebind_llm import register
+
+    register()
+    model = make_model("llama")
+    parts = {"plain": language_model("llama"), "whole": make_model("llama")}
+    if base == "adapter":
+        parts["plain"].save_pretrained(tmp_path / "plain")
+        below = make_model("llama")
+        below.config.base_models["language_model"] = {"id": str(tmp_path / "plain")}
+        below.save_pretrained(tmp_path / "base", adapter_only=True)
+    else:
+        parts[base].save_pretrained(tmp_path / "base")
+    model.config.base_models["language_model"] = {"id": "../base"}
+    open_gates(model).save_pretrained(tmp_path / "adapter", adapter_only=True)
+    auto = AutoModelForMultimodalLM.from_pretrained
+    assert torch.equal(logits(auto(tmp_path / "adapter")), logits(model))
+    again = auto(tmp_path / "adapter", dtype=torch.bfloat16, attn_implementation="eager", stage="pretrain")
+    assert {p.dtype for p in again.parameters()} == {torch.bfloat16}
+    assert again.language_model.config._attn_implementation == "eager"
+    assert again.config.stage == "pretrain"

@@ -6,6 +6,7 @@ An adapter folder holds ``adapter.safetensors`` instead of the weights: what tra
 ``fingerprints``; others are refused.
 """
 
+import copy
 import json
 import logging
 import os
@@ -240,18 +241,31 @@ def load_adapter_folder(
     language_model: "PreTrainedModel | None",
     encoder: nn.Module | None,
     dtype: torch.dtype | str | None,
+    config: ImageBindLLMConfig | None = None,
     **base_arguments: Any,
 ) -> "ImageBindLLMForConditionalGeneration":
     """Assemble a model from an adapter file and the parts its configuration names (or the ones given).
+
+    Args:
+        model_class: what to make.
+        file: the adapter file.
+        language_model: this one instead of the one that is named.
+        encoder: this one instead of the one that is named.
+        dtype: to cast the whole to.
+        config: the adapter's configuration, if it was read (and perhaps changed) before.
+        base_arguments: transformers', for loading the language model.
 
     Raises:
         CheckpointError: parts that cannot be found, or whose fingerprint differs from the recorded one.
     """
     state = read_adapter(file)
-    config = read_model_config(file.parent)
+    read = read_model_config(file.parent)
+    config = read if config is None else copy.deepcopy(config)
     config.base_models = places_as_read(config.base_models, file.parent)
-    if language_model is None:
-        language_model = _load_language_model(config, file.parent, base_arguments)
+    if config._attn_implementation is not None:  # where the Auto classes put what they were asked for
+        base_arguments = {"attn_implementation": config._attn_implementation, **base_arguments}
+    if language_model is None:  # as saved: one that was given may hold the precision to cast to
+        language_model = _load_language_model(read, file.parent, base_arguments)
     if encoder is None and config.encoder_config is not None:
         encoder = _load_encoder(config, file.parent)
     # compared before anything is attached: a refused language model is handed back as it came
