@@ -70,8 +70,8 @@ def load_once():
 def test_the_readme_was_read():
     assert len(blocks("python")) == 6
     assert len(RUNNABLE) == 14
-    assert len(WITH_DATA) == 4
-    assert len(OTHERS) == 8
+    assert len(WITH_DATA) == 2
+    assert len(OTHERS) == 9
     assert len(re.findall(r"^```\w", README, re.MULTILINE)) == len(blocks("bash")) + len(blocks("python"))
 
 
@@ -146,6 +146,7 @@ def test_python(here):
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(done.stdout.splitlines()) >= 10
     assert (here / "my-adapter" / "adapter.safetensors").is_file()
+    assert not Assistant.from_pretrained("my-adapter").processor.tokenizer is None
 
 
 def test_links_lead_somewhere():
