@@ -1,6 +1,7 @@
 """Model folders: nothing is loaded that does not belong."""
 
 import json
+import warnings
 
 import pytest
 import torch
@@ -71,6 +72,18 @@ def test_adapter_round_trip(kind, tmp_path):
     assert torch.equal(logits(named), logits(model))
     given = Model.from_pretrained(tmp_path / "adapter", language_model=language_model(kind))
     assert torch.equal(logits(given), logits(model))
+
+
+def test_an_adapter_of_nameless_parts_says_so(tmp_path):
+    model = make_model("llama")
+    with pytest.warns(UserWarning, match="does not say where its language model can be found") as said:
+        model.save_pretrained(tmp_path / "a", adapter_only=True)
+    assert 'model.config.base_models to {"language_model": {"id": …}}' in str(said[0].message)
+    assert said[0].filename == __file__
+    model.config.base_models["language_model"] = {"id": "owner/name"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.save_pretrained(tmp_path / "a", adapter_only=True)
 
 
 def test_adapter_in_half_precision(tmp_path):

@@ -14,6 +14,7 @@ import typer
 from imagebind_llm import Assistant
 from imagebind_llm.cli import main
 from imagebind_llm.cli.app import app
+from imagebind_llm.diagnosis.doctor import diagnose
 from imagebind_llm.locate import nano_folder
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +147,8 @@ def test_python(here):
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(done.stdout.splitlines()) >= 10
     assert (here / "my-adapter" / "adapter.safetensors").is_file()
-    assert not Assistant.from_pretrained("my-adapter").processor.tokenizer is None
+    report = diagnose("my-adapter", self_test=True)
+    assert report.healthy, report.findings
 
 
 def test_links_lead_somewhere():

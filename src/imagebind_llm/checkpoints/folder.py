@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from transformers import GenerationConfig
 
 from imagebind_llm.checkpoints.bases import language_model_of, whole_language_model, whole_model_folder
 from imagebind_llm.checkpoints.json_file import read_json
-from imagebind_llm.checkpoints.places import find_place, places_as_read, places_to_write
+from imagebind_llm.checkpoints.places import PARTS, find_place, places_as_read, places_to_write
 from imagebind_llm.checkpoints.trained import (
     adapter_state_dict,
     language_model_fingerprint,
@@ -98,7 +99,21 @@ def record_fingerprints(model: "ImageBindLLMForConditionalGeneration") -> None:
 
 
 def write_adapter(model: "ImageBindLLMForConditionalGeneration", folder: Path) -> None:
-    """Write what training changed, and the configuration, into ``folder``."""
+    """Write what training changed, and the configuration, into ``folder``.
+
+    Warns of parts without a name: such an adapter opens only for who hands them over as objects.
+    """
+    bases = model.config.base_models
+    parts = {"language_model": model.language_model, "encoder": model.encoder}
+    unnamed = [part for part, module in parts.items() if module is not None and not bases.get(part)]
+    if unnamed:
+        missing = ", ".join(f'"{part}": {{"id": …}}' for part in unnamed)
+        warnings.warn(
+            f"this adapter does not say where its {' and '.join(PARTS[part] for part in unnamed)} can be "
+            f"found; before saving, set model.config.base_models to {{{missing}}} (a folder, a hub id or "
+            f'"nano"), or open it with from_pretrained(…, {", ".join(f"{part}=…" for part in unnamed)})',
+            stacklevel=3,
+        )
     state = {name: tensor.cpu().contiguous() for name, tensor in adapter_state_dict(model).items()}
     metadata = {**ADAPTER_METADATA, "stage": str(model.config.stage)}
     save_file(state, folder / ADAPTER_FILE, metadata=metadata)

@@ -16,7 +16,8 @@ from imagebind_llm.locate import NANO
 
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
 """``owner/name``, or ``name`` alone as the hub's oldest models have it."""
-_NAMES = {"language_model": "language model", "encoder": "encoder"}
+PARTS = {"language_model": "language model", "encoder": "encoder"}
+"""The parts that a model can name, and what errors call them."""
 
 
 def relative_place(name: str | os.PathLike[str], folder: Path) -> str:
@@ -61,7 +62,7 @@ def find_place(part: str, base: Mapping[str, Any], folder: Path) -> str:
     if _HUB_NAME.match(name):
         return name
     raise CheckpointError(
-        f"the {_NAMES[part]} of {str(folder)!r} should be in {name!r}, seen from there, but there is no such "
+        f"the {PARTS[part]} of {str(folder)!r} should be in {name!r}, seen from there, but there is no such "
         "folder; bring it there, or correct base_models in the model's config.json"
     )
 
