@@ -6,6 +6,8 @@
     inputs = processor.apply_chat_template(messages, add_generation_prompt=True)
     output = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
     answer = processor.decode(output, skip_special_tokens=True)
+
+A prompt that is ready goes in with its media: ``processor(text=prompt, images="cat.png", audio="meow.wav")``.
 """
 
 import json
@@ -17,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from transformers.feature_extraction_utils import BatchFeature
+from transformers.processing_utils import ProcessorMixin
 
+from imagebind_llm.answers import media_items
 from imagebind_llm.dialog import Dialog, Message, build_dialog, render_dialog
 from imagebind_llm.encoders.registry import read_media
-from imagebind_llm.errors import CheckpointError, reason_of
+from imagebind_llm.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.files import atomic_write
 from imagebind_llm.locate import locate_folder
 from imagebind_llm.loss import IGNORED_LABEL
@@ -48,7 +52,7 @@ class ModelInputs(BatchFeature):
         return self
 
 
-class ImageBindLLMProcessor:
+class ImageBindLLMProcessor(ProcessorMixin):
     """The tokenizer of the language model, and how the encoder wants its media.
 
     Args:
@@ -57,7 +61,7 @@ class ImageBindLLMProcessor:
         limits: how large media may be.
     """
 
-    model_input_names = ("input_ids", "attention_mask", "condition_ids", "media")
+    model_input_names = ["input_ids", "attention_mask", "condition_ids", "media"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -69,7 +73,67 @@ class ImageBindLLMProcessor:
         self.media: MediaReader = media if media is not None else MediaSettings()
         self.limits = limits if limits is not None else Limits()
 
-    def apply_chat_template(
+    @property
+    def chat_template(self) -> Any:  # type: ignore[override]
+        """The tokenizer's."""
+        return self.tokenizer.chat_template
+
+    def __call__(
+        self,
+        images: Any = None,
+        text: str | Sequence[str] | None = None,
+        videos: Any = None,
+        audio: Any = None,
+        *,
+        padding: bool | str = True,
+        padding_side: str = "left",
+        return_tensors: str | None = "pt",
+        **media: Any,
+    ) -> ModelInputs:
+        """Model inputs of a prompt (or several) as it stands; all its tokens see one mixture of its media.
+
+        Args:
+            images: a source, ``(source, weight)``, or a list of these, as in
+                :meth:`~imagebind_llm.assistant.Assistant.ask`; for several prompts a list with one such
+                entry, or ``None``, for each.
+            text: the prompt, or a list of prompts. Nothing is written around it: for a question make it with
+                ``apply_chat_template(…, tokenize=False)``, or give the whole dialog to that.
+            videos: likewise, and so the others.
+            audio: …
+            padding: accepted as transformers' pipelines give it; rows of different length are padded anyway.
+            padding_side: as in :meth:`apply_chat_template`.
+            return_tensors: only ``"pt"``.
+            media: other modalities by name (``point=…``, ``depth=…``, a sensor of the model's own).
+
+        Raises:
+            UserError: no prompt, or media that do not fit the prompts or cannot be read.
+        """
+        _require_torch(return_tensors)
+        single = isinstance(text, str)
+        prompts = [text] if isinstance(text, str) else list(text or ())
+        if not prompts:
+            raise UserError("there is no text; give a prompt as text=…")
+        given = {"image": images, "video": videos, "audio": audio, **media}
+        for name, value in given.items():
+            if (
+                not single
+                and value is not None
+                and (not isinstance(value, list) or len(value) != len(prompts))
+            ):
+                raise UserError(
+                    f"{len(prompts)} prompts need a list of as many {name} entries (None where there is none)"
+                )
+        dialogs = []
+        for number, prompt in enumerate(prompts):
+            own = {n: v if single or v is None else v[number] for n, v in given.items()}
+            items = media_items(own)
+            starts = bool(self.tokenizer.bos_token) and prompt.startswith(self.tokenizer.bos_token)
+            ids = self.tokenizer.encode(prompt, add_special_tokens=not starts)
+            seen = [0 if items else -1] * len(ids)
+            dialogs.append(Dialog(ids, seen, [False] * len(ids), [items] if items else []))
+        return self._with_media(self.pad(dialogs, padding_side), dialogs)
+
+    def apply_chat_template(  # type: ignore[override]
         self,
         conversation: Sequence[Message] | Sequence[Sequence[Message]],
         *,
@@ -78,6 +142,9 @@ class ImageBindLLMProcessor:
         add_generation_prompt: bool = False,
         return_labels: bool = False,
         padding_side: str = "left",
+        return_tensors: str | None = "pt",
+        continue_final_message: bool = False,
+        processor_kwargs: Mapping[str, Any] | None = None,
         **template_arguments: Any,
     ) -> ModelInputs | Tensor | str | list[str]:
         """Model inputs of one dialog or several.
@@ -89,6 +156,9 @@ class ImageBindLLMProcessor:
             add_generation_prompt: end with the opening of an assistant's turn, for ``generate``.
             return_labels: add ``labels [B, T]``: the assistant's tokens, -100 elsewhere.
             padding_side: ``"left"`` for generation, ``"right"`` for training.
+            return_tensors: only ``"pt"``.
+            continue_final_message: not supported: an answer is always a turn of its own.
+            processor_kwargs: where transformers' pipelines put ``padding_side``.
             template_arguments: passed on to the chat template.
 
         Returns:
@@ -98,6 +168,10 @@ class ImageBindLLMProcessor:
         Raises:
             UserError: a malformed dialog, or a medium that cannot be read.
         """
+        _require_torch(return_tensors)
+        if continue_final_message:
+            raise UserError("continue_final_message is not supported; end the dialog with the user's turn")
+        padding_side = (processor_kwargs or {}).get("padding_side", padding_side)
         single = not conversation or not isinstance(conversation[0], list | tuple)
         given: Any = [conversation] if single else conversation
         if not tokenize:
@@ -126,6 +200,9 @@ class ImageBindLLMProcessor:
                 IGNORED_LABEL,
                 padding_side,
             )
+        return self._with_media(inputs, dialogs)
+
+    def _with_media(self, inputs: ModelInputs, dialogs: Iterable[Dialog]) -> ModelInputs:
         conditions = [self.load(condition) for dialog in dialogs for condition in dialog.conditions]
         if conditions:
             inputs["media"] = MediaBatch.collate(conditions)
@@ -167,22 +244,27 @@ class ImageBindLLMProcessor:
         """Texts of several rows (the tokenizer's ``batch_decode``)."""
         return list(self.tokenizer.batch_decode(ids, **kwargs))
 
-    def save_pretrained(self, folder: str | os.PathLike[str], **_: Any) -> None:
+    def save_pretrained(  # type: ignore[override]
+        self, folder: str | os.PathLike[str], **_: Any
+    ) -> None:
         """Write ``processor_config.json`` and the tokenizer into ``folder``."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(folder)
         self.media.save_files(folder)
-        values = {
+        with atomic_write(folder / CONFIG_FILE) as path:
+            path.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+    def to_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """What ``processor_config.json`` holds."""
+        return {
             "processor_class": type(self).__name__,
             "encoder_type": self.media.encoder_type,
             "media": self.media.to_dict(),
         }
-        with atomic_write(folder / CONFIG_FILE) as path:
-            path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls, name: str | os.PathLike[str], *, limits: Limits | None = None, **kwargs: Any
     ) -> "ImageBindLLMProcessor":
         """Read a processor from a folder, ``"nano"`` or the Hugging Face hub (``revision=…``).
@@ -223,6 +305,11 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     if not isinstance(media, dict):
         raise CheckpointError(f"{str(path)!r} has no mapping 'media'; save the processor again")
     return dict(values)
+
+
+def _require_torch(return_tensors: str | None) -> None:
+    if return_tensors not in (None, "pt"):
+        raise UserError(f"return_tensors is {return_tensors!r}; only 'pt' is known here")
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:

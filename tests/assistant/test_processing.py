@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from imagebind_llm import ImageBindLLMForConditionalGeneration, ImageBindLLMProcessor
-from imagebind_llm.errors import CheckpointError, ConfigError
+from imagebind_llm.errors import CheckpointError, ConfigError, UserError
 from imagebind_llm.media import MediaError
 from imagebind_llm.modality import Modality
 
@@ -89,6 +89,50 @@ def test_the_transformers_way(tiny_model_folder, processor, dialogs, bot, media_
         max_new_tokens=8,
     )
     assert loaded.decode(new, skip_special_tokens=True).strip() == answer.text
+
+
+def test_prompts_with_media_of_their_own(processor, dialogs, media_folder):
+    """A rendered prompt and its media are what the whole dialog gives."""
+    prompts = [
+        processor.apply_chat_template(dialog, tokenize=False, add_generation_prompt=True)
+        for dialog in dialogs[:2]
+    ]
+    whole = processor.apply_chat_template(dialogs[1], add_generation_prompt=True)
+    tone = (str(media_folder / "tone.wav"), 0.25)
+    one = processor(text=prompts[1], images=media_folder / "red.png", audio=tone, return_tensors="pt")
+    assert torch.equal(one["input_ids"], whole["input_ids"])
+    assert set(one["condition_ids"][0].tolist()) == {0}
+    for modality in (Modality.IMAGE, Modality.AUDIO):
+        assert torch.equal(one["media"].groups[modality].tensor, whole["media"].groups[modality].tensor)
+    assert one["media"].groups[Modality.AUDIO].weights.tolist() == [0.25]
+    cloud = str(media_folder / "cloud.npy")
+    two = processor(text=prompts, images=[None, media_folder / "red.png"], point=[[cloud, cloud], None])
+    assert two["attention_mask"].sum(1).tolist() == [len(processor.tokenizer.encode(p)) for p in prompts]
+    assert two["condition_ids"][:, -1].tolist() == [0, 1]
+    assert two["media"].groups[Modality.POINT].index.tolist() == [0, 0]
+    assert "media" not in processor(text="Hi")
+    for wrong, complaint in [
+        ({}, "there is no text"),
+        ({"text": prompts, "images": "red.png"}, "2 prompts need a list of as many image entries"),
+        ({"text": "Hi", "smell": "a.npy"}, "smell"),
+        ({"text": "Hi", "return_tensors": "np"}, "only 'pt'"),
+    ]:
+        with pytest.raises(UserError, match=complaint):
+            processor(**wrong)
+
+
+def test_transformers_pipeline(tiny_model_folder, dialogs, bot, media_folder):
+    from transformers import ProcessorMixin, pipeline
+
+    answers = pipeline("image-text-to-text", model=str(tiny_model_folder), device="cpu")
+    assert isinstance(answers.processor, ProcessorMixin)
+    assert "media" in repr(answers.processor)
+    said = answers(text=dialogs[1], max_new_tokens=8, return_full_text=False)[0]["generated_text"]
+    red, tone = media_folder / "red.png", (media_folder / "tone.wav", 0.25)
+    assert said.strip() == bot.ask("mix?", image=red, audio=tone, max_new_tokens=8).text
+    prompt = answers.processor.apply_chat_template(dialogs[1], tokenize=False, add_generation_prompt=True)
+    again = answers(images=str(red), text=prompt, max_new_tokens=8, return_full_text=False)
+    assert isinstance(again[0]["generated_text"], str)
 
 
 def test_saved_and_loaded_settings_agree(processor, tmp_path):
