@@ -164,3 +164,17 @@ def test_flat_pictures_have_no_contrast_and_are_like_nothing():
 
 def _marks(images: list[Image.Image]) -> np.ndarray:
     return np.stack([np.frombuffer(pictures.signature(image), np.uint8) for image in images])
+
+
+def test_contrast_sees_colours_that_are_equally_light():
+    """A yellow square on lilac: hardly any difference in grey, a large one in blue."""
+    lilac, yellow = (200, 162, 200), (196, 196, 30)
+    seen = Image.new("RGB", (64, 64), lilac)
+    seen.paste(yellow, (16, 16, 48, 48))
+    grey = float(np.asarray(seen.convert("L"), dtype=float).std())
+    assert grey < 4
+    assert pictures.contrast(seen) == pytest.approx(np.asarray(seen, dtype=float).std((0, 1)).max())
+    assert pictures.contrast(seen) > 50
+    assert pictures.contrast(Image.new("RGB", (64, 64), lilac)) == 0
+    ramp = Image.linear_gradient("L")
+    assert pictures.contrast(ramp.convert("RGB")) == pytest.approx(float(np.asarray(ramp, dtype=float).std()))

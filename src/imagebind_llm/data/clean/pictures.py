@@ -24,11 +24,14 @@ def content_hash(image: Image.Image) -> bytes:
 
 
 def contrast(image: Image.Image) -> float:
-    """Standard deviation of the grey levels, 0 (one colour) to 127.5."""
-    counts = np.asarray(image.convert("L").histogram(), dtype=np.float64)
+    """Largest standard deviation of a colour channel, 0 (one colour) to 127.5. Colours that differ can be
+    equally light, so grey levels would not show them; of a grey picture it is that of the grey levels."""
+    counts = np.asarray(image.histogram(), dtype=np.float64).reshape(-1, 256)
+    shares = counts / counts.sum(1, keepdims=True)
     levels = np.arange(256)
-    mean = float(counts @ levels) / counts.sum()
-    return float(np.sqrt(max(0.0, float(counts @ (levels - mean) ** 2) / counts.sum())))
+    means = shares @ levels
+    variances = (shares * (levels - means[:, None]) ** 2).sum(1)
+    return float(np.sqrt(variances.max()))
 
 
 def perceptual_hash(image: Image.Image) -> int:

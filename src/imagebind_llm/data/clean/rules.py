@@ -62,7 +62,7 @@ RULES: tuple[Rule, ...] = (
         "longer side / shorter side",
         lambda f, _: _of_image(f, lambda a, b: max(a, b) / min(a, b)),
     ),
-    Rule("contrast", "standard deviation of the grey levels, 0 to 127.5", lambda f, _: f.contrast),
+    Rule("contrast", "largest standard deviation of a colour channel, 0 to 127.5", lambda f, _: f.contrast),
     Rule(
         "caption_length",
         "words, or characters of Han and kana",

@@ -33,7 +33,7 @@ from imagebind_llm.data.sources.base import Source, StreamingSource
 from imagebind_llm.data.sources.settings import SourceSettings
 from imagebind_llm.files import atomic_directory, held
 
-FORMAT = 1
+FORMAT = 2
 """Of measured shards; another number measures again."""
 
 

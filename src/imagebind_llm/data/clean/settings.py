@@ -120,7 +120,7 @@ class Rules:
     aspect_ratio: Bounds = Bounds(maximum=3)
     """As ALIGN (arXiv 2102.05918)."""
     contrast: Bounds = Bounds(minimum=4)
-    """Grey levels of 255: below, nothing can be seen."""
+    """Levels of 255, in the colour channel that varies most: below, nothing can be seen."""
     caption_length: Bounds = Bounds(minimum=3, maximum=400)
     """At least 3 words as ALIGN; its maximum of 20 is for the shortest of texts."""
     script: ScriptBounds = ScriptBounds(minimum=0.8)
