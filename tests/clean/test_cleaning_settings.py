@@ -141,3 +141,31 @@ def test_nano_sees_captions_that_belong_to_other_pictures(tmp_path):
     wrong = sum(index >= len(names) for index in dropped)
     assert len(dropped) - wrong <= 1, "own captions stay"
     assert wrong >= 7, "others' captions go"
+
+
+def test_an_empty_result_is_an_error(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    arguments = ["data", "clean", str(table), *QUICK, "rules.image_side.minimum=5000", "--out"]
+    done = CliRunner().invoke(app, [*arguments, str(tmp_path / "out")])
+    assert isinstance(done.exception, UserError)
+    assert "nothing is kept of the 6 samples" in str(done.exception)
+    assert "report.html" in str(done.exception)
+    dry = CliRunner().invoke(app, [*arguments, str(tmp_path / "out"), "--dry-run"])
+    assert dry.exit_code == 0
+
+
+def test_a_small_source_that_cannot_be_read_is_an_error(table, tmp_path, monkeypatch):
+    """Also when it was measured before; fewer are bad than are met before the share is judged on the way."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    table.write_text("url\tcaption\n" + "".join(f"gone-{n}.png\ta dog\n" for n in range(5)))
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["data", "clean", str(table), *QUICK, "--out", str(tmp_path / "out")])
+        assert "5 of 5 samples are bad, more than the allowed share 0.5" in str(done.exception)
+    assert not (tmp_path / "out" / "result").exists()
+
+
+def test_a_second_source_is_told_from_a_setting(table, tmp_path):
+    done = CliRunner().invoke(app, ["data", "clean", str(table), "b.tsv", "--out", str(tmp_path / "out")])
+    assert isinstance(done.exception, UserError)
+    assert "'b.tsv' is no KEY=VALUE" in str(done.exception)
+    assert "one is cleaned at a time" in str(done.exception)

@@ -60,6 +60,7 @@ def check(
     values = {
         "good": dict(good),
         "bad": dict(quarantine.counts),
+        "bad_examples": quarantine.examples,
         "text_only": text_only,
         "fingerprints": mixture.fingerprints,
     }
@@ -68,6 +69,11 @@ def check(
     else:
         for name in mixture.fingerprints:
             typer.echo(f"{name}: {good[name]} good, {quarantine.counts[name]} bad")
+            shown = quarantine.examples.get(name, [])
+            for line in shown:
+                typer.echo(f"  {line}")
+            if report is None and quarantine.counts[name] > len(shown):
+                typer.echo(f"  … and {quarantine.counts[name] - len(shown)} more; --report FILE lists all")
     if quarantine.total > max_bad * quarantine.tried:
         raise UserError(
             f"{quarantine.total} of {quarantine.tried} samples are bad, more than the allowed share "

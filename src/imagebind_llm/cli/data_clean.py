@@ -52,6 +52,12 @@ def clean(
     """Drop duplicates, mismatches and junk from image-caption data, and show why."""
     from imagebind_llm.data.clean.settings import load_settings
 
+    more = next((given for given in overrides or [] if "=" not in given), None)
+    if more is not None:
+        raise UserError(
+            f"{more!r} is no KEY=VALUE; if it is a second source: one is cleaned at a time, each with its "
+            "own --out (files of one kind together: a pattern in quotes, such as 'data/*.tsv')"
+        )
     settings = load_settings(config, overrides or [])
     found = shared.read_sources([source], kind, root, column, split, streaming)
     if len(found) != 1:
@@ -72,3 +78,8 @@ def clean(
     else:
         typer.echo(done.text)
         typer.echo(f"report: {report}")
+    if not dry_run and not done.summary["kept"]:
+        raise UserError(
+            f"nothing is kept of the {done.summary['samples']} samples of {source!r}; see why in "
+            f"{str(report)!r}, then change the rules (KEY=VALUE) or the data"
+        )

@@ -91,12 +91,14 @@ def embed(
             "rows": done.rows,
             "media": done.media,
             "resumed": done.resumed,
+            "finished_before": done.finished_before,
             "left_out": done.bad,
             "encoder_fingerprint": done.encoder,
         }
         typer.echo(json.dumps(values))
         return
-    typer.echo(f"{done.rows} samples with {done.media} media in {out}")
+    before = "; finished before, nothing to do" if done.finished_before else ""
+    typer.echo(f"{done.rows} samples with {done.media} media in {out}{before}")
     if left_out:
         typer.echo(f"left out {left_out} bad samples, listed in {done.report}", err=True)
 

@@ -168,6 +168,7 @@ class SourceMixture:
                 f"none of {self.quarantine.tried} samples is good ({self.quarantine.summary()}), the last: "
                 f"{self.quarantine.last}"
             )
+        self.quarantine.judge()
 
 
 def samples(source: Source | StreamingSource, start: int = 0) -> Iterator[Record | BadSample]:

@@ -1,7 +1,8 @@
 """Samples that could not be used: reported, counted, never fatal by themselves, never silent.
 
 The report is a file of JSON lines ``{"source", "key", "reason"}``, one for each bad sample however often it
-is met. When the share of bad ones passes the limit, the run stops with a message that says what is wrong.
+is met. When the share of bad ones passes the limit, the run stops with a message that says what is wrong:
+on the way once some bad ones were met, at the end of the data in any case.
 """
 
 import json
@@ -16,7 +17,9 @@ from imagebind_llm.errors import ConfigError
 DEFAULT_MAX_RATE = 0.05
 """Largest share of bad samples."""
 DEFAULT_MIN_COUNT = 20
-"""Bad samples met before the share is judged: a bad one among the first ten says little."""
+"""Bad samples met before the share is judged on the way: a bad one among the first ten says little."""
+_EXAMPLES = 3
+"""Reasons kept of each source."""
 
 
 class Quarantine:
@@ -26,11 +29,12 @@ class Quarantine:
         path: of the report; what it holds already (from an interrupted run) is kept and not repeated. None =
             count only. Each process of a distributed run needs its own.
         max_rate: largest share of bad samples among those tried, 0 to 1.
-        min_count: bad samples tried before the share is judged.
+        min_count: bad samples tried before the share is judged on the way.
 
     Attributes:
         counts: distinct bad samples by source, those of an earlier report included.
-        tried: samples tried, good and bad, in this process.
+        tried: samples tried, good and bad, in this process; one that is drawn twice counts twice.
+        examples: the first few bad samples of this process by source, ``key: reason``.
         last: the latest bad sample of this process, with its source; empty without any.
     """
 
@@ -51,7 +55,9 @@ class Quarantine:
         self.counts: Counter[str] = Counter()
         self.tried = 0
         self.last = ""
+        self.examples: dict[str, list[str]] = {}
         self._bad = 0
+        self._met: set[tuple[str, str]] = set()
         self._known: set[tuple[str, str]] = set()
         if self.path is not None and self.path.exists():
             self._read(self.path)
@@ -74,6 +80,11 @@ class Quarantine:
         self.tried += 1
         self.last = f"{source}: {bad}"
         self._bad += 1
+        if (source, bad.key) not in self._met:
+            self._met.add((source, bad.key))
+            first = self.examples.setdefault(source, [])
+            if len(first) < _EXAMPLES:
+                first.append(str(bad))
         if (source, bad.key) not in self._known:
             self._known.add((source, bad.key))
             self.counts[source] += 1
@@ -84,13 +95,24 @@ class Quarantine:
                 )
                 with self.path.open("ab") as file:
                     file.write(line.encode("utf-8", "backslashreplace") + b"\n")
-        if self._bad >= self.min_count and self._bad > self.max_rate * self.tried:
-            where = "" if self.path is None else f"; all are listed in {self.path}"
-            raise TrainingDataError(
-                f"{self._bad} of {self.tried} samples are bad, more than the allowed share "
-                f"{self.max_rate:g}; the last: {self.last}{where}; mend the data, or allow more "
-                "(data.max_bad_share in a recipe, --max-bad on the command line)"
-            )
+        if self._bad >= self.min_count:
+            self.judge()
+
+    def judge(self) -> None:
+        """The share as it is now, however few samples it is of: for the end of the data.
+
+        Raises:
+            TrainingDataError: too many were bad.
+        """
+        if self._bad <= self.max_rate * self.tried:
+            return
+        again = f" ({len(self._met)} different ones, drawn repeatedly)" if len(self._met) < self._bad else ""
+        where = "" if self.path is None else f"; all are listed in {self.path}"
+        raise TrainingDataError(
+            f"{self._bad} of {self.tried} samples are bad, more than the allowed share "
+            f"{self.max_rate:g}; the last: {self.last}{again}{where}; mend the data, or allow more "
+            "(data.max_bad_share in a recipe, --max-bad on the command line)"
+        )
 
     def counts_with(self, reports: Iterable[Path]) -> dict[str, int]:
         """``counts`` with the samples in the reports of other processes, each counted once."""

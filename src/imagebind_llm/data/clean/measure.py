@@ -20,16 +20,17 @@ from imagebind_llm.data.sources.base import Record, Source, StreamingSource
 _Row = dict[str, Any]
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 """Where an object was in memory: part of some decoders' messages, and different in every run."""
-_TRIED_FIRST = 20
-"""Unreadable samples met before their share is judged: a bad one among the first ten says little."""
+_BAD_FIRST = 20
+"""Unreadable samples met before their share is judged on the way: one among the first ten says little."""
 
 
 class _Readable:
-    """Counts unreadable samples, whether measured now or by an earlier run; holds nothing but two numbers."""
+    """Counts unreadable samples, whether measured now or by an earlier run; holds little but two numbers."""
 
     def __init__(self, source: str, max_unreadable: float) -> None:
         self._source, self._most = source, max_unreadable
         self._tried = self._bad = 0
+        self._last = ""
 
     def count(self, key: str, error: str | None) -> None:
         """One sample, readable without an ``error``.
@@ -41,10 +42,23 @@ class _Readable:
         if error is None:
             return
         self._bad += 1
-        if self._bad >= _TRIED_FIRST and self._bad > self._most * self._tried:
+        self._last = f"{key}: {error}"
+        if self._bad >= _BAD_FIRST:
+            self._judge("the first ")
+
+    def finish(self) -> None:
+        """All samples were counted, so the share is judged however few they are.
+
+        Raises:
+            TrainingDataError: too many are not readable.
+        """
+        self._judge("")
+
+    def _judge(self, which: str) -> None:
+        if self._bad > self._most * self._tried:
             raise TrainingDataError(
-                f"{self._source}: {self._bad} of the first {self._tried} samples are bad, more than the "
-                f"allowed share {self._most:g}; the last: {key}: {error}; mend the data or raise "
+                f"{self._source}: {self._bad} of {which}{self._tried} samples are bad, more than the "
+                f"allowed share {self._most:g}; the last: {self._last}; mend the data or raise "
                 "max_unreadable=…"
             )
 
@@ -79,6 +93,7 @@ def measure(
         for key, error in zip(table["key"].to_pylist(), table["error"].to_pylist(), strict=True):
             readable.count(key, error)
     if measured.complete:
+        readable.finish()
         return taken
     total = len(source) if isinstance(source, Source) else None
     items = samples(source, taken)
@@ -90,6 +105,7 @@ def measure(
             if len(chunk) < shard_rows:
                 break
     measured.finish()
+    readable.finish()
     return taken
 
 

@@ -26,6 +26,7 @@ class Outcome:
         bad: bad samples by source.
         report: the list of bad samples.
         encoder: fingerprint.
+        finished_before: all was there already.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Outcome:
     bad: dict[str, int]
     report: Path
     encoder: str
+    finished_before: bool = False
 
 
 def embed_sources(
@@ -66,18 +68,22 @@ def embed_sources(
     total = sum(len(source) for source in sources if isinstance(source, Source))
     with open_store(folder, _identity(job, sources)) as store:
         resumed = sum(facts.stop - facts.start for facts in store.done.values())
-        bar = tqdm(total=total or None, unit="sample", desc="embed", disable=not progress)
+        finished_before = store.complete
+        quiet = finished_before or not progress
+        bar = tqdm(total=total or None, unit="sample", desc="embed", disable=quiet)
         try:
-            if not store.complete:
+            if not finished_before:
                 for number in sorted(store.done):
                     bar.update(_count(store.done[number], quarantine))
                 for result in execute(job, _tasks(job, sources, store)):
                     bar.update(_count(store.write(result), quarantine))
+                if any(facts.rows for facts in store.done.values()):  # else there is a clearer word for it
+                    quarantine.judge()
         except TrainingDataError as error:
             raise TrainingDataError(f"{error}; bad samples are listed in {str(store.report())!r}") from None
         finally:
             bar.close()
-        return _finish(store, resumed)
+        return _finish(store, resumed, finished_before)
 
 
 def _identity(job: Job, sources: list[Source | StreamingSource]) -> dict[str, Any]:
@@ -136,7 +142,7 @@ def _count(facts: ShardFacts, quarantine: Quarantine) -> int:
     return facts.rows + len(facts.bad)
 
 
-def _finish(store: EmbeddingStore, resumed: int) -> Outcome:
+def _finish(store: EmbeddingStore, resumed: int, finished_before: bool) -> Outcome:
     from imagebind_llm.data.embed.store import read_manifest
 
     if not store.complete and not any(facts.rows for facts in store.done.values()):
@@ -156,4 +162,5 @@ def _finish(store: EmbeddingStore, resumed: int) -> Outcome:
         bad_by_source,
         store.folder / REPORT,
         manifest["encoder_fingerprint"],
+        finished_before,
     )
