@@ -11,7 +11,9 @@ from source_samples import pictures
 from imagebind_llm.cli.data_sources import read_sources
 from imagebind_llm.data.errors import TrainingDataError
 from imagebind_llm.data.mixture import SourceMixture
-from imagebind_llm.data.sources import SourceSettings, open_source
+from imagebind_llm.data.sources import Source, SourceSettings, open_source
+from imagebind_llm.data.sources.guess import guess_kind
+from imagebind_llm.errors import ConfigError
 
 
 def table(folder: Path) -> Path:
@@ -119,3 +121,44 @@ def test_checking_names_the_first_reasons(
     assert lines[4:] == ["  … and 2 more; --report FILE lists all"]
     values = json.loads(told(capsys, *words, "--json")[1])
     assert len(values["bad_examples"]["dirty.tsv"]) == 3
+
+
+def test_a_cleaned_source_goes_into_every_command(
+    tmp_path: Path, own_cache: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described = tmp_path / "source.yaml"
+    values = {"kind": "csv", "path": str(tmp_path / "clean.csv"), "name": "mine"}
+    described.write_text(yaml.safe_dump(values))
+    pictures(tmp_path)
+    (tmp_path / "clean.csv").write_text("url,caption\n0.png,a caption\n")
+    assert told(capsys, "data", "check", described)[:2] == (0, "mine: 1 good, 0 bad\n")
+    given = SourceSettings("csv", str(described), weight=3, instruction="What is it?")
+    opened = open_source(given, tmp_path / "index")
+    assert isinstance(opened, Source)
+    assert opened.name == "mine"
+    assert opened.read(0).messages[0]["content"][1]["text"] == "What is it?"
+    with pytest.raises(ConfigError, match=r"of kind csv, not tsv; say kind: csv"):
+        open_source(SourceSettings("tsv", str(described)), tmp_path / "index")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.json", '[{"conversations" [}]', r"no valid JSON from byte 1 on"),
+        ("x.json", '[{"conversations": [', r"no valid JSON from byte 1 on"),
+        ("x.json", '{"conversations": [', r"holds no valid JSON: neither a list of objects nor one"),
+        ("x.jsonl", "not\nJSON", r"holds no valid JSON: neither"),
+        ("x.json", '[{"a": 1}]', r"cannot tell what data"),
+        ("x.json", "[]", r"cannot tell what data"),
+    ],
+)
+def test_broken_json_says_where_it_breaks(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TrainingDataError, match=message):
+        guess_kind(str(tmp_path / name))
+
+
+def test_a_broken_line_of_json_lines_does_not_hide_the_kind(tmp_path: Path) -> None:
+    good = json.dumps({"instruction": "Say one", "output": "one"})
+    (tmp_path / "x.jsonl").write_text('{"instruction":\n' + good + "\n")
+    assert guess_kind(str(tmp_path / "x.jsonl")) == "alpaca"

@@ -17,7 +17,7 @@ SourcesArgument = Annotated[
     typer.Argument(
         metavar="SOURCE...",
         help="Files, folders, patterns in quotes, hub ids (with --kind datasets), a training recipe (its "
-        "data.sources), or a YAML file with a list 'sources'.",
+        "data.sources), a YAML file with a list 'sources', or the source.yaml of data clean.",
     ),
 ]
 KindOption = Annotated[
@@ -107,6 +107,8 @@ def _from_recipe(path: str) -> list[Any] | None:
         values = yaml.safe_load(place.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         raise UserError(f"{path!r} is not YAML; expected a list 'sources' or 'META'") from None
+    if isinstance(values, dict) and {"kind", "path"} <= set(values):  # the source.yaml of data clean
+        return [values]
     if isinstance(values, dict) and isinstance(values.get("data"), dict):
         values = values["data"]
     found = values.get("sources") if isinstance(values, dict) else None

@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from imagebind_llm.data.sources.base import BadSample, Embedded, Record, Source, StreamingSource
+from imagebind_llm.data.sources.described import follow
 from imagebind_llm.data.sources.settings import SourceKind, SourceSettings
 
 __all__ = [
@@ -32,7 +33,7 @@ _MODULES: dict[SourceKind, str] = {
 
 
 def open_source(settings: SourceSettings, index_folder: Path | None = None) -> Source | StreamingSource:
-    """The source that ``settings`` describe.
+    """The source that ``settings`` describe, or the file at their path (a ``source.yaml`` of ``data clean``).
 
     Args:
         index_folder: where the positions of rows are kept, so that a large file is looked through once;
@@ -44,6 +45,7 @@ def open_source(settings: SourceSettings, index_folder: Path | None = None) -> S
         ConfigError: the settings do not fit the kind.
         MissingExtraError: the kind needs a library that is not installed.
     """
+    settings = follow(settings)
     module = import_module(f"{__name__}.{_MODULES[settings.kind]}")
     source: Source | StreamingSource = module.open_source(settings, index_folder)
     return source

@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from imagebind_llm.data.embed.store import FORMAT, MANIFEST
 from imagebind_llm.data.errors import TrainingDataError
+from imagebind_llm.data.sources.rows import json_items
 from imagebind_llm.data.sources.settings import SourceKind
 from imagebind_llm.data.sources.tars import PICTURES
 
@@ -48,17 +50,31 @@ def guess_kind(path: str) -> SourceKind:
 
 def _dialogs(path: Path) -> SourceKind:
     with path.open("rb") as file:
-        head = file.read(_HEAD).decode("utf-8-sig", "replace").lstrip("[ \t\r\n")
-    try:
-        # not strict: bare line breaks inside strings are no reason not to know a file
-        first, _ = json.JSONDecoder(strict=False).raw_decode(head)
-    except ValueError:
-        raise _unknown(str(path)) from None
+        head = file.read(_HEAD).decode("utf-8-sig", "replace").lstrip()
+    if head.startswith("["):
+        first = _decoded(head.lstrip("[ \t\r\n"))
+        if first is None:
+            next(json_items(path), None)  # says where a broken list breaks
+    else:  # one object a line: a broken one costs only itself
+        first = next((item for line in head.split("\n") if isinstance(item := _decoded(line), dict)), None)
+        if first is None and head:
+            raise TrainingDataError(
+                f"{str(path)!r} holds no valid JSON: neither a list of objects nor one object a line; mend it"
+            )
     if isinstance(first, dict) and "conversations" in first:
         return "llava"
     if isinstance(first, dict) and {"instruction", "output"} <= set(first):
         return "alpaca"
     raise _unknown(str(path))
+
+
+def _decoded(text: str) -> Any:
+    """The JSON value ``text`` begins with; None without one."""
+    try:
+        # not strict: bare line breaks inside strings are no reason not to know a file
+        return json.JSONDecoder(strict=False).raw_decode(text.lstrip())[0]
+    except (ValueError, RecursionError):
+        return None
 
 
 def _is_embedded(manifest: Path) -> bool:

@@ -33,7 +33,7 @@ class SourceSettings:
     (folder), or what ``imagebind-llm data embed`` wrote (embedded)."""
     path: str
     """A file, a folder or a pattern (``shards/*.tar``); tsv and csv: also a YAML file with a list META;
-    datasets: a hub id or a folder."""
+    datasets: a hub id or a folder. Of any kind: the ``source.yaml`` that ``data clean`` wrote."""
     weight: float = 1.0
     """Share of the draws; only the ratios count."""
     name: str | None = None

@@ -97,7 +97,9 @@ def _listed(path: Path) -> list[Path]:
         meta = yaml.safe_load(path.read_text(encoding="utf-8"))["META"]
         tables = [path.parent / name for name in meta]
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
-        raise TrainingDataError(f"{str(path)!r} holds no list META of tables") from None
+        raise TrainingDataError(
+            f"{str(path)!r} holds no list META of tables, nor kind and path of a source"
+        ) from None
     for table in tables:
         if not table.is_file():
             raise TrainingDataError(f"{str(path)!r} names {str(table)!r}, which is not there")
