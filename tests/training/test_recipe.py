@@ -157,3 +157,26 @@ def test_the_command_line_names_a_wrong_setting(tmp_path: Path, capsys: pytest.C
         main(["train", "language", str(write(tmp_path)), "run.stepps=3"])
     assert leaving.value.code == 2
     assert capsys.readouterr().err == "error: unknown setting 'run.stepps'; did you mean 'steps'?\n"
+
+
+def test_null_for_a_group_is_its_default(tmp_path: Path) -> None:
+    template = SHIPPED / "any-llm.yaml"
+    recipe = load_recipe("pretrain", template, ["injection=null", "bind=null"])
+    assert (recipe.injection, recipe.bind) == ({}, {})
+    with pytest.raises(ConfigError, match="run is None; expected a mapping"):
+        load_recipe("pretrain", template, ["run=null"])
+
+
+def test_the_template_takes_a_model_and_what_the_model_has_itself_is_named() -> None:
+    template = SHIPPED / "any-llm.yaml"
+    own = ["model=my-model", "encoder=null", "language_model=null"]
+    assert load_recipe("pretrain", template, own).model == "my-model"
+    with pytest.raises(ConfigError, match=r"injection is that of the model 'my-model'.*injection=null"):
+        load_recipe("pretrain", template, [*own, "injection.style=value"])
+
+
+def test_templates_show_where_held_out_data_go() -> None:
+    for name in ("any-llm.yaml", "any-llm-finetune.yaml"):
+        text = (SHIPPED / name).read_text()
+        shown = text.replace("  # test_sources:", "  test_sources:").replace("  #   - {kind", "    - {kind")
+        assert len(yaml.safe_load(shown)["data"]["test_sources"]) == 1

@@ -1,6 +1,8 @@
 """Both stages on data sets: captions, dialogs and text, encoded on the way or embedded before."""
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +279,41 @@ def test_bad_samples_of_all_processes_are_counted_once_and_a_new_run_counts_anew
     make_stage(build(STAGES["pretrain"], values))  # goes on, so the lists stay
     assert "captions.tsv:14" in (folder / "quarantine.jsonl").read_text()
     assert (folder / "quarantine-1.jsonl").exists()
+
+
+def documented_line(option: str) -> list[str]:
+    """The words of the line in docs/any-llm.md that has ``option``."""
+    text = (Path(__file__).parents[2] / "docs" / "any-llm.md").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("imagebind-llm ") and option in line)
+    return shlex.split(line, comments=True)[1:]
+
+
+def test_the_documented_line_trains_a_model_made_by_new(
+    tmp_path: Path,
+    inputs: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As it stands in docs/any-llm.md, on the shipped template; only smaller."""
+    from imagebind_llm.cli import main
+
+    def run_line(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as left:
+            main(list(words))
+        told = capsys.readouterr()
+        return int(left.value.code or 0), told.out + told.err
+
+    shutil.copytree(Path(__file__).parents[2] / "recipes", tmp_path / "recipes")
+    shutil.copytree(data, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    parts = ["--llm", str(language_folder(inputs)), "--encoder", str(encoder_folder(inputs))]
+    code, told = run_line("new", *parts, "--out", "my-model")
+    assert code == 0, told
+    line = documented_line("train pretrain")
+    own = ["model=my-model", "encoder=null", "language_model=null"]
+    assert line == ["train", "pretrain", "recipes/any-llm.yaml", *own]
+    small = ["run.steps=2", "run.batch_size=2", "run.accumulate=1", "row_length=48", "data.max_bad_share=0.5"]
+    code, told = run_line(*line, *small)
+    assert code == 0, told
+    assert (tmp_path / "runs/any-llm/pretrain/export/config.json").is_file()

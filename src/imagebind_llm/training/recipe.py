@@ -96,8 +96,12 @@ class PretrainRecipe:
                 f"encoder is {self.encoder!r}, language_model is {self.language_model!r} and model is "
                 f"{self.model!r}; give either the first two or model"
             )
-        if self.model is not None and (self.bind or self.injection):
-            raise ConfigError("bind and injection are those of the model; set them with imagebind-llm new")
+        given = [name for name in ("bind", "injection") if getattr(self, name)]
+        if self.model is not None and given:
+            raise ConfigError(
+                f"{given[0]} is that of the model {self.model!r}, which imagebind-llm new has set; drop "
+                f"{given[0]} from the recipe, or give {given[0]}=null"
+            )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
     """An instance of the dataclass ``kind`` from ``values``.
 
     Nested dataclasses, ``X | None``, ``tuple[X, …]``, ``dict[str, X]`` and ``Literal`` fields are followed;
-    whole numbers are accepted where a float is declared, nothing else is converted.
+    whole numbers are accepted where a float is declared, and null for a whole group that has a default;
+    nothing else is converted.
 
     Raises:
         ConfigError: a key that does not exist (naming the nearest one), a missing key or a value of another
@@ -36,9 +37,12 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
             raise ConfigError(f"unknown setting {_join(path, str(key))!r}; {_nearest(str(key), fields)}")
     arguments = {}
     for name, field in fields.items():
+        default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        if default and values.get(name) is None and _is_group(hints[name]):
+            continue
         if name in values:
             arguments[name] = _convert(hints[name], values[name], _join(path, name))
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        elif not default:
             raise ConfigError(
                 f"setting {_join(path, name)!r} is missing; "
                 f"add it to the recipe or give {_join(path, name)}=VALUE"
@@ -219,6 +223,10 @@ def _convert_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[A
         _convert(kind, item, f"{path}[{place}]")
         for place, (kind, item) in enumerate(zip(arguments, value, strict=True))
     )
+
+
+def _is_group(hint: Any) -> bool:
+    return dataclasses.is_dataclass(hint) or typing.get_origin(hint) is dict
 
 
 def _nearest(key: str, known: Mapping[str, Any]) -> str:
