@@ -1,6 +1,7 @@
 """Both stages on data sets: captions, dialogs and text, encoded on the way or embedded before."""
 
 import json
+import logging
 import shlex
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from builders import encoder_folder, language_folder
 from PIL import Image
 from tiny_training import OPTIMIZER, run_values
@@ -317,3 +319,94 @@ def test_the_documented_line_trains_a_model_made_by_new(
     code, told = run_line(*line, *small)
     assert code == 0, told
     assert (tmp_path / "runs/any-llm/pretrain/export/config.json").is_file()
+
+
+def test_samples_ask_every_turn_and_name_what_was_shown(tmp_path: Path, inputs: Path, data: Path) -> None:
+    first = run("pretrain", pretrain_values(tmp_path / "one", inputs, data, run={"steps": 1}))
+    values = finetune_values(tmp_path / "two", first.export, data)
+    values["data"]["test_sources"] = values["data"]["sources"]
+    stage = make_stage(build(STAGES["finetune"], values)).eval()
+    with torch.no_grad():
+        found = {sample.about: sample for sample in stage.samples(20)}
+    talks = {about: sample for about, sample in found.items() if about.startswith("talks.json:")}
+    assert talks
+    for sample in talks.values():
+        asked = [turn.question for turn in sample.turns]
+        assert [words.split()[-1] for words in asked] == ["?", "twice"]
+        once, twice = (turn.expected for turn in sample.turns)
+        colour = once.removeprefix("it is ")
+        assert colour in COLOURS
+        assert twice == f"{colour} {colour}"
+    assert any(about.startswith("texts.json:") and about.endswith("(text only)") for about in found)
+    from imagebind_llm.training.report import write_samples
+
+    write_samples(tmp_path, 7, list(talks.values())[:1])
+    page = (tmp_path / "step-00000007.md").read_text()
+    assert "## 1: talks.json:" in page
+    assert page.index("**answer**") < page.index("**question 2**") < page.index("**answer 2**")
+
+
+def test_a_run_without_held_out_data_says_so(
+    tmp_path: Path, inputs: Path, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "imagebind_llm")
+    values = pretrain_values(tmp_path / "one", inputs, data)
+    make_stage(build(STAGES["pretrain"], values))
+    assert "no data.test_sources: nothing is evaluated" in caplog.text
+    caplog.clear()
+    values["data"]["test_sources"] = [captions(data)]
+    make_stage(build(STAGES["pretrain"], values))
+    assert "test_sources" not in caplog.text
+
+
+def test_pretraining_that_sees_nothing_is_warned_about(
+    tmp_path: Path, inputs: Path, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = {"sources": [{"kind": "alpaca", "path": str(data / "texts.json")}]}
+    run("pretrain", pretrain_values(tmp_path / "short", inputs, data, run={"steps": 2}, data=text))
+    assert caplog.text.count("none of the first 16 examples shows a picture") == 1
+    caplog.clear()
+    run("pretrain", pretrain_values(tmp_path / "long", inputs, data, run={"steps": 40}, data=text))
+    assert caplog.text.count("none of the first 256 examples shows a picture") == 1
+    caplog.clear()
+    run("pretrain", pretrain_values(tmp_path / "seeing", inputs, data, run={"steps": 2}))
+    assert "shows a picture" not in caplog.text
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    tmp_path: Path, inputs: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import signal
+
+    from typer.testing import CliRunner
+
+    from imagebind_llm.cli.train import app
+    from imagebind_llm.training.source_stage import PretrainOnSources
+
+    usual = PretrainOnSources.batch
+
+    def batch(self: PretrainOnSources, index: int) -> Any:
+        if index == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return usual(self, index)
+
+    monkeypatch.setattr(PretrainOnSources, "batch", batch)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(pretrain_values(tmp_path / "run", inputs, data)))
+    done = CliRunner().invoke(app, ["pretrain", str(recipe)])
+    assert done.exit_code == 128 + signal.SIGTERM
+    assert "stopped at step 3 of 6, saved in " in done.stdout
+    assert "step-00000003; run the same command again to go on" in done.stdout
+    assert "export" not in done.stdout
+    monkeypatch.undo()
+    done = CliRunner().invoke(app, ["pretrain", str(recipe), "--json"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["export"] == str(tmp_path / "run" / "export")
+
+
+def test_a_cleaned_source_is_a_path_in_a_recipe(tmp_path: Path, inputs: Path, data: Path) -> None:
+    cleaned = tmp_path / "source.yaml"
+    cleaned.write_text(yaml.safe_dump({"kind": "tsv", "path": str(data / "captions.tsv"), "name": "cleaned"}))
+    values = pretrain_values(tmp_path / "run", inputs, data)
+    values["data"]["sources"] = [{"kind": "tsv", "path": str(cleaned), "weight": 2}]
+    assert list(make_stage(build(STAGES["pretrain"], values)).data_fingerprints()) == ["cleaned"]

@@ -1,6 +1,7 @@
 """What a run shows and how it is stopped: explosions, samples, TensorBoard; options that must not matter."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,34 @@ def test_half_precision_keeps_what_is_trained_whole(tmp_path: Path, inputs: Path
     assert losses(tmp_path / "half") == pytest.approx(losses(tmp_path / "plain"), abs=0.05)
     with pytest.raises(ConfigError, match=r"needs run\.precision 'bf16'"):
         make("finetune", tmp_path, inputs, run={"frozen_precision": "bfloat16"})
+
+
+def test_the_plot_is_drawn_when_matplotlib_comes_later(
+    tmp_path: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("matplotlib")
+    from imagebind_llm.training.stages import run_recipe
+
+    stage, recipe = make("language", tmp_path, inputs, run={"steps": 2})
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "matplotlib", None)
+        caplog.set_level("INFO", "imagebind_llm")
+        train(stage, recipe)
+    told = [record.getMessage() for record in caplog.records]
+    missing = [place for place, line in enumerate(told) if line.startswith("drawing loss.png needs")]
+    assert len(missing) == 1
+    assert missing[0] < next(place for place, line in enumerate(told) if line.startswith("step 2:"))
+    assert not (tmp_path / "loss.png").exists()
+    assert run_recipe(recipe).finished
+    assert (tmp_path / "loss.png").stat().st_size > 1000
+
+
+def test_attach_prints_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from imagebind_llm.cli.train import app
+
+    monkeypatch.setattr("imagebind_llm.training.attach.attach_encoder", lambda *_: ["audio", "image"])
+    words = ["attach", "nano", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert "modalities: audio, image\n" in CliRunner().invoke(app, words).stdout
+    assert json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["modalities"] == ["audio", "image"]

@@ -4,9 +4,13 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from imagebind_llm.training.loop import RunResult
+    from imagebind_llm.training.run_settings import RunSettings
 
 _EXAMPLES = """
 \b
@@ -158,10 +162,21 @@ def _run(stage: str, recipe: Path, overrides: list[str] | None, as_json: bool, v
     from imagebind_llm.training.stages import run_recipe
 
     result = run_recipe(settings)
-    if first:
-        _report({"finished": result.finished, "step": result.step, "export": str(result.export)}, as_json)
+    if first and (result.finished or as_json):
+        export = str(result.export) if result.finished else None
+        _report({"finished": result.finished, "step": result.step, "export": export}, as_json)
+    elif first:
+        typer.echo(_stopped(result, settings.run))
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
+
+
+def _stopped(result: "RunResult", run: "RunSettings") -> str:
+    from imagebind_llm.training.checkpoint import list_checkpoints
+
+    saved = list_checkpoints(Path(run.folder) / "checkpoints")
+    where = f"saved in {saved[-1]}" if saved else "nothing is saved yet"
+    return f"stopped at step {result.step} of {run.steps}, {where}; run the same command again to go on"
 
 
 def _report(values: dict[str, Any], as_json: bool) -> None:
@@ -169,4 +184,4 @@ def _report(values: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(values))
     else:
         for key, value in values.items():
-            typer.echo(f"{key}: {value}")
+            typer.echo(f"{key}: {', '.join(value) if isinstance(value, list) else value}")

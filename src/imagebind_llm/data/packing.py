@@ -23,7 +23,7 @@ class Example:
 
     ``input_ids``, ``learnt`` (which tokens are predicted) and ``condition_ids`` (-1: none) are equally long;
     ``conditions [n, D]`` are what the condition ids point to. Those in ``media`` are not embedded yet: their
-    rows are zeros until the encoder has seen their parts.
+    rows are zeros until the encoder has seen their parts. ``name`` says which sample it is made of.
     """
 
     input_ids: Sequence[int]
@@ -31,6 +31,7 @@ class Example:
     condition_ids: Sequence[int]
     conditions: Tensor | None = None
     media: Mapping[int, Sequence[MediaPart]] = field(default_factory=dict)
+    name: str = ""
 
     def __len__(self) -> int:
         return len(self.input_ids)

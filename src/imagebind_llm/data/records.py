@@ -76,6 +76,7 @@ class RecordReader:
             dialog.condition_ids[kept],
             conditions if dialog.conditions else None,
             opened,
+            record.key,
         )
 
     def _mixed(self, items: list[MediaItem]) -> Tensor:

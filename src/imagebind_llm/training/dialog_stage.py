@@ -1,6 +1,7 @@
 """What the stages that train on dialogs share: drawing, packing, the loss and its held-out measures."""
 
 from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from imagebind_llm.data.packing import Example, PackedBatch, examples_right, pac
 from imagebind_llm.data.world import Phrasing
 from imagebind_llm.errors import ConfigError
 from imagebind_llm.training.sharding import Shards
-from imagebind_llm.training.stage import SampleAnswer, Stage, step_rng
+from imagebind_llm.training.stage import AnsweredTurn, SampleAnswer, Stage, step_rng
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,6 +26,18 @@ _SUFFIXES: dict[Phrasing, str] = {"train": "", "heldout": "_new"}
 """How the measures of known and of new phrasings are marked."""
 _LONGEST_SAMPLE = 128
 """Tokens of an answer to look at."""
+
+
+def _learnt_runs(learnt: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """Start and stop of each answer. Nothing comes before a dialog's first token, so it is not asked for."""
+    start = 1
+    while start < len(learnt):
+        if not learnt[start]:
+            start += 1
+            continue
+        stop = next((at for at in range(start, len(learnt)) if not learnt[at]), len(learnt))
+        yield start, stop
+        start = stop
 
 
 class DialogStage(Stage):
@@ -136,27 +149,31 @@ class DialogStage(Stage):
         return measured
 
     def samples(self, count: int) -> list[SampleAnswer]:
-        """Greedy answers to the first question of held-out dialogs (known phrasings)."""
+        """Greedy answers to every question of held-out dialogs (known phrasings)."""
         found = self._held_out_examples.get("train", [])
         return [self._answer(example) for example in found[:count]]
 
     def _answer(self, example: Example) -> SampleAnswer:
-        length = max(1, next((at for at, learnt in enumerate(example.learnt) if learnt), len(example)))
-        expected = [token for token, learnt in zip(example.input_ids, example.learnt, strict=True) if learnt]
+        """Each turn is asked after the data's own turns, as ``exact`` judges it."""
         batch = self.to_device(self._packed([example]))
-        ids = batch.input_ids[:, :length]
-        found = self.model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=min(2 * len(expected) + 8, _LONGEST_SAMPLE),
-            do_sample=False,
-            **self.generation_inputs(batch, length),
-        )[0]
-        tokens = (ids[0], expected, found[length:])
-        question, answer_expected, answer = (
-            str(self.tokenizer.decode(part, skip_special_tokens=True)).strip() for part in tokens
-        )
-        return SampleAnswer(question, answer_expected, answer)
+        turns, before = [], 0
+        for start, stop in _learnt_runs(example.learnt):
+            ids = batch.input_ids[:, :start]
+            found = self.model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=min(2 * (stop - start) + 8, _LONGEST_SAMPLE),
+                do_sample=False,
+                **self.generation_inputs(batch, start),
+            )[0]
+            whole = batch.input_ids[0]
+            tokens = (whole[before:start], whole[start:stop], found[start:])
+            texts = (str(self.tokenizer.decode(part, skip_special_tokens=True)).strip() for part in tokens)
+            turns.append(AnsweredTurn(*texts))
+            before = stop
+        shows = any(seen >= 0 for seen in example.condition_ids)
+        about = f"{example.name}{'' if shows else ' (text only)'}" if example.name else ""
+        return SampleAnswer(turns, about)
 
     def generation_inputs(self, batch: PackedBatch, length: int) -> dict[str, Any]:
         """What ``generate`` needs besides the first ``length`` tokens of a batch of one example."""

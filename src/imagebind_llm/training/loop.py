@@ -158,7 +158,7 @@ class _Run:
         with Interrupts() as interrupts:
             step, signal = self._steps(step, interrupts)
         if step < self.run.steps:
-            logger.info("stopped by signal %s at step %d; run again to go on", signal, step)
+            logger.info("stopped by signal %s", signal)
             return RunResult(False, step, self.export_folder, signal)
         measured = self._evaluate(step)
         with averaged(self.tensors.average, self.tensors.parameters):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from imagebind_llm.files import atomic_directory
 from imagebind_llm.training.parallel import Processes
-from imagebind_llm.training.report import Events, MetricsLog, plot_loss, write_samples
+from imagebind_llm.training.report import Events, MetricsLog, can_plot, plot_loss, write_samples
 from imagebind_llm.training.run_settings import RunSettings
 from imagebind_llm.training.sharding import undivide
 from imagebind_llm.training.stage import SampleAnswer, Stage
@@ -26,6 +26,7 @@ class Outcome:
         self._folder, self._main = folder, main
         self._events: Events | None = None
         if main:
+            self._plots = can_plot()  # said before the work, not after it
             self._metrics = MetricsLog(folder / "metrics.jsonl", step)
             if run.tensorboard:
                 self._events = Events(folder / "tensorboard", step)
@@ -66,5 +67,6 @@ class Outcome:
             (temporary / "training.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         if self._events:
             self._events.close()
-        plot_loss(self._folder / "metrics.jsonl", self._folder / "loss.png")
+        if self._plots:
+            plot_loss(self._folder / "metrics.jsonl", self._folder / "loss.png")
         logger.info("exported to %s", target)

@@ -59,9 +59,11 @@ def write_samples(folder: Path, step: int, samples: Sequence[SampleAnswer]) -> N
     """``folder/step-XXXXXXXX.md``: held-out questions, what was expected and what the model says now."""
     lines = [f"# Step {step}", ""]
     for number, sample in enumerate(samples, 1):
-        lines += [f"## {number}", ""]
-        for title, text in zip(("question", "expected", "answer"), sample, strict=True):
-            lines += [f"**{title}**", "", *(f"    {line}" for line in text.splitlines() or [""]), ""]
+        lines += [f"## {number}: {sample.about}" if sample.about else f"## {number}", ""]
+        for place, turn in enumerate(sample.turns, 1):
+            for title, text in zip(("question", "expected", "answer"), turn, strict=True):
+                heading = title if place == 1 else f"{title} {place}"
+                lines += [f"**{heading}**", "", *(f"    {line}" for line in text.splitlines() or [""]), ""]
     with atomic_write(folder / f"step-{step:08d}.md") as temporary:
         temporary.write_text("\n".join(lines), encoding="utf-8")
 
@@ -79,13 +81,23 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def plot_loss(metrics: Path, picture: Path) -> None:
-    """Draw the loss and the evaluations over the steps, if matplotlib is there."""
+def can_plot() -> bool:
+    """Whether the loss can be drawn; if not, one line says why."""
     try:
-        matplotlib = require("matplotlib", "train", "drawing loss.png")
+        require("matplotlib", "train", "drawing loss.png")
     except MissingExtraError as error:
         logger.warning("%s", error)
-        return
+        return False
+    return True
+
+
+def plot_loss(metrics: Path, picture: Path) -> None:
+    """Draw the loss and the evaluations over the steps.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    matplotlib = require("matplotlib", "train", "drawing loss.png")
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

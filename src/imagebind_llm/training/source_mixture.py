@@ -1,5 +1,6 @@
 """The data sources of a recipe, opened for one of the processes of a run."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from imagebind_llm.errors import ConfigError
 from imagebind_llm.training.checkpoint import list_checkpoints
 from imagebind_llm.training.run_settings import RunSettings
 from imagebind_llm.training.stage_settings import SourcesData
+
+logger = logging.getLogger(__name__)
 
 TRAINING_REPORT = "quarantine"
 TEST_REPORT = "quarantine-test"
@@ -32,6 +35,10 @@ def open_mixtures(
         ConfigError: embeddings by another encoder, or sources that do not go together.
         TrainingDataError: a source cannot be opened.
     """
+    if data.sources and not data.test_sources:
+        logger.info(
+            "no data.test_sources: nothing is evaluated and no sample is answered; list held-out data there"
+        )
     return (
         _open_mixture(data.sources, data.max_bad_share, run, TRAINING_REPORT, encoder),
         _open_mixture(data.test_sources, data.max_bad_share, run, TEST_REPORT, encoder),

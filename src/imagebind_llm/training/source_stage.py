@@ -1,10 +1,13 @@
 """The two stages on data sets of one's own: captions, dialogs, text; embedded before or encoded here."""
 
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from torch import Tensor
 
-from imagebind_llm.data.packing import Example
+from imagebind_llm.data.packing import Example, PackedBatch
 from imagebind_llm.data.records import RecordReader
 from imagebind_llm.data.world import Phrasing, PictureWorld
 from imagebind_llm.training.align import Align, Finetune, Pretrain
@@ -13,6 +16,10 @@ from imagebind_llm.training.source_mixture import described, open_mixtures
 if TYPE_CHECKING:
     from imagebind_llm.training.recipe import AlignSettings, FinetuneRecipe, PretrainRecipe
 
+logger = logging.getLogger(__name__)
+
+_BLIND_FOR = 256
+"""Examples of a process without any medium, after which it is said."""
 _NO_WORLD = cast(Any, None)
 
 
@@ -50,6 +57,31 @@ class PretrainOnSources(_OnSources, Pretrain):
 
     def __init__(self, recipe: "PretrainRecipe") -> None:
         Pretrain.__init__(self, recipe, _NO_WORLD, _NO_WORLD, None)
+        self._sees = self._warned = False
+        self._learnt_from = 0
+
+    def loss(self, batch: PackedBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        if not self._sees:
+            self._sees = batch.conditions is not None
+            self._learnt_from += int(batch.owner.max()) + 1
+            if self._learnt_from >= _BLIND_FOR:
+                self._warn_if_blind()
+        return super().loss(batch)
+
+    def export(self, folder: Path) -> None:
+        self._warn_if_blind()
+        super().export(folder)
+
+    def _warn_if_blind(self) -> None:
+        """Text alone moves neither the bind network nor the gates, and a loss that falls does not show it."""
+        if self._sees or self._warned or not self._learnt_from:
+            return
+        self._warned = True
+        logger.warning(
+            "none of the first %d examples shows a picture or another medium, so nothing is learnt about "
+            "seeing; check data.sources (alpaca is text only, llava needs image fields)",
+            self._learnt_from,
+        )
 
 
 class FinetuneOnSources(_OnSources, Finetune):

@@ -12,12 +12,19 @@ from torch import Tensor, nn
 from imagebind_llm.training.sharding import Shards
 
 
-class SampleAnswer(NamedTuple):
-    """A held-out question, the answer in the data, and the model's."""
+class AnsweredTurn(NamedTuple):
+    """A held-out question, the answer in the data, and the model's, given the data's turns before it."""
 
     question: str
     expected: str
     answer: str
+
+
+class SampleAnswer(NamedTuple):
+    """The turns of a held-out dialog, and what it is about: which sample, and whether it shows a medium."""
+
+    turns: Sequence[AnsweredTurn]
+    about: str = ""
 
 
 class Stage(nn.Module):

@@ -9,6 +9,7 @@ from imagebind_llm.training.checkpoint import list_checkpoints, read_header
 from imagebind_llm.training.continuing import refuse_another_recipe
 from imagebind_llm.training.loop import RunResult, is_finished, train
 from imagebind_llm.training.recipe import BindRecipe, FinetuneRecipe, LanguageRecipe, PretrainRecipe
+from imagebind_llm.training.report import can_plot, plot_loss
 from imagebind_llm.training.stage import Stage
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ def _done(recipe: Any) -> RunResult:
         refuse_another_recipe(checkpoint, read_header(checkpoint)["recipe"], recipe)
     step = int(json.loads((export / "training.json").read_text(encoding="utf-8"))["step"])
     logger.info("%s was finished before, after %d steps; nothing to do", folder, step)
+    if not (folder / "loss.png").exists() and can_plot():  # matplotlib may have come later
+        plot_loss(folder / "metrics.jsonl", folder / "loss.png")
     return RunResult(True, step, export)
 
 
