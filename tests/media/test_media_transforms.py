@@ -30,9 +30,9 @@ from imagebind_llm.media import (
 )
 from imagebind_llm.media.audio import waveform_to_tensor
 from imagebind_llm.media.clips import clip_spans
-from imagebind_llm.media.depth import depth_to_tensor
+from imagebind_llm.media.depth import depth_to_tensor, load_depth
 from imagebind_llm.media.fbank import log_mel
-from imagebind_llm.media.imu import imu_to_tensor
+from imagebind_llm.media.imu import imu_to_tensor, load_imu
 from imagebind_llm.media.point import load_point, points_to_tensor
 from imagebind_llm.media.resample import resample, resampled_length
 from imagebind_llm.media.thermal import thermal_to_tensor
@@ -302,3 +302,67 @@ def test_guess(tmp_path):
     assert guess_modality(tmp_path / "map.npz") == Modality.THERMAL
     (tmp_path / "poem.txt").write_text("roses are red")
     assert guess_modality(tmp_path / "poem.txt") == Modality.TEXT
+
+
+def test_imu_columns_are_taken_by_their_names(tmp_path):
+    values = np.random.default_rng(0).normal(size=(50, 6))
+    timed = np.column_stack((np.arange(50) / 400, values))
+
+    def load(header, columns, comments=""):
+        buffer = BytesIO()
+        np.savetxt(buffer, columns, delimiter=",", header=header, comments=comments)
+        return load_imu(buffer.getvalue(), ImuSettings()).numpy()
+
+    expected = load("", timed)
+    swapped = [0, 4, 5, 6, 1, 2, 3]
+    for header in (
+        "time,gyro_x,gyro_y,gyro_z,acc_x,acc_y,acc_z",
+        "Timestamp (s),Gyroscope X,Gyroscope Y,Gyroscope Z,Accel X [m/s^2],Accel Y,Accel Z",
+        "t,gx,gy,gz,ax,ay,az",
+        "when,x_gyr,y_gyr,z_gyr,AccelerometerX,AccelerometerY,AccelerometerZ",
+    ):
+        np.testing.assert_array_equal(load(header, timed[:, swapped]), expected, header)
+        np.testing.assert_array_equal(load(header, timed[:, swapped], "# "), expected, header)
+    mixed = load(
+        "gz,gy,gx,temperature,az,ay,ax,time", np.column_stack((timed, timed))[:, [6, 5, 4, 9, 3, 2, 1, 0]]
+    )
+    np.testing.assert_array_equal(mixed, expected)
+    np.testing.assert_array_equal(load("a,b,c,d,e,f,g", timed), expected)
+    for wrong in ("time,acc_x,acc_y,acc_z,acc_x,acc_y,acc_z", "time,acc_x,acc_y,acc_z,p,q,r"):
+        with pytest.raises(MediaError, match=r"columns called time, acc_x.* expected acc_x acc_y"):
+            load(wrong, timed)
+
+
+@pytest.mark.parametrize("shape", [(120, 160), (500, 160), (50, 5), (50, 2), (3, 50)])
+def test_an_array_that_is_no_cloud(shape):
+    buffer = BytesIO()
+    np.save(buffer, np.ones(shape))
+    text = BytesIO()
+    np.savetxt(text, np.ones(shape))
+    for source in (np.ones(shape), buffer.getvalue(), text.getvalue()):
+        with pytest.raises(MediaError, match=r"expected points \[n, 3\]"):
+            load_point(source, PointSettings())
+
+
+@pytest.mark.parametrize("columns", [4, 6, 7, 9])
+def test_clouds_with_colours(columns):
+    cloud = np.random.default_rng(0).normal(size=(50, columns))
+    np.testing.assert_array_equal(
+        load_point(cloud, PointSettings()).numpy(), load_point(cloud[:, :3], PointSettings()).numpy()
+    )
+
+
+def test_whole_numbers_of_depth_are_millimetres():
+    metres = np.linspace(0.5, 6.0, 64).reshape(8, 8).round(3)
+    millimetres = (metres * 1000).round()
+    expected = load_depth(metres, DepthSettings())
+    for kind in (np.uint16, np.int32):
+        torch.testing.assert_close(load_depth(millimetres.astype(kind), DepthSettings()), expected)
+        buffer = BytesIO()
+        np.save(buffer, millimetres.astype(kind))
+        torch.testing.assert_close(load_depth(buffer.getvalue(), DepthSettings()), expected)
+    with pytest.raises(MediaError, match="16-bit millimetres"):
+        load_depth(metres.astype(np.uint8), DepthSettings())
+    disparity = DepthSettings(unit="disparity")
+    whole = metres.round() + 1
+    torch.testing.assert_close(load_depth(whole.astype(np.uint8), disparity), load_depth(whole, disparity))

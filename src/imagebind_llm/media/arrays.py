@@ -13,6 +13,8 @@ from imagebind_llm.media.limits import Limits
 
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK\x03\x04"
+_CLOUD_COLUMNS = (3, 4, 6, 7, 9)
+"""x y z, and after them an intensity, a colour or normal, an intensity and a colour, or colour and normal."""
 
 
 def is_array_file(data: bytes) -> bool:
@@ -120,6 +122,18 @@ def check_finite(values: NDArray[Any], name: str, what: str = "value") -> None:
         raise MediaError(
             name, f"{bad} of {values.size} {what}s are NaN or infinite", "finite numbers", "clean the data"
         )
+
+
+def coordinates(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """x y z of a cloud ``[n, 3]``, or of one with further columns; whatever else has rows is refused."""
+    if values.ndim != 2 or values.shape[1] not in _CLOUD_COLUMNS or len(values) == 0:
+        raise MediaError(
+            name,
+            f"an array of shape {values.shape}",
+            "points [n, 3], or [n, 4, 6, 7 or 9] with intensity, colour or normal after x y z",
+            "pass one row a point",
+        )
+    return values[:, :3]
 
 
 def check_map(values: NDArray[Any], name: str, limits: Limits | None = None) -> NDArray[Any]:

@@ -1,5 +1,7 @@
 """Depth maps: 16-bit PNG or TIFF in millimetres, ``.npy``/``.npz`` in metres → ``[1, size, size]`` float32.
 
+An array of whole numbers is in millimetres as such a PNG is: nobody measures depth in whole metres.
+
 ImageBind's depth encoder was trained on disparity (nearer = larger). The conversion from metres is
 Omnivore's published SUN RGB-D recipe, given with its numbers in :class:`DepthSettings`. Pixels without a
 measurement (0, NaN, infinite) get disparity 0, "infinitely far": the sensor's zero would otherwise become
@@ -22,6 +24,8 @@ from imagebind_llm.media.source import MediaSource, is_encoded, name_of, read_so
 def load_depth(source: MediaSource, settings: DepthSettings, limits: Limits | None = None) -> torch.Tensor:
     """``[1, size, size]`` of a path, bytes, PIL image or array ``[H, W]`` in ``settings.unit``.
 
+    Where that is metres, whole numbers are millimetres, or whatever ``image_units_per_metre`` says.
+
     Raises:
         MediaError: not a one-channel map, too large, no valid pixel, or 8-bit pixels said to be metres.
     """
@@ -30,16 +34,14 @@ def load_depth(source: MediaSource, settings: DepthSettings, limits: Limits | No
     if is_encoded(source):
         data = read_source(source, limits)
         if is_array_file(data):
-            return depth_to_tensor(
-                check_map(read_array(data, name, limits, ("depth", "disparity")), name, limits),
-                settings,
-                name,
-            )
+            values = check_map(read_array(data, name, limits, ("depth", "disparity")), name, limits)
+            return depth_to_tensor(_from_array(values, settings, name), settings, name)
         source = open_image(data, name, limits)
     if isinstance(source, Image.Image):
         check_pixels(source.size, name, limits)
         return depth_to_tensor(_from_image(upright(source), settings, name), settings, name)
-    return depth_to_tensor(check_map(as_array(source, name), name, limits), settings, name)
+    values = check_map(as_array(source, name), name, limits)
+    return depth_to_tensor(_from_array(values, settings, name), settings, name)
 
 
 def depth_to_tensor(
@@ -58,6 +60,20 @@ def depth_to_tensor(
     share = np.where(known, values, 0.0).clip(0.0, settings.max_disparity) / settings.max_disparity
     tensor = resize_map(torch.from_numpy(share.astype(np.float32)), settings.size)
     return (tensor - settings.mean) / settings.std
+
+
+def _from_array(values: np.ndarray, settings: DepthSettings, name: str) -> np.ndarray:
+    """An array as given in the unit that ``depth_to_tensor`` reads."""
+    if settings.unit != "metres" or values.dtype.kind == "f":
+        return values
+    if values.dtype.itemsize == 1:
+        raise MediaError(
+            name,
+            f"an array of {values.dtype}",
+            "metres as floats, or 16-bit millimetres",
+            "save one of these",
+        )
+    return values / settings.image_units_per_metre
 
 
 def _from_image(image: Image.Image, settings: DepthSettings, name: str) -> np.ndarray:

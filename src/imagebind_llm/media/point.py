@@ -1,17 +1,18 @@
 """Point clouds and meshes → ``[count, 3]`` float32.
 
-Reads PLY, OBJ, OFF, STL, GLB, XYZ, PTS, PCD, NPY and NPZ. A mesh is sampled evenly over its surface; a file
-that holds only points is taken as it is. More points than the encoder takes are drawn at random (fixed
-seed), fewer are repeated in order. By default the result is centred and fits the unit sphere, like the
-clouds Point-Bind shipped; the original loader itself does neither, which ``PointSettings.normalise=False``
-gives.
+Reads PLY, OBJ, OFF, STL, GLB, XYZ, PTS, PCD, NPY and NPZ. Rows of numbers are x y z, and may go on with an
+intensity, a colour, a normal (4, 6, 7 or 9 columns), which are left out. A mesh is sampled evenly over its
+surface; a file that holds only points is taken as it is. More points than the encoder takes are drawn at
+random (fixed seed), fewer are repeated in order. By default the result is centred and fits the unit sphere,
+like the clouds Point-Bind shipped; the original loader itself does neither, which
+``PointSettings.normalise=False`` gives.
 """
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from imagebind_llm.media.arrays import as_array
+from imagebind_llm.media.arrays import as_array, coordinates
 from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.settings import PointSettings
@@ -19,7 +20,7 @@ from imagebind_llm.media.source import MediaSource, is_encoded, name_of, read_so
 
 
 def load_point(source: MediaSource, settings: PointSettings, limits: Limits | None = None) -> torch.Tensor:
-    """``[count, 3]`` of a path, bytes or array ``[n, ≥ 3]`` (x, y, z first).
+    """``[count, 3]`` of a path, bytes or array ``[n, 3]`` (or 4, 6, 7, 9 columns, x y z first).
 
     Raises:
         MediaError: not a known format, damaged, too many points, or no finite point.
@@ -42,11 +43,8 @@ def load_point(source: MediaSource, settings: PointSettings, limits: Limits | No
 def points_to_tensor(
     points: NDArray[np.floating] | torch.Tensor, settings: PointSettings, name: str = "points"
 ) -> torch.Tensor:
-    """``[count, 3]`` of ``[n, ≥ 3]`` coordinates; points that are not finite are left out."""
-    values = as_array(points, name)
-    if values.ndim != 2 or values.shape[1] < 3 or len(values) == 0:
-        raise MediaError(name, f"an array of shape {values.shape}", "points [n, 3]", "pass one row a point")
-    values = values[:, :3].astype(np.float64)
+    """``[count, 3]`` of ``[n, 3]`` coordinates (others, and points that are not finite, are left out)."""
+    values = coordinates(as_array(points, name), name).astype(np.float64)
     values = values[np.isfinite(values).all(axis=1)]
     if not len(values):
         raise MediaError(name, "no point with finite coordinates", "at least one", "clean the data")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from imagebind_llm.media.arrays import is_array_file, read_array
+from imagebind_llm.media.arrays import coordinates, is_array_file, read_array
 from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.tables import read_table
@@ -83,17 +83,11 @@ def check_count(count: int, name: str, limits: Limits) -> None:
 def _read(kind: str, data: bytes, name: str, limits: Limits) -> Shape:
     if kind == "array":
         values = read_array(data, name, limits, ("points", "xyz", "vertices", "pc", "data"))
-        if values.ndim != 2 or values.shape[1] < 3:
-            raise MediaError(
-                name, f"an array of shape {values.shape}", "points [n, 3]", "save one row a point"
-            )
+        values = coordinates(values, name)
         check_count(len(values), name, limits)
-        return Shape(values[:, :3].astype(np.float64))
+        return Shape(values.astype(np.float64))
     if kind == "table":
-        values = read_table(data, name, limits, pts_header=True)
-        if values.shape[1] < 3:
-            raise MediaError(name, f"rows of {values.shape[1]}", "x y z in every row", "check the file")
-        return Shape(values[:, :3])
+        return Shape(coordinates(read_table(data, name, limits, pts_header=True), name))
     from imagebind_llm.media import glb, meshes, pcd, ply
 
     readers = {

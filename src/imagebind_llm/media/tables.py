@@ -83,6 +83,21 @@ def read_table(data: bytes, name: str, limits: Limits, pts_header: bool = False)
     return np.stack(rows)
 
 
+def read_header(data: bytes, name: str) -> list[str]:
+    """The names above the columns of a table, in lower case; none if it begins with numbers.
+
+    They stand in the last line before the numbers, also behind a ``#`` (as NumPy writes them).
+    """
+    header: list[str] = []
+    for line in text_lines(data.removeprefix(b"\xef\xbb\xbf"), name):
+        bare = line.removeprefix(b"#").strip()
+        cells = _SEPARATORS.split(bare) if _SEPARATORS.search(bare) else bare.split()
+        if any(map(_is_number, _SEPARATORS.sub(b" ", line).split())) and not line.startswith(b"#"):
+            break
+        header = [cell.decode("utf-8", "replace").strip(" \"'").lower() for cell in cells]
+    return header
+
+
 def _is_number(cell: bytes) -> bool:
     try:
         float(cell)
