@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagebind_llm.errors import UserError
-from imagebind_llm.messages import MediaItem, Message, local_source, read_messages, read_weight
+from imagebind_llm.messages import MediaItem, Message, local_source, read_messages, read_weight, short
 from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
@@ -171,8 +171,12 @@ def media_items(media: Mapping[str, Any]) -> list[MediaItem]:
             if modality is Modality.TEXT and not isinstance(source, str):
                 raise UserError(f"text is {type(source).__name__}; expected a string")
             if modality is not Modality.TEXT:
-                if source is None or isinstance(source, int | float | Mapping):
-                    raise UserError(f"{modality.value} is {source!r}; expected a path, bytes or an array")
+                sound = isinstance(source, Mapping) and modality is Modality.AUDIO  # its reader looks inside
+                if source is None or (isinstance(source, int | float | tuple | Mapping) and not sound):
+                    raise UserError(
+                        f"{modality.value} is {short(source)}; expected a path, bytes or an array, "
+                        "(one of these, weight), or a list"
+                    )
                 source = local_source(source, modality.value)
             items.append(MediaItem(modality, source, read_weight(weight, modality.value)))
     return items

@@ -24,6 +24,7 @@ from imagebind_llm.errors import UserError
 from imagebind_llm.loading import choose_device, choose_dtype, load_model
 from imagebind_llm.locate import locate_folder
 from imagebind_llm.messages import MediaItem, Message
+from imagebind_llm.modality import Modality
 from imagebind_llm.pipeline import CacheHandle, Pipeline, TextPieces
 from imagebind_llm.placement import Placement
 from imagebind_llm.processing import ImageBindLLMProcessor
@@ -130,6 +131,12 @@ class Assistant:
         """
         return self._cache.get()
 
+    def uses_cache(self, modalities: Sequence[str]) -> bool:
+        """Whether a mixture of media of these modalities is moved towards cached pictures unless told."""
+        return self._engine.wants_cache(
+            [Modality.parse(name) for name in modalities], Options(), self._cache.present
+        )
+
     @property
     def encoder_fingerprint(self) -> str | None:
         """16 hex digits that tell the encoder's weights apart; None without an encoder."""
@@ -167,10 +174,10 @@ class Assistant:
 
         Args:
             question: what to ask.
-            image: a source (path, bytes, array, tensor, PIL image), ``(source, weight)``, or a list of
-                these. All media together are one mixture; weights may be negative.
+            image: a source (path, bytes, open file, array, tensor, PIL image), ``(source, weight)``, or a
+                list of these. All media together are one mixture; weights may be negative.
             video: likewise, and so the others.
-            audio: …
+            audio: likewise; also ``{"array": …, "sampling_rate": …}``, as the library ``datasets`` gives it.
             text: text as a medium: embedded, not read.
             point: …
             depth: …
@@ -213,6 +220,8 @@ class Assistant:
 
         While the language model answers, the media of the next ones are already being decoded.
         """
+        if isinstance(requests, str | Mapping):
+            raise UserError(f"the requests are one {type(requests).__name__}; expected a list of requests")
         size = 2 * self._engine.batch_size
         source = iter(requests)
         ahead = self._pipeline.prepare_all(itertools.islice(source, size))

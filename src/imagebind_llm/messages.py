@@ -79,7 +79,7 @@ def read_messages(messages: Sequence[Message]) -> list[Turn]:
 
 def _read_message(message: Any, where: str) -> Turn:
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-        raise UserError(f"{where} is {_short(message)}; expected a mapping with 'role' and 'content'")
+        raise UserError(f"{where} is {short(message)}; expected a mapping with 'role' and 'content'")
     content = message.get("content")
     extra = {key: value for key, value in message.items() if key not in ("role", "content")}
     if content is None and extra.get("tool_calls"):
@@ -87,7 +87,7 @@ def _read_message(message: Any, where: str) -> Turn:
     if isinstance(content, str):
         return Turn(message["role"], read_words(content, where), (), extra)
     if not isinstance(content, Sequence) or isinstance(content, bytes):
-        raise UserError(f"{where}: 'content' is {_short(content)}; expected a string or a list of parts")
+        raise UserError(f"{where}: 'content' is {short(content)}; expected a string or a list of parts")
     words: list[str] = []
     media: list[MediaItem] = []
     for number, part in enumerate(content):
@@ -107,11 +107,11 @@ def _read_part(part: Any, where: str) -> str | MediaItem:
     if isinstance(part, str):
         return read_words(part, where)
     if not isinstance(part, Mapping) or "type" not in part:
-        raise UserError(f"{where} is {_short(part)}; expected a mapping with a 'type'")
+        raise UserError(f"{where} is {short(part)}; expected a mapping with a 'type'")
     kind = part["type"]
     if kind in ("text", "input_text") and not part.get("as_media"):
         if not isinstance(part.get("text"), str):
-            raise UserError(f"{where}: 'text' is {_short(part.get('text'))}; expected a string")
+            raise UserError(f"{where}: 'text' is {short(part.get('text'))}; expected a string")
         return read_words(part["text"], where)
     weight = read_weight(part.get("weight", 1.0), where)
     if kind in _OPENAI_PARTS:
@@ -146,7 +146,7 @@ def read_weight(value: Any, where: str) -> float:
         weight = math.nan
     if not abs(weight) <= _LARGEST_WEIGHT:
         raise UserError(
-            f"{where}: the weight is {_short(value)}; expected a finite number of at most {_LARGEST_WEIGHT:g}"
+            f"{where}: the weight is {short(value)}; expected a finite number of at most {_LARGEST_WEIGHT:g}"
         )
     return weight
 
@@ -163,7 +163,7 @@ def _source(part: Mapping[str, Any], modality: Modality, where: str) -> Any:
     value = part[given[0]]
     if modality is Modality.TEXT:
         if given[0] != "text" or not isinstance(value, str):
-            raise UserError(f"{where}: text as a medium is a string under 'text'; found {_short(value)}")
+            raise UserError(f"{where}: text as a medium is a string under 'text'; found {short(value)}")
         return value
     if given[0] == "base64":
         return _from_base64(value, where)
@@ -173,11 +173,20 @@ def _source(part: Mapping[str, Any], modality: Modality, where: str) -> Any:
 
 
 def local_source(value: Any, where: str) -> Any:
-    """``value``, unless it is the address of something remote.
+    """``value``, or the bytes of an open file, unless it is the address of something remote.
 
     Raises:
-        UserError: ``value`` is a remote address. Nothing is ever fetched from the network.
+        UserError: ``value`` is a remote address (nothing is ever fetched from the network), or a file that
+            was opened as text.
     """
+    if callable(getattr(value, "read", None)):
+        opened, again = value, callable(getattr(value, "seekable", None)) and value.seekable()
+        start = opened.tell() if again else 0
+        value = opened.read()
+        if again:
+            opened.seek(start)  # messages are looked through more than once
+        if not isinstance(value, bytes):
+            raise UserError(f"{where}: a file opened as text; open it in binary mode ('rb')")
     if isinstance(value, str | PathLike) and _REMOTE.match(str(value)):
         raise UserError(
             f"{where}: {str(value)!r} is remote; media are only read from here, so download it first"
@@ -190,7 +199,7 @@ def _openai_source(part: Mapping[str, Any], kind: str, where: str) -> Any:
     if kind == "input_audio":
         if not isinstance(value, Mapping):
             raise UserError(
-                f"{where}: 'input_audio' is {_short(value)}; expected {{'data': base64, 'format': …}}"
+                f"{where}: 'input_audio' is {short(value)}; expected {{'data': base64, 'format': …}}"
             )
         return _from_base64(value.get("data"), where)
     return _from_url(value.get("url") if isinstance(value, Mapping) else value, where)
@@ -198,11 +207,11 @@ def _openai_source(part: Mapping[str, Any], kind: str, where: str) -> Any:
 
 def _from_url(value: Any, where: str) -> Any:
     if not isinstance(value, str):
-        raise UserError(f"{where}: the URL is {_short(value)}; expected a string")
+        raise UserError(f"{where}: the URL is {short(value)}; expected a string")
     if value.startswith("data:"):
         head, comma, body = value.partition(",")
         if not comma:
-            raise UserError(f"{where}: the data URL {_short(value)} has no ','")
+            raise UserError(f"{where}: the data URL {short(value)} has no ','")
         return _from_base64(body, where) if head.endswith(";base64") else unquote_to_bytes(body)
     if value.startswith("file:"):
         return url2pathname(urlsplit(value).path)
@@ -211,14 +220,14 @@ def _from_url(value: Any, where: str) -> Any:
 
 def _from_base64(value: Any, where: str) -> bytes:
     if not isinstance(value, str | bytes):
-        raise UserError(f"{where}: base64 data is {_short(value)}; expected a string")
+        raise UserError(f"{where}: base64 data is {short(value)}; expected a string")
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UserError(f"{where}: {_short(value)} is not base64 ({error})") from None
+        raise UserError(f"{where}: {short(value)} is not base64 ({error})") from None
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """``value`` as it fits in one line of an error."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,5 +1,8 @@
 """Asking, streaming, embedding, through a tiny random model."""
 
+import io
+import wave
+
 import numpy as np
 import pytest
 import torch
@@ -312,3 +315,43 @@ def test_unknown_modalities_of_the_encoder(bot, monkeypatch):
     monkeypatch.setattr(type(bot.model.encoder), "modalities", frozenset({Modality.IMAGE}))
     with pytest.raises(UserError, match="has no audio; it knows image"):
         bot.ask("what?", audio=np.zeros((1, 16000), np.float32))
+
+
+def test_open_files_and_sounds_of_datasets(bot, media_folder):
+    red, tone = media_folder / "red.png", media_folder / "tone.wav"
+    with open(red, "rb") as file:
+        both = bot.embed(image=[file, io.BytesIO(red.read_bytes()), str(red)])
+    assert torch.equal(both[0], both[2])
+    assert torch.equal(both[1], both[2])
+    with wave.open(str(tone)) as sound:
+        samples = np.frombuffer(sound.readframes(-1), np.int16)
+    rows = bot.embed(audio=[{"array": samples, "sampling_rate": 16_000, "path": None}, str(tone)])
+    assert torch.allclose(rows[0], rows[1], atol=1e-5)
+    messages = [
+        {"role": "user", "content": [{"type": "image", "image": io.BytesIO(red.read_bytes())}, "what?"]}
+    ]
+    assert bot.ask(messages=messages).text == bot.ask("what?", image=red).text
+
+
+@pytest.mark.parametrize(
+    ("media", "complaint"),
+    [
+        ({"image": io.StringIO("x")}, "open it in binary mode"),
+        (
+            {"image": ("a",)},
+            r"image is \('a',\); expected a path, bytes or an array, \(one of these, weight\)",
+        ),
+        ({"image": {"array": np.zeros(9)}}, "image is {'array'"),
+        ({"audio": {"array": np.zeros(10**5)}}, "a mapping with array; expected 'array' and 'sampling_rate'"),
+    ],
+)
+def test_sources_of_the_wrong_kind(bot, media, complaint):
+    with pytest.raises(UserError, match=complaint) as refused:
+        bot.ask("what?", **media)
+    assert len(str(refused.value)) < 200
+
+
+def test_a_batch_is_not_a_string(bot):
+    for wrong in ("abc", {"question": "a"}):
+        with pytest.raises(UserError, match="expected a list of requests"):
+            bot.ask_batch(wrong)

@@ -6,7 +6,8 @@ ImageBind's authors published for AudioSet. Any rate and number of channels; onl
 cover are kept in memory, so an hour-long file costs no more than a short one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,14 +31,24 @@ Blocks = Callable[[], Iterator[NDArray[np.float32]]]
 
 
 def load_audio(source: MediaSource, settings: AudioSettings, limits: Limits | None = None) -> torch.Tensor:
-    """``[clips, 1, mel_bins, frames]`` of a path, bytes, or a waveform ``[C, n]`` or ``[n]`` at the
-    encoder's rate.
+    """``[clips, 1, mel_bins, frames]`` of a path, bytes, a waveform ``[C, n]`` or ``[n]`` at the encoder's
+    rate, or one at another: ``{"array": …, "sampling_rate": …}``.
 
     Raises:
         MediaError: not readable as audio, longer than ``limits.max_seconds``, shorter than one 25 ms frame.
     """
     limits = limits or Limits()
     name = name_of(source)
+    if isinstance(source, Mapping):
+        if not {"array", "sampling_rate"} <= source.keys():
+            raise MediaError(
+                name,
+                f"a mapping with {', '.join(map(str, source))}",
+                "'array' and 'sampling_rate'",
+                "pass these",
+            )
+        rate: Any = source["sampling_rate"]
+        return waveform_to_tensor(source["array"], rate, settings, name)
     if not is_encoded(source):
         return waveform_to_tensor(as_array(source, name), settings.sample_rate, settings, name)
     with open_source(source, limits) as stream:
