@@ -10,11 +10,12 @@ import torch
 
 from imagebind_llm.assistant import CACHE_FOLDER
 from imagebind_llm.checkpoints.convert.store import check_target, new_folder
+from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.checkpoints.places import relative_place
 from imagebind_llm.checkpoints.trained import saved_bytes
 from imagebind_llm.errors import CheckpointError, UserError
 from imagebind_llm.files import require_space
-from imagebind_llm.locate import HUB_ID, NANO, locate_folder
+from imagebind_llm.locate import HUB_ID, NANO, locate_folder, nano_folder
 
 if TYPE_CHECKING:
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
@@ -133,6 +134,8 @@ def _name_bases(
         found: dict[str, Any]
         if there:
             found = {"id": there, "revision": None}
+        elif part == "encoder" and model.config.fingerprints[part] == _nano_encoder():
+            found = {"id": NANO, "revision": None}  # everybody has it: wherever this copy of it lies
         elif recorded:
             found = dict(recorded)
         else:
@@ -146,6 +149,12 @@ def _name_bases(
             )
         model.config.base_models[part] = found
     return notes
+
+
+def _nano_encoder() -> str | None:
+    """The fingerprint of nano's encoder."""
+    config = nano_folder() / "config.json"
+    return read_json(config)["fingerprints"]["encoder"] if config.is_file() else None
 
 
 def _forget_places(model: "ImageBindLLMForConditionalGeneration", merged: bool) -> None:
