@@ -30,6 +30,8 @@ def choose_device(device: str | torch.device) -> torch.device:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA raises the latter
         reason = reason_of(error)
+        if "Expected one of" in reason:  # torch lists every kind there ever was
+            reason = "torch knows no such kind"
         raise UserError(f"no device {str(device)!r} here ({reason}); use 'auto', 'cpu' or 'cuda:0'") from None
     return chosen
 

@@ -22,6 +22,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from imagebind_llm.answers import media_items
+from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.dialog import Dialog, Message, build_dialog, render_dialog
 from imagebind_llm.encoders.registry import read_media
 from imagebind_llm.errors import CheckpointError, UserError, reason_of
@@ -273,7 +274,8 @@ class ImageBindLLMProcessor(ProcessorMixin):
             CheckpointError: there is none, or its ``processor_config.json`` is broken.
         """
         folder = locate_folder(name, revision=kwargs.get("revision"))
-        return cls(_load_tokenizer(folder), read_media(_read_settings(folder), folder), limits)
+        settings = _read_settings(folder)
+        return cls(_load_tokenizer(folder), read_media(settings, folder), limits)
 
 
 def _load_tokenizer(folder: Path) -> Any:
@@ -296,6 +298,12 @@ def _load_tokenizer(folder: Path) -> Any:
 def _read_settings(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     if not path.is_file():
+        config = folder / "config.json"
+        if config.is_file() and read_json(config).get("model_type") not in (None, "imagebind_llm"):
+            raise CheckpointError(
+                f"{str(folder)!r} holds no ImageBind-LLM (no {CONFIG_FILE}); if it is a language model, make "
+                f"one around it: imagebind-llm new --llm {folder} --encoder nano --out NEW"
+            )
         raise CheckpointError(f"{str(folder)!r} has no {CONFIG_FILE}; save the processor there too")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

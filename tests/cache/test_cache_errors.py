@@ -71,7 +71,7 @@ def test_missing_pieces(folder, tmp_path):
     (folder / "index.faiss").unlink()
     refused(lambda: VisualCache.load(folder), "index.faiss")
     (folder / "manifest.json").unlink()
-    refused(lambda: VisualCache.load(folder), "manifest.json", "from_index")
+    refused(lambda: VisualCache.load(folder), "manifest.json", "from_index", "imagebind-llm convert cache")
 
 
 def test_manifest_that_is_not_json(folder):

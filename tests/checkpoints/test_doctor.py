@@ -11,6 +11,7 @@ from model_folders import change_json, change_tensors, copy_folder, shift
 
 from imagebind_llm.diagnosis import doctor, memory
 from imagebind_llm.diagnosis.doctor import diagnose
+from imagebind_llm.engine import Engine, Generated
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.locate import nano_folder
 
@@ -145,6 +146,11 @@ def test_a_configuration_of_which_nothing_can_be_built(folder):
     change_json(folder / "config.json", text_config={**config["text_config"], "vocab_size": 100})
     problem = found(diagnose(str(folder)))["config.json"]
     assert problem.startswith("no model can be built from it: Padding_idx must be within")
+
+
+def test_an_empty_answer_is_noted(folder, monkeypatch):
+    monkeypatch.setattr(Engine, "generate", lambda self, jobs: [Generated([], "stop")] * len(jobs))
+    assert any("the answer is empty" in note for note in diagnose(str(folder)).notes)
 
 
 def test_gates_that_are_closed_after_training(folder):

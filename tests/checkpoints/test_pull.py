@@ -276,6 +276,17 @@ def test_gated_and_unreachable(hub, place, pull):
     assert (code, "maker/model was not downloaded" in last) == (2, True), last
 
 
+def test_the_hubs_library_keeps_its_retries_to_itself(place):
+    program = (
+        "from imagebind_llm.cli.app import quieten; quieten();"
+        "from huggingface_hub.utils import _http; _http.logger.warning('Retrying in 8s')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=place.environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+
+
 def test_nothing_is_downloaded_before_the_licence_is_accepted(hub, place, pull):
     for name in ("known", "plain", "maker/model"):
         code, _, last, _ = pull(name, accept=False)

@@ -16,6 +16,7 @@ from PIL import Image
 from imagebind_llm import Assistant
 from imagebind_llm.cli import main
 from imagebind_llm.cli.options import read_medium
+from imagebind_llm.engine import Engine, Generated
 from imagebind_llm.errors import UserError
 from imagebind_llm.modality import Modality
 
@@ -150,9 +151,35 @@ def test_a_missing_model_is_one_line(run, tmp_path):
     assert "no model" in one_error_line(*run("ask", "x", "--model", tmp_path / "nowhere"))
 
 
+def test_a_language_model_alone_is_told_of_new(run, tmp_path, bot):
+    bot.model.language_model.config.save_pretrained(tmp_path)
+    bot.processor.tokenizer.save_pretrained(tmp_path)
+    err = one_error_line(*run("ask", "x", "--model", tmp_path))
+    assert f"imagebind-llm new --llm {tmp_path}" in err
+
+
+def test_an_unknown_kind_of_device_is_one_short_line(ask):
+    assert len(one_error_line(*ask("x", "--device", "foo"))) < 120
+
+
+def test_an_empty_answer_is_told(ask, bot, monkeypatch):
+    nothing = Generated([bot.processor.tokenizer.eos_token_id], "stop")
+    monkeypatch.setattr(Engine, "generate", lambda self, jobs: [nothing] * len(jobs))
+    assert ask("hello")[1:] == ("\n", "note: the model's answer is empty\n")
+
+
 def test_unknown_options_and_commands_have_code_2(run):
-    assert run("ask", "x", "--smell", "rose.png")[0] == 2
-    assert run("sing")[0] == 2
+    for wrong, complaint in [
+        (("ask", "x", "--smell", "rose.png"), "no such option: --smell"),
+        (("sing",), "no such command 'sing'; see: imagebind-llm --help"),
+        (("--loud",), "no such option: --loud; see: imagebind-llm --help"),
+        (("cache", "build"), "missing option '--out'; see: imagebind-llm cache build --help"),
+        (("ask", "x", "--batch-size", "many"), "invalid value for '--batch-size'"),
+    ]:
+        assert complaint in one_error_line(*run(*wrong))
+    code, out, err = run("cache")
+    assert code in (0, 2)
+    assert "Commands:" in out + err
 
 
 def test_a_cache_of_another_encoder_is_named(ask, tmp_path, bot):
@@ -328,6 +355,32 @@ def test_chat_goes_on_after_errors_and_says_so_at_the_end(run, bot, tiny_model_f
     assert "nowhere.png" in err
 
 
+def test_chat_looks_at_an_attachment_at_once(run, bot, tiny_model_folder, media_folder, monkeypatch):
+    broken, red = media_folder / "broken.png", media_folder / "red.png"
+    stdin = f"/image nope.png\n/image {broken}\nwhat?\nhello\n/image {red}\n"
+    code, out, err = run("chat", "--model", tiny_model_folder, stdin=stdin)
+    assert (code, out) == (2, bot.ask("hello").text + "\n")  # no answer about a picture that is not there
+    first, second, third = err.splitlines()
+    assert "nope.png" in first
+    assert "the message after it is not asked" in first
+    assert "broken.png" in second
+    assert "no message came after" in third
+    assert "red.png" in third
+
+    class Terminal(io.TextIOWrapper):
+        def isatty(self):
+            return True
+
+    typed = iter(["/image nope.png", "hello"])
+    monkeypatch.setattr("builtins.input", lambda _: next(typed, None) or (_ for _ in ()).throw(EOFError))
+    monkeypatch.setattr(io, "TextIOWrapper", Terminal)
+    code, out, err = run("chat", "--model", tiny_model_folder)
+    assert code == 0
+    assert bot.ask("hello").text in out
+    assert "nope.png" in err
+    assert "attached" not in err
+
+
 # embed
 
 
@@ -390,6 +443,20 @@ def test_embed_refuses_before_it_works(run, embed, monkeypatch, media_folder, tm
     monkeypatch.setattr(Assistant, "from_pretrained", lambda *_, **__: pytest.fail("a model was loaded"))
     places = {"media": media_folder, "tmp": tmp_path}
     assert complaint in one_error_line(*embed(*[a.format(**places) for a in arguments]))
+
+
+def test_embed_names_its_own_option_and_each_file_once(embed, media_folder, tmp_path):
+    np.save(tmp_path / "map.npy", np.ones((8, 8)))
+    code, _, err = embed(
+        tmp_path / "map.npy",
+        media_folder / "broken.png",
+        media_folder / "red.png",
+        "--out",
+        tmp_path / "x.npy",
+    )
+    assert code == 2
+    assert "say which modality it is, for example with --modality depth" in err
+    assert err.count("map.npy") == err.count("broken.png") == 1
 
 
 def test_embed_reads_the_words_in_text_files(embed, bot, media_folder, tmp_path):
@@ -467,12 +534,37 @@ def test_cache_from_build_to_search_and_use(run, ask, bot, tiny_model_folder, me
     assert len(hits) == 4
     assert hits[0]["caption"] == "the third"
     assert hits[0]["similarity"] == pytest.approx(1, abs=1e-4)
-    assert Image.open(tmp_path / "sheet.png").width > 4 * 100
+    sheet = Image.open(tmp_path / "sheet.png")
+    assert sheet.width > 4 * 100
+    pixels = np.asarray(sheet.convert("RGB"), float)
+    query, best = pixels[40:80, 40:80], pixels[40:80, -80:-40]
+    assert query.std() > 20  # the picture itself, not its name
+    assert best.std() > 20
 
     code, out, _ = ask(
         "what?", "--audio", media_folder / "tone.wav", "--cache-dir", folder, "--json", "--cache-k", 5
     )
     assert json.loads(out)["cached"]
+
+
+def test_cache_search_says_that_there_are_no_thumbnails(
+    run, tiny_model_folder, tiny_cache_folder, media_folder, tmp_path
+):
+    search = ("cache", "search", "--model", tiny_model_folder, "--cache-dir", tiny_cache_folder)
+    code, _, err = run(*search, "--audio", media_folder / "tone.wav", "--out", tmp_path / "found.png")
+    assert code == 0
+    assert err == "note: this cache keeps no thumbnails; captions (or row numbers) are drawn instead\n"
+
+
+def test_a_cache_that_was_given_is_opened_in_any_case(ask, media_folder, tiny_cache_folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    image = ("--image", media_folder / "red.png")
+    assert "has no manifest.json" in one_error_line(*ask("what?", *image, "--cache-dir", tmp_path / "empty"))
+    code, _, err = ask("what?", *image, "--cache-dir", tiny_cache_folder)
+    assert code == 0
+    assert err == "note: the cache was not used: this model's default for image; add --cache\n"
+    for more in (("--cache",), ("--no-cache",)):
+        assert ask("what?", *image, "--cache-dir", tiny_cache_folder, *more)[2] == ""
 
 
 def test_cache_refuses_captions_that_cannot_be_meant(run, media_folder, tmp_path):

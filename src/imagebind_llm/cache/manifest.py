@@ -68,7 +68,8 @@ class CacheManifest:
         if not path.is_file():
             raise CacheError(
                 f"{str(folder)!r} has no {MANIFEST_FILE}, so it is not a cache folder; "
-                "a bare faiss file is opened with VisualCache.from_index"
+                "a bare faiss index is made into one with: imagebind-llm convert cache (in Python: "
+                "VisualCache.from_index)"
             )
         try:
             values = json.loads(path.read_text(encoding="utf-8"))

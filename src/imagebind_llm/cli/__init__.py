@@ -22,16 +22,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if debug:
         given.remove("--debug")
     try:
-        from imagebind_llm.cli.app import app, quieten
+        from imagebind_llm.cli.app import Abort, UsageError, app, complaint, quieten
 
         if not debug:
             quieten()
         code = 0
         try:
             with naming_missing_packages("this command"):
-                app(args=given, prog_name="imagebind-llm")
+                left = app(args=given, prog_name="imagebind-llm", standalone_mode=False)
+                code = left if isinstance(left, int) else 0
         except SystemExit as leaving:
             code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        except Abort:  # a question of ours met the end of the input
+            code = _complain("nothing was answered", OUR_FAULT, debug)
+        except UsageError as error:
+            said = complaint(error)
+            if said is None:
+                error.show()
+            code = BAD_INPUT if said is None else _complain(said, BAD_INPUT, debug)
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         code = INTERRUPTED

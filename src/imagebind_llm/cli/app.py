@@ -9,6 +9,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+Abort = typer.Abort
+UsageError: Any = typer.BadParameter.__base__
+"""What is raised for words that no command understands, by the click that this version of typer brings."""
+
 _COMMANDS = {
     "ask": "ask",
     "chat": "chat",
@@ -90,6 +94,14 @@ def root(
     """Ask a language model about images, sound, video, 3D, depth, heat, motion, text and mixtures."""
 
 
+def complaint(error: Any) -> str | None:
+    """A :data:`UsageError` in one line; None for one that shows the help, as nothing else was asked for."""
+    message, context = str(error.format_message()), error.ctx
+    if context is None or message == context.get_help():
+        return None if context is not None else message
+    return f"{message[:1].lower()}{message[1:].rstrip('.')}; see: {context.command_path} --help"
+
+
 def quieten() -> None:
     """Let only our own words reach the terminal: no warnings or progress bars of the libraries below."""
     import logging
@@ -99,4 +111,5 @@ def quieten() -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # it tells of every retry of a download
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if os.isatty(2) else "1")

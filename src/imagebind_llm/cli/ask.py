@@ -107,6 +107,12 @@ def ask(
         shared.check_files(media)
         bot = shared.open_assistant(model, device, dtype, cache_dir, **placing)
         _ask_one(bot, request, stream, json_)
+        kinds = [name for name, values in media.items() for _ in values]
+        if cache_dir is not None and cache is None and kinds and not bot.uses_cache(kinds):
+            typer.echo(
+                f"note: the cache was not used: this model's default for {' + '.join(kinds)}; add --cache",
+                err=True,
+            )
         return
     if question is not None or media or stream:
         raise UserError(
@@ -135,6 +141,8 @@ def _ask_one(bot: "Assistant", request: Any, stream: bool, as_json: bool) -> Non
         shared.print_json(answer.to_dict())
         return
     typer.echo(answer.text)
+    if not answer.text:
+        typer.echo("note: the model's answer is empty", err=True)
     if answer.retrieved:
         typer.echo(f"\n{_explanation(answer)}")
 

@@ -3,12 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from imagebind_llm.cli import options as shared
 from imagebind_llm.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -188,7 +191,12 @@ def search(
         from imagebind_llm.cache import contact_sheet
         from imagebind_llm.files import atomic_write
 
-        sheet = contact_sheet([_label(media)], [found])
+        sheet = contact_sheet([_picture(media) or _label(media)], [found])
+        if all(hit.thumbnail is None for hit in found):
+            typer.echo(
+                "note: this cache keeps no thumbnails; captions (or row numbers) are drawn instead",
+                err=True,
+            )
         with atomic_write(out) as temporary:
             sheet.save(temporary, format="PNG")
     if json_:
@@ -207,6 +215,15 @@ def search(
     for hit in found:
         name = hit.caption if hit.caption is not None else f"row {hit.index}"
         typer.echo(f"{hit.rank:4}.  cosine {hit.similarity:.3f}  share {hit.share:4.0%}  {name}")
+
+
+def _picture(media: dict[str, list[tuple[str, float]]]) -> "Image | None":
+    """What was searched for, if it is one image and nothing else."""
+    if list(media) != ["image"] or len(media["image"]) != 1:
+        return None
+    from imagebind_llm.cache.images import open_picture
+
+    return open_picture(Path(media["image"][0][0]), "the query")
 
 
 def _label(media: dict[str, list[tuple[str, float]]]) -> str:

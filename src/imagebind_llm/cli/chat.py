@@ -12,6 +12,7 @@ from imagebind_llm.errors import UserError
 from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
+    from imagebind_llm.assistant import Assistant
     from imagebind_llm.chat import Chat
 
 app = typer.Typer()
@@ -76,17 +77,20 @@ def chat(
     if isinstance(sys.stdin, io.TextIOWrapper):
         # what is not UTF-8 comes through: a file's name may be anything, and words are checked later
         sys.stdin.reconfigure(errors="surrogateescape")
-    raise typer.Exit(_Session(bot.chat(system, **settings), sys.stdin.isatty()).run())
+    raise typer.Exit(_Session(bot, bot.chat(system, **settings), sys.stdin.isatty()).run())
 
 
 class _Session:
     """Reads lines and acts on them."""
 
-    def __init__(self, dialog: "Chat", interactive: bool) -> None:
+    def __init__(self, bot: "Assistant", dialog: "Chat", interactive: bool) -> None:
+        self._bot = bot
         self._dialog = dialog
         self._interactive = interactive
         self._attached: dict[str, list[tuple[str, float]]] = {}
         self._failed = False
+        self._unasked = False
+        """From a pipe: whether the next message is left out, because it is about what could not be read."""
         self._told = 0
 
     def run(self) -> int:
@@ -105,6 +109,10 @@ class _Session:
             except UserError as error:
                 self._failed = True
                 typer.echo(f"error: {error}", err=True)
+        if self._attached and not self._interactive:
+            self._failed = True
+            unused = ", ".join(source for values in self._attached.values() for source, _ in values)
+            typer.echo(f"error: no message came after {unused} was attached; ask something", err=True)
         return 2 if self._failed and not self._interactive else 0
 
     def _read(self) -> str | None:
@@ -120,6 +128,8 @@ class _Session:
         if not line.startswith("/"):
             self._answer(line)
             return
+        from imagebind_llm.messages import MediaItem
+
         command, _, rest = line[1:].partition(" ")
         rest = rest.strip()
         if command == "help":
@@ -127,16 +137,30 @@ class _Session:
         elif command == "clear":
             self._dialog.clear()
             self._attached.clear()
+            self._unasked = False
         elif command in Modality.known():
             if not rest:
                 raise UserError(f"/{command} needs {'words' if command == 'text' else 'a path'}")
             modality = Modality.parse(command)
-            self._attached.setdefault(command, []).append(shared.read_medium(modality, rest, f"/{command}"))
+            medium = shared.read_medium(modality, rest, f"/{command}")
+            # opened now, so that a broken file is told of before a question is typed, and lost, for it
+            try:
+                self._bot.processor.load([MediaItem(modality, *medium)])
+            except UserError as error:
+                if self._interactive:
+                    raise
+                self._unasked = True
+                raise UserError(f"{error} (the message after it is not asked)") from None
+            self._attached.setdefault(command, []).append(medium)
             self._notice(f"attached to the next message: {command} {rest}")
         else:
             raise UserError(f"unknown command '/{command}'; /help lists them")
 
     def _answer(self, question: str) -> None:
+        if self._unasked:
+            self._unasked = False
+            self._attached.clear()
+            return
         media: dict[str, Any] = dict(self._attached)
         self._attached.clear()  # also when it fails: a broken file must not stick
         wrote = False

@@ -65,11 +65,15 @@ def embed(
 
     from tqdm import tqdm
 
+    from imagebind_llm.media.errors import UnclearMediaError, one_line
+
     failed: list[tuple[str, str]] = []
     items: list[tuple[str, MediaItem]] = []
     for path in paths:
         try:
             items.append((str(path), _item(path, given)))
+        except UnclearMediaError as error:
+            failed.append((str(path), f"{error}, for example with --modality depth"))
         except UserError as error:
             failed.append((str(path), str(error)))
     rows, kept = [], []
@@ -84,7 +88,8 @@ def embed(
                 rows.append(row.numpy())
                 kept.append((_printable(name), item.modality.value))
     for name, reason in failed:
-        typer.echo(f"left out {name!r}: {reason}", err=True)
+        shown = reason.removeprefix(f"{one_line(name)}: ")  # readers name the file themselves
+        typer.echo(f"left out {name!r}: {shown}", err=True)
     if not rows:
         raise UserError(f"none of {len(paths)} files could be embedded; the reasons stand above")
 

@@ -76,7 +76,11 @@ CacheOption = Annotated[
 ]
 CacheFolderOption = Annotated[
     str | None,
-    typer.Option("--cache-dir", metavar="DIR", help="Another cache than the model's own."),
+    typer.Option(
+        "--cache-dir",
+        metavar="DIR",
+        help="Another cache than the model's own, used by the same modalities (images: --cache).",
+    ),
 ]
 CacheKOption = Annotated[
     int | None,
@@ -247,10 +251,13 @@ def open_assistant(
     from imagebind_llm.assistant import Assistant
 
     hide_progress_bars()
-    if cache_folder is not None and not Path(cache_folder).is_dir():  # also when no question will use it
+    if cache_folder is not None and not Path(cache_folder).is_dir():  # before a model is loaded for it
         raise UserError(f"no cache folder at {cache_folder!r}; build one with: imagebind-llm cache build")
     cache: Any = True if cache_folder is None else cache_folder
-    return Assistant.from_pretrained(model, device=device, dtype=dtype, cache=cache, **more)
+    bot = Assistant.from_pretrained(model, device=device, dtype=dtype, cache=cache, **more)
+    if cache_folder is not None:
+        _ = bot.cache  # opened, and compared with the encoder, also when no question will use it
+    return bot
 
 
 def hide_progress_bars() -> None:

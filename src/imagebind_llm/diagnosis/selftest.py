@@ -79,7 +79,12 @@ def _answer(report: Report, bot: Any, facts: dict[str, Any]) -> None:
     if not abs(length - 1) < 1e-2:
         report.find(_PART, f"a drawn {modality} has an embedding of length {length:.3g}, not 1", _AGAIN)
         return
-    facts["answer"] = bot.ask("What is this?", **{modality: medium}, max_new_tokens=_NEW_TOKENS).text
+    answer = bot.ask("What is this?", **{modality: medium}, max_new_tokens=_NEW_TOKENS)
+    facts["answer"] = answer.text
+    if not answer.text:
+        report.notes.append(
+            f"the answer is empty: the model wrote {answer.new_tokens} tokens of no text (untrained?)"
+        )
 
 
 def sample(modalities: frozenset[Modality]) -> tuple[str, Any]:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from imagebind_llm.media.arrays import is_array_file, read_array
 from imagebind_llm.media.containers import open_container
-from imagebind_llm.media.errors import MediaError
+from imagebind_llm.media.errors import MediaError, UnclearMediaError
 from imagebind_llm.media.image import read_header
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.shapes import shape_kind
@@ -25,7 +25,7 @@ _SOUNDS = (b"fLaC", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FORM", b".s
 _TEXTS = (".txt", ".md")
 _TABLES = (".csv", ".tsv")
 _CLOUDS = (".xyz", ".pts", ".obj", ".stl", ".off", ".ply", ".pcd", ".glb")
-_ASK = "say which, for example with --depth, --thermal or --imu"
+_ASK = "say which modality it is"
 
 
 def guess(path: str | os.PathLike[str]) -> Modality:
@@ -57,7 +57,7 @@ def guess(path: str | os.PathLike[str]) -> Modality:
             with open_container(stream, name) as container:
                 return _kind_of_recording(container, name)
         except MediaError as error:
-            raise MediaError(
+            raise UnclearMediaError(
                 name, "of no kind that its content or suffix tells", "image, video, audio, point, …", _ASK
             ) from error
 
@@ -95,7 +95,7 @@ def _kind_of_shape(shape: tuple[int, ...], name: str) -> Modality:
         return Modality.POINT
     if len(shape) == 2 and (shape[1] == 7 or (shape[0] == 6 and shape[1] > 7)):
         return Modality.IMU
-    raise MediaError(
+    raise UnclearMediaError(
         name, f"numbers of shape {shape}, which could be several things", "a telling shape", _ASK
     )
 

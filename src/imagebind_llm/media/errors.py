@@ -21,6 +21,10 @@ class MediaError(UserError):
         return type(self), (self.file, self.found, self.expected, self.remedy)
 
 
+class UnclearMediaError(MediaError):
+    """A file that could be of several modalities, or of none that is known."""
+
+
 def one_line(text: object, longest: int = 300) -> str:
     """``text`` on a single printable line of at most ``longest`` characters."""
     flat = " ".join(str(text).split())
