@@ -1,7 +1,5 @@
 """Model folders → models ready to answer."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,6 @@ from imagebind_llm.placement import Placement, device_map_of, whole_map
 if TYPE_CHECKING:
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 
-_LONG_LOAD_BYTES = 2**30
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -53,22 +50,6 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return _DTYPES[dtype]
 
 
-@contextmanager
-def _progress_bar_if_long(folder: Path) -> Iterator[None]:
-    """Keep transformers' progress bar away from loads of a second or less."""
-    from transformers.utils import logging
-
-    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    if size > _LONG_LOAD_BYTES or not logging.is_progress_bar_enabled():
-        yield
-        return
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.enable_progress_bar()
-
-
 def load_model(
     folder: Path, device: torch.device, dtype: torch.dtype, placement: Placement | None = None
 ) -> "ImageBindLLMForConditionalGeneration":
@@ -91,8 +72,7 @@ def load_model(
         placement = Placement()
     encoder_device = device if placement.encoder_device is None else choose_device(placement.encoder_device)
     arguments = _arguments(folder, device, encoder_device, dtype, placement)
-    with _progress_bar_if_long(folder):
-        model = ImageBindLLMForConditionalGeneration.from_pretrained(folder, dtype=dtype, **arguments)
+    model = ImageBindLLMForConditionalGeneration.from_pretrained(folder, dtype=dtype, **arguments)
     plain = not arguments
     if plain and model.config.lora is not None:
         from imagebind_llm.adaptation import merge_lora

@@ -213,6 +213,18 @@ def test_auto_classes(tmp_path):
         assert torch.equal(logits(auto.from_pretrained(tmp_path / "m")), logits(model))
 
 
+def test_short_loads_show_no_progress_bar(tmp_path, capfd):
+    language_model("llama").save_pretrained(tmp_path / "base")
+    model = make_model("llama")
+    model.save_pretrained(tmp_path / "whole")
+    model.config.base_models["language_model"] = {"id": "../base"}
+    model.save_pretrained(tmp_path / "adapter", adapter_only=True)
+    capfd.readouterr()
+    for name in ("whole", "adapter"):
+        Model.from_pretrained(tmp_path / name)
+    assert "Loading weights" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("base", ["plain", "whole", "adapter"])
 def test_auto_classes_open_adapters(base, tmp_path):
     """Also with arguments that Auto classes put into the configuration they hand on."""

@@ -4,6 +4,9 @@ It lies in a folder of its own, on the hub, or inside another ImageBind-LLM. The
 for ``"nano"``, or for any whole model folder, whose language model lies nowhere else.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +26,26 @@ if TYPE_CHECKING:
 
 _PREFIX = "language_model."
 _GENERATION = "generation_config.json"
+_LONG_LOAD_BYTES = 2**30
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 """What transformers raises on folders that lack something, and on damaged files."""
+
+
+@contextmanager
+def progress_bar_if_long(name: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep transformers' progress bar away from loads of a second or less."""
+    from transformers.utils import logging
+
+    size = sum(file.stat().st_size for file in Path(name).glob("*.safetensors"))
+    short = Path(name).is_dir() and size <= _LONG_LOAD_BYTES
+    if not short or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def whole_model_folder(name: str, revision: str | None = None) -> Path | None:
@@ -84,9 +105,10 @@ def whole_language_model(name: str, revision: str | None = None, **arguments: An
 
     language_model_config(name, revision)
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, revision=revision or "main", output_loading_info=True, **arguments
-        )
+        with progress_bar_if_long(name):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                name, revision=revision or "main", output_loading_info=True, **arguments
+            )
     except _UNREADABLE as error:
         if "mismatched" in str(error):  # transformers has printed which, to where nobody looks
             raise CheckpointError(
@@ -154,9 +176,10 @@ def language_model_of(folder: Path, adapter: "ImageBindLLMConfig", **arguments: 
     config = whole.text_config
     if isinstance(arguments.get("dtype"), str) and arguments["dtype"] == "auto":
         arguments["dtype"] = whole.dtype or next(iter(state.values())).dtype
-    found, info = type(skeleton).from_pretrained(
-        None, config=config, state_dict=state, output_loading_info=True, **arguments
-    )
+    with progress_bar_if_long(folder):
+        found, info = type(skeleton).from_pretrained(
+            None, config=config, state_dict=state, output_loading_info=True, **arguments
+        )
     faults = sorted(map(str, [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]))
     if faults:
         raise CheckpointError(

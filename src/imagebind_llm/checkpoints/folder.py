@@ -23,7 +23,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import GenerationConfig
 
-from imagebind_llm.checkpoints.bases import language_model_of, whole_language_model, whole_model_folder
+from imagebind_llm.checkpoints.bases import (
+    language_model_of,
+    progress_bar_if_long,
+    whole_language_model,
+    whole_model_folder,
+)
 from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.checkpoints.places import PARTS, find_place, places_as_read, places_to_write
 from imagebind_llm.checkpoints.trained import (
@@ -218,7 +223,8 @@ def load_whole_folder(
         read_model_config(Path(name))
     wants_info = kwargs.pop("output_loading_info", False)
     try:
-        model, info = found = load(name, *args, output_loading_info=True, **kwargs)
+        with progress_bar_if_long(name):
+            model, info = found = load(name, *args, output_loading_info=True, **kwargs)
     except RuntimeError as error:
         if "mismatched" not in str(error):
             raise
