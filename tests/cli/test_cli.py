@@ -162,10 +162,13 @@ def test_an_unknown_kind_of_device_is_one_short_line(ask):
     assert len(one_error_line(*ask("x", "--device", "foo"))) < 120
 
 
-def test_an_empty_answer_is_told(ask, bot, monkeypatch):
+def test_an_empty_answer_is_told(run, ask, bot, tiny_model_folder, monkeypatch):
     nothing = Generated([bot.processor.tokenizer.eos_token_id], "stop")
     monkeypatch.setattr(Engine, "generate", lambda self, jobs: [nothing] * len(jobs))
-    assert ask("hello")[1:] == ("\n", "note: the model's answer is empty\n")
+    monkeypatch.setattr(Engine, "stream", lambda self, job: iter(()))
+    said = ("\n", "note: the model's answer is empty\n")
+    assert ask("hello")[1:] == ask("hello", "--stream")[1:] == said
+    assert run("chat", "--model", tiny_model_folder, "--device", "cpu", stdin="hello\n")[1:] == said
 
 
 def test_unknown_options_and_commands_have_code_2(run):

@@ -129,10 +129,14 @@ def ask(
 
 def _ask_one(bot: "Assistant", request: Any, stream: bool, as_json: bool) -> None:
     if stream:
+        wrote = False
         for piece in bot.stream_request(request):
             typer.echo(piece, nl=False)
             sys.stdout.flush()
+            wrote = True
         typer.echo()
+        if not wrote:
+            typer.echo(shared.EMPTY_ANSWER, err=True)
         return
     (answer,) = bot.ask_batch([request])
     if isinstance(answer, Exception):
@@ -142,7 +146,7 @@ def _ask_one(bot: "Assistant", request: Any, stream: bool, as_json: bool) -> Non
         return
     typer.echo(answer.text)
     if not answer.text:
-        typer.echo("note: the model's answer is empty", err=True)
+        typer.echo(shared.EMPTY_ANSWER, err=True)
     if answer.retrieved:
         typer.echo(f"\n{_explanation(answer)}")
 

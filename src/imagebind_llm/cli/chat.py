@@ -179,6 +179,7 @@ class _Session:
                 typer.echo()
         if not wrote:
             typer.echo()
+            typer.echo(shared.EMPTY_ANSWER, err=True)
         if self._dialog.forgotten > self._told:
             self._told = self._dialog.forgotten
             self._notice(

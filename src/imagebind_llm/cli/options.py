@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 Media = list[str] | None
+EMPTY_ANSWER = "note: the model's answer is empty"
 
 
 def _medium(modality: str, what: str) -> Any:
