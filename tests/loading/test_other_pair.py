@@ -96,7 +96,7 @@ def test_a_recipe_names_a_model_or_its_parts(tmp_path):
         pretrain(tmp_path, 1, model="a", encoder="b", language_model="c")
     with pytest.raises(ConfigError, match="give either the first two or model"):
         pretrain(tmp_path, 1, encoder="b")
-    with pytest.raises(ConfigError, match="are those of the model"):
+    with pytest.raises(ConfigError, match="bind is that of the model 'a'"):
         pretrain(tmp_path, 1, model="a", bind={"depth": 1})
 
 
