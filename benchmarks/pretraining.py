@@ -39,8 +39,8 @@ from imagebind_llm.dialog import ALPACA_TEMPLATE
 from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 from imagebind_llm.media.batch import MediaBatch
 from imagebind_llm.nano.tokenizer import BOS, CHAT_TEMPLATE, END, PAD, SPECIAL_TOKENS
+from imagebind_llm.settings import build
 from imagebind_llm.training.recipe import STAGES
-from imagebind_llm.training.settings import build
 from imagebind_llm.training.stages import make_stage
 
 TARGET, LENGTH = 10.0, 96

@@ -39,9 +39,9 @@ from imagebind_llm.modality import Modality
 from imagebind_llm.nano.world.augment import augment_images, plain_images
 from imagebind_llm.nano.world.concepts import CONCEPTS, DIGITS, UNCLEAR
 from imagebind_llm.nano.world.settings import nano_media_settings
+from imagebind_llm.settings import build
 from imagebind_llm.training.align import Finetune, Pretrain
 from imagebind_llm.training.recipe import STAGES
-from imagebind_llm.training.settings import build
 
 STAGE_1_TARGET, STAGE_1_LENGTH = 10.0, 96
 STAGE_2_TARGET, STAGE_2_LENGTH = 3.0, 512

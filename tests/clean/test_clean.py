@@ -175,7 +175,7 @@ def test_the_first_of_each_group_is_kept(cleaned):
 def test_the_cleaned_source_is_read_as_any_other(dirty, cleaned, tmp_path):
     import yaml
 
-    from imagebind_llm.training.settings import build
+    from imagebind_llm.settings import build
 
     plant, _ = dirty
     values = yaml.safe_load((cleaned.folder / "source.yaml").read_text())

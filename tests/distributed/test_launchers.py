@@ -17,11 +17,11 @@ from caption_data import captions_values, write_captions
 from tiny_training import OPTIMIZER, run_values
 
 from imagebind_llm.errors import ConfigError
+from imagebind_llm.settings import build
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.parallel import Processes
 from imagebind_llm.training.recipe import STAGES
 from imagebind_llm.training.run_settings import RunSettings
-from imagebind_llm.training.settings import build
 from imagebind_llm.training.stages import make_stage
 
 pytestmark = pytest.mark.timeout(300)

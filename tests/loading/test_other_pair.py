@@ -12,11 +12,11 @@ from builders import MEDIA, SHARES, make
 from tiny_training import ENCODER, NAMES, OPTIMIZER, TinyDialogs, TinyWorld, run_values, tokenizer, turn
 
 from imagebind_llm.errors import ConfigError
+from imagebind_llm.settings import build
 from imagebind_llm.training.align import Pretrain
 from imagebind_llm.training.language import Language
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import STAGES
-from imagebind_llm.training.settings import build
 
 NEOX = {
     "model_type": "gpt_neox",

@@ -16,6 +16,7 @@ from tiny_training import (
 
 from imagebind_llm.imagebind import save_imagebind
 from imagebind_llm.media.settings import ImageSettings, MediaSettings
+from imagebind_llm.settings import build
 from imagebind_llm.training.align import Finetune, Pretrain
 from imagebind_llm.training.bind_images import BindImages
 from imagebind_llm.training.bind_sense import BindSense
@@ -23,7 +24,6 @@ from imagebind_llm.training.encoders import open_encoder
 from imagebind_llm.training.language import Language
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import STAGES
-from imagebind_llm.training.settings import build
 from imagebind_llm.training.stage import Stage
 
 KINDS = ("images", "depth", "language", "pretrain", "finetune")

@@ -9,13 +9,13 @@ from tiny_training import ENCODER, OPTIMIZER, TinyWorld, run_values
 
 from imagebind_llm.errors import CheckpointError
 from imagebind_llm.imagebind import load_imagebind
+from imagebind_llm.settings import build
 from imagebind_llm.training.bind_images import BindImages
 from imagebind_llm.training.bind_sense import BindSense
 from imagebind_llm.training.contrastive import multi_positive_loss
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.merge import merge_towers
 from imagebind_llm.training.recipe import BindRecipe
-from imagebind_llm.training.settings import build
 
 
 def images_recipe(folder: Path, **changes: Any) -> BindRecipe:

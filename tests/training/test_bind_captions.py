@@ -15,11 +15,11 @@ from tiny_training import ENCODER
 
 from imagebind_llm.errors import ConfigError
 from imagebind_llm.imagebind import load_imagebind
+from imagebind_llm.settings import build
 from imagebind_llm.training.checkpoint import list_checkpoints
 from imagebind_llm.training.encoders import in_tower
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import BindRecipe
-from imagebind_llm.training.settings import build
 from imagebind_llm.training.stages import make_stage
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))

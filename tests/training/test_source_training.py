@@ -18,9 +18,9 @@ from tiny_training import OPTIMIZER, run_values
 from imagebind_llm.data.augment import random_resized_crop
 from imagebind_llm.data.errors import TrainingDataError
 from imagebind_llm.errors import ConfigError
+from imagebind_llm.settings import build
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import STAGES
-from imagebind_llm.training.settings import build
 from imagebind_llm.training.stages import make_stage
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}

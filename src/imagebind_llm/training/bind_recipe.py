@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from imagebind_llm.errors import ConfigError
+from imagebind_llm.settings import check_numbers
 from imagebind_llm.training.new_sensor import NewSensor
 from imagebind_llm.training.run_settings import OptimizerSettings, RunSettings
-from imagebind_llm.training.settings import check_numbers
 from imagebind_llm.training.stage_settings import DataSettings
 from imagebind_llm.training.tower_lora import TowerLora
 

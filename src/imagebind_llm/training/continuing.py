@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.errors import ConfigError
-from imagebind_llm.training.settings import build, flatten, to_plain, unflatten
+from imagebind_llm.settings import build, flatten, to_plain, unflatten
 
 _HARMLESS = (
     "run.folder", "run.threads", "run.prefetch", "run.log_every", "run.evaluate_every",

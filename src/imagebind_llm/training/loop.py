@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from imagebind_llm.errors import CheckpointError, ConfigError
 from imagebind_llm.files import held
+from imagebind_llm.settings import flatten, to_plain
 from imagebind_llm.training.batches import MicroBatch, batches
 from imagebind_llm.training.checkpoint import (
     TrainedTensors,
@@ -44,7 +45,6 @@ from imagebind_llm.training.parallel import Processes
 from imagebind_llm.training.progress import Progress
 from imagebind_llm.training.resolved import save_resolved
 from imagebind_llm.training.run_settings import OptimizerSettings, RunSettings
-from imagebind_llm.training.settings import flatten, to_plain
 from imagebind_llm.training.stage import Stage, seed_torch
 
 __all__ = ["RunResult", "TrainingError", "is_finished", "train"]

@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from imagebind_llm.errors import ConfigError
+from imagebind_llm.settings import apply_overrides, build, check_numbers
 from imagebind_llm.training.bind_recipe import BindRecipe
 from imagebind_llm.training.resolved import save_resolved
 from imagebind_llm.training.run_settings import OptimizerSettings, RunSettings
-from imagebind_llm.training.settings import apply_overrides, build, check_numbers
 from imagebind_llm.training.stage_settings import AdapterSettings, AlignSettings, DataSettings
 
 __all__ = [

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imagebind_llm.errors import ConfigError
-from imagebind_llm.training.settings import check_numbers
+from imagebind_llm.settings import check_numbers
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import yaml
 
 from imagebind_llm.data.sources.settings import SourceSettings
 from imagebind_llm.errors import ConfigError
+from imagebind_llm.settings import build
 
 
 def read_description(path: str) -> dict[str, Any] | None:
@@ -28,8 +29,6 @@ def follow(settings: SourceSettings) -> SourceSettings:
     Raises:
         ConfigError: the description cannot be used, or is of another kind.
     """
-    from imagebind_llm.training.settings import build
-
     values = read_description(settings.path)
     if values is None:
         return settings
