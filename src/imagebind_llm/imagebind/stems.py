@@ -92,7 +92,7 @@ class GridStem(nn.Module):
             self.first_norm = nn.BatchNorm2d(stem.channels)
             widths = [stem.channels, *(layer.channels for layer in stem.convs)]
             self.convs = nn.Sequential(
-                *(Refine(width, layer) for width, layer in zip(widths, stem.convs, strict=False))
+                *(Refine(width, layer) for width, layer in zip(widths[:-1], stem.convs, strict=True))
             )
         self.norm_layer = nn.LayerNorm(stem.out_channels, eps=1e-5) if stem.norm else None
 
