@@ -28,7 +28,7 @@ import numpy as np
 from drawn_media import complete, files_by_modality
 from measuring import ROOT, ProcessRun, facts, load_after, print_table, run_process, spread, verdict
 
-from imagebind_llm.modality import Modality
+from imagebind_llm.common.modality import Modality
 
 TARGET_SECONDS = 30.0
 TARGET_ITEMS = 200

@@ -23,8 +23,8 @@ from measuring import ProcessRun, facts, load_after, print_table, run_process, s
 from random_models import write_model
 from safetensors.torch import save_file
 
+from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.loading import load_model
-from imagebind_llm.locate import locate_folder
 
 TARGET = 1.5
 QUESTION = "What is this?"

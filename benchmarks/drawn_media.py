@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media import guess_modality
-from imagebind_llm.modality import Modality
 
 _MARKS = ("depth", "thermal", "imu")
 """A file called ``…_depth.png`` (and so on) is what its name says; the others are told by their content."""

@@ -31,6 +31,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from imagebind_llm.common.settings import build
 from imagebind_llm.data.embed.run import embed_sources
 from imagebind_llm.data.embed.shard import Job
 from imagebind_llm.data.packing import Example
@@ -39,7 +40,6 @@ from imagebind_llm.dialog import ALPACA_TEMPLATE
 from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 from imagebind_llm.media.batch import MediaBatch
 from imagebind_llm.nano.tokenizer import BOS, CHAT_TEMPLATE, END, PAD, SPECIAL_TOKENS
-from imagebind_llm.settings import build
 from imagebind_llm.training.recipe import STAGES
 from imagebind_llm.training.stages import make_stage
 

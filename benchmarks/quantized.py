@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from imagebind_llm import Assistant
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation import arms
 from imagebind_llm.evaluation.sets import RawSet, embed_set, picture_sets
 from imagebind_llm.evaluation.subject import AssistantSubject
-from imagebind_llm.modality import Modality
 from imagebind_llm.nano.world.senses import World
 from imagebind_llm.nano.world.testing import sense_test_set
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imagebind_llm.data.errors import BadSample
+from imagebind_llm.common.errors import BadSample
 from imagebind_llm.data.mixture import SourceMixture
 from imagebind_llm.data.sources.base import Record
 from imagebind_llm.data.sources.captions import caption_record

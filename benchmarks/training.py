@@ -30,16 +30,16 @@ from PIL import Image
 from random_models import language_config, tokenizer
 from torch import Tensor
 
+from imagebind_llm.common.modality import Modality
+from imagebind_llm.common.settings import build
 from imagebind_llm.data.nano_dialogs import NanoDialogs
 from imagebind_llm.data.packing import Example
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 from imagebind_llm.media.image import load_image
-from imagebind_llm.modality import Modality
 from imagebind_llm.nano.world.augment import augment_images, plain_images
 from imagebind_llm.nano.world.concepts import CONCEPTS, DIGITS, UNCLEAR
 from imagebind_llm.nano.world.settings import nano_media_settings
-from imagebind_llm.settings import build
 from imagebind_llm.training.align import Finetune, Pretrain
 from imagebind_llm.training.recipe import STAGES
 

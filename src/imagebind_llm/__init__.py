@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from imagebind_llm.assistant import Assistant
     from imagebind_llm.cache import VisualCache
     from imagebind_llm.chat import Chat
+    from imagebind_llm.common.errors import UserError
+    from imagebind_llm.common.modality import Modality
     from imagebind_llm.configuration import ImageBindLLMConfig
-    from imagebind_llm.errors import UserError
     from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel
-    from imagebind_llm.modality import Modality
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
     from imagebind_llm.processing import ImageBindLLMProcessor
     from imagebind_llm.registration import register
@@ -44,10 +44,10 @@ _HOMES = {
     "ImageBindLLMForConditionalGeneration": "modeling",
     "ImageBindLLMProcessor": "processing",
     "ImageBindModel": "imagebind",
-    "Modality": "modality",
+    "Modality": "common.modality",
     "Options": "answers",
     "Request": "answers",
-    "UserError": "errors",
+    "UserError": "common.errors",
     "VisualCache": "cache",
     "register": "registration",
 }

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.messages import MediaItem, Message, local_source, read_messages, read_weight, short
-from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
     from imagebind_llm.cache import Retrieved

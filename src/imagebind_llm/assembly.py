@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagebind_llm.checkpoints.bases import language_model_config, not_there, whole_language_model
-from imagebind_llm.checkpoints.hub import require_repository
+from imagebind_llm.common.errors import ConfigError, UserError
+from imagebind_llm.common.hub import require_repository
+from imagebind_llm.common.locate import NANO
 from imagebind_llm.dialog import ALPACA_TEMPLATE, build_dialog
-from imagebind_llm.errors import ConfigError, UserError
 from imagebind_llm.families import family_of
-from imagebind_llm.locate import NANO
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from imagebind_llm.answers import Answer, Options, Request, media_items
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.locate import locate_folder
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.embedder import Embedder, mixtures
 from imagebind_llm.engine import Engine
-from imagebind_llm.errors import UserError
 from imagebind_llm.loading import choose_device, choose_dtype, load_model
-from imagebind_llm.locate import locate_folder
 from imagebind_llm.messages import MediaItem, Message
-from imagebind_llm.modality import Modality
 from imagebind_llm.pipeline import CacheHandle, Pipeline, TextPieces
 from imagebind_llm.placement import Placement
 from imagebind_llm.processing import ImageBindLLMProcessor

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from imagebind_llm.answers import Answer, Options, Request, media_items, user_message
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.dialog import build_dialog
-from imagebind_llm.errors import UserError
 from imagebind_llm.messages import Message
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from imagebind_llm.errors import ConfigError, UserError
+from imagebind_llm.common.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from imagebind_llm.media.batch import MediaBatch

@@ -6,8 +6,8 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.modality import Modality
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.modality import Modality
 
 STAGES = ("base", "pretrain", "finetune")
 """How far a model has been trained: not at all, image-text alignment, instruction tuning."""

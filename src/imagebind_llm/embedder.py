@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.messages import MediaItem
 from imagebind_llm.mixing import check_total, mix
-from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
     from imagebind_llm.engine import Engine

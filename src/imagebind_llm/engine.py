@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from imagebind_llm.answers import Options
-from imagebind_llm.cache.errors import CacheError
+from imagebind_llm.common.errors import CacheError, UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.conditioning import cached_by_default
 from imagebind_llm.dialog import Dialog
-from imagebind_llm.errors import UserError
-from imagebind_llm.modality import Modality
 from imagebind_llm.processing import ImageBindLLMProcessor
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from imagebind_llm.errors import UserError, reason_of
+from imagebind_llm.common.errors import UserError, reason_of
 from imagebind_llm.placement import Placement, device_map_of, whole_map
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def _arguments(
     """What ``from_pretrained`` gets beside the precision: nothing if all is plain and on one device."""
     if not placement.spread and placement.quantization is None:
         return {}
-    from imagebind_llm.checkpoints.folder import ADAPTER_FILE, read_model_config
+    from imagebind_llm.checkpoints.folder import read_model_config
+    from imagebind_llm.common.locate import ADAPTER_FILE
 
     config = read_model_config(folder)
     adapter = (folder / ADAPTER_FILE).is_file()

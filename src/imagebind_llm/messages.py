@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
-from imagebind_llm.errors import UserError
-from imagebind_llm.modality import Modality
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 
 Message = Mapping[str, Any]
 """``{"role": "system" | "user" | "assistant" | "tool", "content": str | list of parts, …}``."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 _EPSILON = 1e-6
 """Added to the sum of weights, as the reference does (it keeps a sum of zero finite)."""

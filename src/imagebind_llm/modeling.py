@@ -12,10 +12,10 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from imagebind_llm.adaptation import install_biases, install_lora
 from imagebind_llm.bind import BindNetwork
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.conditioning import Enhancer, check_condition_ids, enhance_conditions
 from imagebind_llm.configuration import ImageBindLLMConfig
 from imagebind_llm.encoders.registry import build_encoder
-from imagebind_llm.errors import UserError
 from imagebind_llm.families import DecoderShape
 from imagebind_llm.injection import ARGUMENT, ConditionDeltas, Injection
 from imagebind_llm.loss import causal_loss

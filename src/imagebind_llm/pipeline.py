@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from imagebind_llm.answers import Answer, Request
-from imagebind_llm.cache.errors import CacheError
+from imagebind_llm.common.errors import CacheError, UserError, naming_missing_packages
 from imagebind_llm.dialog import Dialog, build_dialog
 from imagebind_llm.embedder import Embedder, Ticket, mixtures
 from imagebind_llm.engine import Engine, Generated, Job
-from imagebind_llm.errors import UserError, naming_missing_packages
 from imagebind_llm.processing import ImageBindLLMProcessor
 
 if TYPE_CHECKING:

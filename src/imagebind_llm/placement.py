@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 PREFIX = "language_model"
 _SIZE = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B)", re.IGNORECASE)

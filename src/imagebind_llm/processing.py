@@ -22,12 +22,11 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from imagebind_llm.answers import media_items
-from imagebind_llm.checkpoints.json_file import read_json
+from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
+from imagebind_llm.common.files import atomic_write, read_json
+from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.dialog import Dialog, Message, build_dialog, render_dialog
 from imagebind_llm.encoders.registry import read_media
-from imagebind_llm.errors import CheckpointError, UserError, reason_of
-from imagebind_llm.files import atomic_write
-from imagebind_llm.locate import locate_folder
 from imagebind_llm.loss import IGNORED_LABEL
 from imagebind_llm.media.batch import MediaBatch, MediaPart
 from imagebind_llm.media.limits import Limits

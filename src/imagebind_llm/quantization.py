@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from imagebind_llm.errors import UserError, require
+from imagebind_llm.common.errors import UserError, require
 
 KINDS = {
     "int8": "weights and activations in 8 bits (torchao), the latter scaled token by token; CPU and GPU",

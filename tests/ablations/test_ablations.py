@@ -11,7 +11,8 @@ import yaml
 import imagebind_llm.evaluation.ablations.run as running
 from imagebind_llm.bind import BindNetwork
 from imagebind_llm.checkpoints.trained import language_model_fingerprint
-from imagebind_llm.errors import ConfigError, UserError
+from imagebind_llm.common.errors import ConfigError, UserError
+from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.evaluation.ablations.inputs import (
     Budget,
     Inputs,
@@ -27,7 +28,6 @@ from imagebind_llm.evaluation.ablations.run import Questions, _Runner, run_ablat
 from imagebind_llm.evaluation.plots import load_pyplot
 from imagebind_llm.families import DecoderShape
 from imagebind_llm.injection import Injection
-from imagebind_llm.locate import nano_folder
 from imagebind_llm.training.recipe import load_recipe
 
 LAYERS = 4

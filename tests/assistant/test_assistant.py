@@ -10,8 +10,8 @@ from PIL import Image
 
 from imagebind_llm import Answer, Assistant, Request, UserError
 from imagebind_llm.cache import CacheError
-from imagebind_llm.errors import CheckpointError
-from imagebind_llm.modality import Modality
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.modality import Modality
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ def test_models_that_are_not_there(tmp_path):
 
 
 def test_a_missing_nano_says_how_to_make_it(monkeypatch, tmp_path):
-    from imagebind_llm import locate
+    from imagebind_llm.common import locate
 
     monkeypatch.setattr(locate, "nano_folder", lambda: tmp_path)
     with pytest.raises(CheckpointError, match="make nano DATA="):

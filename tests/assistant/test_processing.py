@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from imagebind_llm import ImageBindLLMForConditionalGeneration, ImageBindLLMProcessor
-from imagebind_llm.errors import CheckpointError, ConfigError, UserError
+from imagebind_llm.common.errors import CheckpointError, ConfigError, UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media import MediaError
-from imagebind_llm.modality import Modality
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from cache_worlds import clustered
 
 from imagebind_llm.cache import CacheError, VisualCache, build_cache
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 ROWS = clustered(300, 24)
 

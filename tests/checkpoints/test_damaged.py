@@ -106,8 +106,8 @@ def test_summary(name, folder, run):
 )
 def test_odd_settings(values, words, folder):
     from imagebind_llm.checkpoints.folder import read_model_config
+    from imagebind_llm.common.errors import UserError
     from imagebind_llm.diagnosis.doctor import diagnose
-    from imagebind_llm.errors import UserError
 
     change_json(folder / "config.json", **values)
     with pytest.raises(UserError, match=words):

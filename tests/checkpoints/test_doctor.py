@@ -9,11 +9,11 @@ import pytest
 import torch
 from model_folders import change_json, change_tensors, copy_folder, shift
 
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.diagnosis import doctor, memory
 from imagebind_llm.diagnosis.doctor import diagnose
 from imagebind_llm.engine import Engine, Generated
-from imagebind_llm.errors import CheckpointError
-from imagebind_llm.locate import nano_folder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 from tiny import language_model
@@ -161,7 +161,7 @@ def test_gates_that_are_closed_after_training(folder):
 
 
 def test_large_folders_are_not_read(folder, monkeypatch):
-    from imagebind_llm.checkpoints.streaming import StreamedTensors
+    from imagebind_llm.common.fingerprint import StreamedTensors
 
     def refuse(*_, **__):
         raise AssertionError("read the weights")

@@ -15,9 +15,8 @@ import yaml
 from model_folders import change_json, change_tensors, copy_folder, shift
 from safetensors.torch import load_file
 
-from imagebind_llm.checkpoints.folder import ADAPTER_FILE
-from imagebind_llm.errors import CheckpointError, UserError
-from imagebind_llm.locate import nano_folder
+from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.locate import ADAPTER_FILE, nano_folder
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration as Model
 from imagebind_llm.publishing.compare import probe_logits
 from imagebind_llm.publishing.export import export
@@ -115,7 +114,7 @@ def test_an_adapter_without_norms_of_its_own_cannot_stand_on_a_finetuned_model(a
 
 def test_a_cache_of_another_encoder_is_refused_with_both_fingerprints(tmp_path):
     from imagebind_llm import Assistant
-    from imagebind_llm.cache.errors import CacheError
+    from imagebind_llm.common.errors import CacheError
 
     export("nano", tmp_path / "copy", "full", cache=True)
     manifest = tmp_path / "copy" / "cache" / "manifest.json"

@@ -16,8 +16,8 @@ import yaml
 from hub_server import HubServer, Repository
 
 from imagebind_llm.checkpoints.registry import read_registry
-from imagebind_llm.errors import CheckpointError, ConfigError
-from imagebind_llm.files import require_space
+from imagebind_llm.common.errors import CheckpointError, ConfigError
+from imagebind_llm.common.files import require_space
 
 BIG = bytes(range(256)) * 8_000  # 2 MB
 SMALL = b'{"dim": 8}\n'

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imagebind_llm.data.errors import BadSample
+from imagebind_llm.common.errors import BadSample
 from imagebind_llm.data.sources.base import Record
 from imagebind_llm.data.sources.captions import caption_record
 from imagebind_llm.data.sources.settings import SourceSettings

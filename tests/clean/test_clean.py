@@ -19,10 +19,9 @@ from clean_made_up import (
 )
 from PIL import Image, ImageEnhance
 
-from imagebind_llm.data.clean.errors import CleanError
+from imagebind_llm.common.errors import CleanError, TrainingDataError
 from imagebind_llm.data.clean.run import clean
 from imagebind_llm.data.clean.settings import load_settings
-from imagebind_llm.data.errors import TrainingDataError
 from imagebind_llm.data.sources import open_source
 from imagebind_llm.data.sources.settings import SourceSettings
 
@@ -175,7 +174,7 @@ def test_the_first_of_each_group_is_kept(cleaned):
 def test_the_cleaned_source_is_read_as_any_other(dirty, cleaned, tmp_path):
     import yaml
 
-    from imagebind_llm.settings import build
+    from imagebind_llm.common.settings import build
 
     plant, _ = dirty
     values = yaml.safe_load((cleaned.folder / "source.yaml").read_text())

@@ -8,9 +8,9 @@ from clean_made_up import encoded, picture
 from typer.testing import CliRunner
 
 from imagebind_llm.cli.app import app
+from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.data.clean.rules import NAMES, RULES, read_lists
 from imagebind_llm.data.clean.settings import Rules, load_settings, to_yaml
-from imagebind_llm.errors import ConfigError, UserError
 
 
 @pytest.mark.parametrize(

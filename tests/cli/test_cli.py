@@ -16,9 +16,9 @@ from PIL import Image
 from imagebind_llm import Assistant
 from imagebind_llm.cli import main
 from imagebind_llm.cli.options import read_medium
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.engine import Engine, Generated
-from imagebind_llm.errors import UserError
-from imagebind_llm.modality import Modality
 
 _LOADED = {}
 

@@ -8,8 +8,8 @@ import torch
 from torch.testing import assert_close
 
 from imagebind_llm.cli import main
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.batch import MediaBatch, MediaPart
-from imagebind_llm.modality import Modality
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration as Model
 
 CASES = ("image", "video", "audio", "point", "image_audio", "thermal_imu_depth", "text")
@@ -112,7 +112,7 @@ def test_parts_are_bound_to_the_adapter(place, tmp_path):
     from transformers import AutoModelForCausalLM
 
     from imagebind_llm.checkpoints.trained import language_model_fingerprint
-    from imagebind_llm.errors import CheckpointError
+    from imagebind_llm.common.errors import CheckpointError
     from imagebind_llm.imagebind import load_imagebind
 
     recorded = json.loads((place / "model" / "config.json").read_text())["fingerprints"]

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from imagebind_llm.checkpoints import streaming
-from imagebind_llm.checkpoints.convert.folders import encoder_of, weights_of
+from imagebind_llm.checkpoints.convert.imagebind import encoder_of
 from imagebind_llm.checkpoints.convert.llama import on_model, open_llama, plan_llama
-from imagebind_llm.checkpoints.convert.reading import TensorFile
 from imagebind_llm.checkpoints.convert.store import convert
+from imagebind_llm.common.tensor_files import TensorFile, weights_of
 from imagebind_llm.diagnosis import weights
 
 THREADS = 4

@@ -331,7 +331,7 @@ def test_the_vocabulary_of_7b_is_checked(tmp_path):
     from types import SimpleNamespace
 
     from imagebind_llm.checkpoints.convert.base_checks import check_vocabulary
-    from imagebind_llm.errors import CheckpointError
+    from imagebind_llm.common.errors import CheckpointError
 
     sizes = {
         "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 32,

@@ -327,7 +327,7 @@ def test_a_full_disk_is_noticed_before_anything_is_written(convert, tmp_path, le
 
 
 def test_two_at_once(tmp_path):
-    from imagebind_llm.errors import CheckpointError
+    from imagebind_llm.common.errors import CheckpointError
 
     with (
         store.staging(tmp_path / "out"),

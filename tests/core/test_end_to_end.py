@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.imagebind import imagebind_from_state_dict
 from imagebind_llm.media.batch import MediaBatch, MediaPart
-from imagebind_llm.modality import Modality
 
 GOLDEN = golden.FOLDER.parent
 CASES = ("image", "video", "audio", "point", "image_audio", "thermal_imu_depth", "text")

@@ -9,7 +9,7 @@ from tiny import KINDS, conditions, language_model, make_model, open_gates, toke
 from torch.testing import assert_close
 
 from imagebind_llm.adaptation import add_lora, merge_lora
-from imagebind_llm.errors import ConfigError, UserError
+from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.families import DecoderShape, decoder_layers, family_of
 from imagebind_llm.injection import Injection, resolve_layers
 

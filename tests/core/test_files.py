@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from imagebind_llm.errors import reason_of
-from imagebind_llm.files import atomic_write
+from imagebind_llm.common.errors import reason_of
+from imagebind_llm.common.files import atomic_write
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from imagebind_llm.fingerprint import fingerprint_state_dict
+from imagebind_llm.common.fingerprint import fingerprint_state_dict
 
 
 def state():

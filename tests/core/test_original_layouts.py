@@ -18,11 +18,11 @@ from imagebind_llm.checkpoints.adapter import (
     adapter_to_original,
     normalise_keys,
 )
-from imagebind_llm.checkpoints.keys import require_same_shapes
 from imagebind_llm.checkpoints.llama import llama_config, llama_from_original, llama_to_original
 from imagebind_llm.checkpoints.trained import adapter_state_dict, load_adapter_state_dict
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.tensor_files import require_same_shapes
 from imagebind_llm.configuration import ImageBindLLMConfig
-from imagebind_llm.errors import CheckpointError
 from imagebind_llm.families import DecoderShape
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from tiny import D, conditions, language_model, make_model, open_gates, tokens
 
 from imagebind_llm.adaptation import add_biases, add_lora, set_stage, tune_norms
-from imagebind_llm.checkpoints.folder import ADAPTER_FILE
-from imagebind_llm.errors import CheckpointError, UserError
+from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.locate import ADAPTER_FILE
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration as Model
 
 

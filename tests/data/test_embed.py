@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import source_samples
 
+from imagebind_llm.common.errors import TrainingDataError
 from imagebind_llm.data.embed.executors import in_processes, in_this_process
 from imagebind_llm.data.embed.run import embed_sources
-from imagebind_llm.data.errors import TrainingDataError
 from imagebind_llm.data.mixture import SourceMixture
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources import Embedded, SourceSettings, open_source
@@ -75,8 +75,8 @@ def test_every_sample_is_there_once_and_bad_ones_are_listed(reference, place):
 def test_vectors_are_the_encoders_and_text_stays_text(job, reference, place):
     import torch
 
+    from imagebind_llm.common.modality import Modality
     from imagebind_llm.encoders import load_encoder, media_of_encoder
-    from imagebind_llm.modality import Modality
 
     plain = replace(job, views=0)
     embed_sources(plain, place / "plain", progress=False)

@@ -9,11 +9,10 @@ import yaml
 from source_samples import pictures
 
 from imagebind_llm.cli.data_sources import read_sources
-from imagebind_llm.data.errors import TrainingDataError
+from imagebind_llm.common.errors import ConfigError, TrainingDataError
 from imagebind_llm.data.mixture import SourceMixture
 from imagebind_llm.data.sources import Source, SourceSettings, open_source
 from imagebind_llm.data.sources.guess import guess_kind
-from imagebind_llm.errors import ConfigError
 
 
 def table(folder: Path) -> Path:

@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import source_samples as made
 
-from imagebind_llm.data.errors import BadSample, TrainingDataError
+from imagebind_llm.common.errors import (
+    BadSample,
+    ConfigError,
+    MissingExtraError,
+    TrainingDataError,
+    UserError,
+)
 from imagebind_llm.data.mixture import SourceMixture
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources import Source, SourceSettings, open_source
-from imagebind_llm.errors import ConfigError, MissingExtraError, UserError
 from imagebind_llm.messages import read_messages
 
 

@@ -16,8 +16,8 @@ from builders import encoder_folder, language_folder
 from caption_data import captions_values, write_captions
 from tiny_training import OPTIMIZER, run_values
 
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.settings import build
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.settings import build
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.parallel import Processes
 from imagebind_llm.training.recipe import STAGES

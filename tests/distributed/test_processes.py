@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 from builders import encoder_folder, make, pretrained_folder
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.checkpoint import list_checkpoints
 from imagebind_llm.training.loop import train
 

@@ -14,8 +14,8 @@ import typer
 from imagebind_llm import Assistant
 from imagebind_llm.cli import main
 from imagebind_llm.cli.app import app
+from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.diagnosis.doctor import diagnose
-from imagebind_llm.locate import nano_folder
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

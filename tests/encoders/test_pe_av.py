@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from tiny_pe_av import SIDE, whole_model, write_pe_av
 from torch.nn.functional import normalize
 
+from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders import load_encoder, media_of_encoder
-from imagebind_llm.errors import CheckpointError, UserError
 from imagebind_llm.imagebind.encoder import JointEncoder
-from imagebind_llm.modality import Modality
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from tiny_pe_av import write_pe_av
 
 from imagebind_llm import Assistant
-from imagebind_llm.checkpoints.folder import ADAPTER_FILE
+from imagebind_llm.common.locate import ADAPTER_FILE
 from imagebind_llm.encoders import load_encoder
 from imagebind_llm.encoders.pe_av.media import PeAvMedia
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration

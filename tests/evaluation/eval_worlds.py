@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import torch
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation.nano import Caps, Clock, Material, ask_everything
 from imagebind_llm.evaluation.reference import means_of
 from imagebind_llm.evaluation.sets import SENSES, embedded
-from imagebind_llm.modality import Modality
 from imagebind_llm.nano.grammar.words import en_noun
 from imagebind_llm.nano.world.concepts import CONCEPTS, UNCLEAR
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from eval_worlds import Guesser, whole_results
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.evaluation.card import model_card, read_results, write_card
 from imagebind_llm.evaluation.readme import END, START, readme_block, write_readme
 from imagebind_llm.evaluation.sets import SENSES

@@ -7,7 +7,7 @@ import pytest
 import torch
 from eval_worlds import SMALL, Doubter, Guesser, Oracle, tiny_material, tiny_results
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.evaluation.arms import naming_arms
 from imagebind_llm.evaluation.nano import MIXTURES, Caps
 from imagebind_llm.evaluation.sets import SENSES

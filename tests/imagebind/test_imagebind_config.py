@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.imagebind import ImageBindConfig
 from imagebind_llm.imagebind.config import ConvLayer, StemConfig
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, JointEncoder
 from imagebind_llm.imagebind.config import ConvLayer, GridConfig, StemConfig, TrunkConfig
 from imagebind_llm.imagebind.skeleton import skeleton
 from imagebind_llm.imagebind.stems import GridStem
 from imagebind_llm.imagebind.transformer import DropPath, Trunk
-from imagebind_llm.modality import Modality
 
 ALL = [modality.value for modality in Modality]
 

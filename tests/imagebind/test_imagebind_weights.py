@@ -9,7 +9,8 @@ import sys
 import pytest
 import torch
 
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.imagebind import (
     ImageBindConfig,
     ImageBindModel,
@@ -18,7 +19,6 @@ from imagebind_llm.imagebind import (
     save_imagebind,
 )
 from imagebind_llm.imagebind.skeleton import skeleton
-from imagebind_llm.modality import Modality
 
 
 def manifest(golden, name):

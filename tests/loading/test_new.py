@@ -14,8 +14,8 @@ from llm_folders import byte_tokenizer, run_cli, write_llm
 from tiny import KINDS, language_model, tokens
 from transformers import AutoModelForCausalLM
 
+from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.dialog import ALPACA_TEMPLATE
-from imagebind_llm.errors import CheckpointError
 from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.processing import ImageBindLLMProcessor

@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from builders import MEDIA, SHARES, make
 from tiny_training import ENCODER, NAMES, OPTIMIZER, TinyDialogs, TinyWorld, run_values, tokenizer, turn
 
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.settings import build
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.settings import build
 from imagebind_llm.training.align import Pretrain
 from imagebind_llm.training.language import Language
 from imagebind_llm.training.loop import train

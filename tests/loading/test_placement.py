@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from imagebind_llm import Assistant
 from imagebind_llm.adaptation import add_lora
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.placement import Placement, read_memory
 

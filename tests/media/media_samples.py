@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media import (
     AudioSettings,
     DepthSettings,
@@ -18,7 +19,6 @@ from imagebind_llm.media import (
     ThermalSettings,
     VideoSettings,
 )
-from imagebind_llm.modality import Modality
 
 SMALL = MediaSettings(
     image=ImageSettings(size=32),

@@ -18,9 +18,9 @@ import torch
 from media_samples import SHAPES, SMALL, box_glb, glb, make_samples, movie, npy, npz, saved, sound
 from PIL import Image
 
-from imagebind_llm.errors import MissingExtraError
+from imagebind_llm.common.errors import MissingExtraError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media import Limits, MediaError, guess_modality, load_media
-from imagebind_llm.modality import Modality
 
 SECONDS_EACH = 10.0
 MEGABYTES_GROWTH = 700

@@ -13,7 +13,8 @@ import torch
 from media_samples import SMALL, box, make_samples, movie, npy, npz, saved, sound
 from PIL import Image
 
-from imagebind_llm.errors import ConfigError, UserError
+from imagebind_llm.common.errors import ConfigError, UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media import (
     AudioSettings,
     DepthSettings,
@@ -38,7 +39,6 @@ from imagebind_llm.media.resample import resample, resampled_length
 from imagebind_llm.media.thermal import thermal_to_tensor
 from imagebind_llm.media.video import select_frames
 from imagebind_llm.media.video_files import VideoReader
-from imagebind_llm.modality import Modality
 
 
 def test_settings_survive_json_and_refuse_nonsense():

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 import imagebind_llm.nano.build as building
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.nano.build import RUNS, Plan, Step, build, steps
 from imagebind_llm.nano.world.sounds import decode_wave
 from imagebind_llm.nano.world.tables import COLUMNS, check_tables, decode_pictures, read_columns

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.nano import grammar
 from imagebind_llm.nano.captions import captions
 from imagebind_llm.nano.grammar import (

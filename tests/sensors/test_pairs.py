@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from sensor_worlds import COLOURS, write_pairs
 
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.data.pairs import read_pairs
-from imagebind_llm.errors import UserError
 
 
 def put(folder, *names):

@@ -9,12 +9,12 @@ import pytest
 import torch
 from sensor_worlds import CONFIG, tiny_encoder
 
+from imagebind_llm.common.errors import CheckpointError, ConfigError, UserError
+from imagebind_llm.common.locate import nano_folder
+from imagebind_llm.common.modality import Modality, trunk_name
 from imagebind_llm.encoders.sensor_media import sensor_media
-from imagebind_llm.errors import CheckpointError, ConfigError, UserError
 from imagebind_llm.imagebind import ImageBindConfig, load_imagebind, save_imagebind
-from imagebind_llm.locate import nano_folder
 from imagebind_llm.media import MediaError, MediaSettings, SensorSettings, load_media
-from imagebind_llm.modality import Modality, trunk_name
 from imagebind_llm.training.new_sensor import NewSensor, with_sensor
 
 SENSORS = {

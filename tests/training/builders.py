@@ -14,9 +14,9 @@ from tiny_training import (
     tokenizer,
 )
 
+from imagebind_llm.common.settings import build
 from imagebind_llm.imagebind import save_imagebind
 from imagebind_llm.media.settings import ImageSettings, MediaSettings
-from imagebind_llm.settings import build
 from imagebind_llm.training.align import Finetune, Pretrain
 from imagebind_llm.training.bind_images import BindImages
 from imagebind_llm.training.bind_sense import BindSense

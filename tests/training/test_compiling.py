@@ -10,8 +10,8 @@ import torch
 from builders import encoder_folder
 from caption_data import captions_values, write_captions
 
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.settings import build
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.settings import build
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import BindRecipe
 from imagebind_llm.training.stages import make_stage

@@ -11,7 +11,7 @@ import torch
 from builders import KINDS, make
 from safetensors.torch import load_file
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.checkpoint import list_checkpoints
 from imagebind_llm.training.loop import TrainingError, train
 from imagebind_llm.training.optimization import learning_rate

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.data.pool import ImagePool
-from imagebind_llm.errors import ConfigError
 
 
 def make_pool() -> ImagePool:

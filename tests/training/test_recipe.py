@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.recipe import STAGES, load_recipe, save_resolved
 
 SHIPPED = Path(__file__).parents[2] / "recipes"

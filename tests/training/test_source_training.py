@@ -15,10 +15,9 @@ from builders import encoder_folder, language_folder
 from PIL import Image
 from tiny_training import OPTIMIZER, run_values
 
+from imagebind_llm.common.errors import ConfigError, TrainingDataError
+from imagebind_llm.common.settings import build
 from imagebind_llm.data.augment import random_resized_crop
-from imagebind_llm.data.errors import TrainingDataError
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.settings import build
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import STAGES
 from imagebind_llm.training.stages import make_stage

@@ -9,7 +9,7 @@ import pytest
 import torch
 from builders import make
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.checkpoint import list_checkpoints
 from imagebind_llm.training.guard import LossGuard
 from imagebind_llm.training.loop import TrainingError, train

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.data.world import SenseExamples
-from imagebind_llm.modality import Modality
 
 SIZE = 8
 NAMES = ("red", "green", "blue", "nothing")

@@ -15,8 +15,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from imagebind_llm.cache.errors import CacheError
-from imagebind_llm.errors import reason_of
+from imagebind_llm.common.errors import CacheError, reason_of
 
 Thumbnail = Image.Image | bytes | None
 """A picture (shrunk and stored as JPEG) or the bytes of a JPEG or PNG file (stored as they are)."""

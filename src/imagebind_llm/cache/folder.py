@@ -6,9 +6,9 @@ from typing import Any
 
 from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import EntryTable
-from imagebind_llm.cache.errors import CacheError
 from imagebind_llm.cache.manifest import ENTRIES_FILE, INDEX_FILE, MANIFEST_FILE, CacheManifest
-from imagebind_llm.files import atomic_directory
+from imagebind_llm.common.errors import CacheError
+from imagebind_llm.common.files import atomic_directory
 
 
 def read_folder(

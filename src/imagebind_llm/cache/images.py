@@ -14,11 +14,11 @@ from torch import Tensor
 
 from imagebind_llm.cache.build import build_cache
 from imagebind_llm.cache.entries import THUMBNAIL_SIDE, encode_thumbnail, open_picture
-from imagebind_llm.cache.errors import CacheError
 from imagebind_llm.cache.rows import unit_rows
 from imagebind_llm.cache.shards import ShardRow, claim, column, embeddings, left_out, write_shard
 from imagebind_llm.cache.visual_cache import VisualCache
-from imagebind_llm.files import atomic_write
+from imagebind_llm.common.errors import CacheError
+from imagebind_llm.common.files import atomic_write
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 SKIPPED_FILE = "skipped.json"

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from imagebind_llm.cache.errors import CacheError
 from imagebind_llm.cache.landmarks import Landmarks
 from imagebind_llm.cache.manifest import IndexKind
+from imagebind_llm.common.errors import CacheError
 
 _log = logging.getLogger(__name__)
 

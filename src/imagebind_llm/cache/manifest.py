@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imagebind_llm import __version__
-from imagebind_llm.cache.errors import CacheError
+from imagebind_llm.common.errors import CacheError
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"

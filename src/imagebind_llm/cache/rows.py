@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
-from imagebind_llm.cache.errors import CacheError
+from imagebind_llm.common.errors import CacheError
 
 Vectors = np.ndarray | torch.Tensor | Iterable[np.ndarray | torch.Tensor]
 """One ``[N, D]`` array, or an iterable of ``[n, D]`` blocks (``n`` may vary) that need not fit in memory."""

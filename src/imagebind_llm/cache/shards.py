@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from imagebind_llm.cache.errors import CacheError
-from imagebind_llm.files import atomic_write
+from imagebind_llm.common.errors import CacheError
+from imagebind_llm.common.files import atomic_write
 
 _JOB_FILE = "job.json"
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from imagebind_llm.cache.errors import CacheError
 from imagebind_llm.cache.visual_cache import Retrieved
+from imagebind_llm.common.errors import CacheError
 
 _TILE = 128
 _GAP = 6

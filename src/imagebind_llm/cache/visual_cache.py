@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import CacheEntry, EntryTable, EntryWriter, Thumbnail
-from imagebind_llm.cache.errors import CacheError
 from imagebind_llm.cache.folder import read_folder, write_folder
 from imagebind_llm.cache.landmarks import Landmarks
 from imagebind_llm.cache.manifest import CacheManifest
 from imagebind_llm.cache.rows import Vectors, unit_blocks
+from imagebind_llm.common.errors import CacheError
 
 _SHARPEST = 1e30
 """Temperatures above count as this: the nearest picture has all the weight, and float32 does not overflow."""

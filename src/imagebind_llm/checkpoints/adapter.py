@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from imagebind_llm.adaptation import TRAINED_LORA
-from imagebind_llm.checkpoints.keys import KeyRule, require_same_keys, to_ours, to_theirs
+from imagebind_llm.checkpoints.keys import KeyRule, to_ours, to_theirs
 from imagebind_llm.checkpoints.llama import FINAL_NORM, LAYER_MAPS, LAYER_NORMS, rotary_rule
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.tensor_files import require_same_keys
 from imagebind_llm.families import DecoderShape
 
 BIASED_MAPS = ("attention.wq", "attention.wo", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3")

@@ -14,10 +14,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from imagebind_llm.checkpoints.json_file import read_json
 from imagebind_llm.checkpoints.trained import UPDATE_MODULES
-from imagebind_llm.errors import CheckpointError, reason_of
-from imagebind_llm.locate import NANO, locate_folder, nano_folder
+from imagebind_llm.common.errors import CheckpointError, reason_of
+from imagebind_llm.common.files import read_json
+from imagebind_llm.common.locate import NANO, locate_folder, nano_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -58,7 +58,7 @@ def whole_model_folder(name: str, revision: str | None = None) -> Path | None:
         return locate_folder(NANO) if (nano_folder() / "config.json").is_file() else None
     from transformers import PreTrainedConfig
 
-    from imagebind_llm.checkpoints.hub import require_repository
+    from imagebind_llm.common.hub import require_repository
 
     if not Path(name).is_dir():
         require_repository(name, revision)
@@ -77,7 +77,7 @@ def language_model_config(name: str, revision: str | None = None) -> "PreTrained
     """
     from transformers import AutoConfig
 
-    from imagebind_llm.checkpoints.hub import require_repository
+    from imagebind_llm.common.hub import require_repository
 
     if not Path(name).is_dir():
         require_repository(name, revision)
@@ -148,8 +148,8 @@ def language_model_of(folder: Path, adapter: "ImageBindLLMConfig", **arguments: 
     """
     from transformers import AutoModelForCausalLM
 
-    from imagebind_llm.checkpoints.convert.folders import weights_of
     from imagebind_llm.checkpoints.folder import read_model_config
+    from imagebind_llm.common.tensor_files import weights_of
 
     whole = read_model_config(folder)
     changed = [

@@ -7,11 +7,10 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from imagebind_llm.checkpoints import hub
-from imagebind_llm.checkpoints.digest import sha256
 from imagebind_llm.checkpoints.registry import Artefact, RemoteFile
 from imagebind_llm.checkpoints.transfer import download, missing_bytes
-from imagebind_llm.errors import CheckpointError
-from imagebind_llm.files import require_space
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.files import require_space, sha256
 
 _LONG = 100 * 2**20
 """Bytes that take a moment to hash."""

@@ -29,23 +29,21 @@ from imagebind_llm.checkpoints.bases import (
     whole_language_model,
     whole_model_folder,
 )
-from imagebind_llm.checkpoints.json_file import read_json
-from imagebind_llm.checkpoints.places import PARTS, find_place, places_as_read, places_to_write
 from imagebind_llm.checkpoints.trained import (
     adapter_state_dict,
     language_model_fingerprint,
     load_adapter_state_dict,
 )
+from imagebind_llm.common.errors import CheckpointError, ConfigError, reason_of
+from imagebind_llm.common.files import atomic_write, read_json
+from imagebind_llm.common.locate import ADAPTER_FILE, PARTS, find_place, places_as_read, places_to_write
 from imagebind_llm.configuration import ImageBindLLMConfig
-from imagebind_llm.errors import CheckpointError, ConfigError, reason_of
-from imagebind_llm.files import atomic_write
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 
-ADAPTER_FILE = "adapter.safetensors"
 _FORMAT = "imagebind-llm-adapter"
 _VERSION = "1"
 ADAPTER_METADATA = {"format": _FORMAT, "version": _VERSION}
@@ -159,7 +157,7 @@ def find_adapter(name: str | os.PathLike[str], arguments: Mapping[str, Any]) -> 
         return path if path.is_file() else None
     from transformers.utils import cached_file
 
-    from imagebind_llm.checkpoints.hub import require_repository
+    from imagebind_llm.common.hub import require_repository
 
     if not arguments.get("local_files_only") and not arguments.get("cache_dir"):
         require_repository(os.fspath(name), arguments.get("revision"))

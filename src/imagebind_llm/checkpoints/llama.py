@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from imagebind_llm.checkpoints.keys import KeyRule, to_ours, to_theirs
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.families import DecoderShape
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 
 REGISTRY_FILE = Path(__file__).with_name("registry.yaml")
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")

@@ -1,48 +1,17 @@
 """Fingerprints of parts that lie in files, read one tensor after another: no part is ever held whole."""
 
 import json
-from collections.abc import Iterator, Mapping
-from threading import Lock
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
 
 from imagebind_llm.checkpoints.trained import frozen_names
-from imagebind_llm.errors import CheckpointError
-from imagebind_llm.fingerprint import fingerprint_state_dict
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.fingerprint import StreamedTensors, fingerprint_state_dict
 
 if TYPE_CHECKING:
-    from imagebind_llm.checkpoints.convert.reading import TensorSource
+    from imagebind_llm.common.tensor_files import TensorSource
     from imagebind_llm.imagebind.config import ImageBindConfig
-
-
-class StreamedTensors(Mapping[str, Tensor]):
-    """Tensors that are read from disk whenever they are asked for, and whose file is not kept mapped.
-
-    Whoever keeps what it gets keeps a mapping of the whole file, with all pages that were read through it; so
-    ask for one, use it, let it go.
-
-    Args:
-        source: the files.
-        names: name here → name there.
-    """
-
-    def __init__(self, source: "TensorSource", names: Mapping[str, str]) -> None:
-        self._source = source
-        self._names = dict(names)
-        self._lock = Lock()  # fingerprints are taken in several threads
-
-    def __getitem__(self, name: str) -> Tensor:
-        with self._lock:
-            values = self._source.get(self._names[name])
-            self._source.release()
-        return values
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def language_model_fingerprint_of(source: "TensorSource", skeleton: nn.Module) -> str:

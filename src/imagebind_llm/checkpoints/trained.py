@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from imagebind_llm.adaptation import TRAINED_LORA, norm_names, trainable_parameters, tuned_parameters
-from imagebind_llm.checkpoints.keys import require_same_keys, require_same_shapes
-from imagebind_llm.fingerprint import fingerprint_state_dict
+from imagebind_llm.common.fingerprint import fingerprint_state_dict
+from imagebind_llm.common.tensor_files import require_same_keys, require_same_shapes
 
 if TYPE_CHECKING:
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration

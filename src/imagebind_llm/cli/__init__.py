@@ -7,7 +7,7 @@ the traceback with ``--debug``); 130 interrupted.
 import sys
 from collections.abc import Sequence
 
-from imagebind_llm.errors import UserError, naming_missing_packages
+from imagebind_llm.common.errors import UserError, naming_missing_packages
 
 BAD_INPUT = 2
 OUR_FAULT = 1

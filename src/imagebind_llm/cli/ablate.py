@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imagebind_llm.cli import options as shared
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 EXAMPLES = """
 \b
@@ -60,11 +60,11 @@ def ablate(
     load_pyplot()  # before minutes of work, not after them
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("imagebind_llm").setLevel(logging.INFO)
+    from imagebind_llm.common.files import atomic_write
+    from imagebind_llm.common.locate import locate_folder
     from imagebind_llm.evaluation.ablations.inputs import Budget
     from imagebind_llm.evaluation.ablations.report import markdown, summarise
     from imagebind_llm.evaluation.ablations.run import Questions, run_ablations
-    from imagebind_llm.files import atomic_write
-    from imagebind_llm.locate import locate_folder
 
     results = run_ablations(
         data,

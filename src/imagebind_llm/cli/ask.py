@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagebind_llm.cli import options as shared
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 if TYPE_CHECKING:
     from imagebind_llm.answers import Answer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from imagebind_llm.cli import options as shared
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -189,7 +189,7 @@ def search(
     found = bot.retrieve(k, temperature, **media)
     if out is not None:
         from imagebind_llm.cache import contact_sheet
-        from imagebind_llm.files import atomic_write
+        from imagebind_llm.common.files import atomic_write
 
         sheet = contact_sheet([_picture(media) or _label(media)], [found])
         if all(hit.thumbnail is None for hit in found):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from imagebind_llm.cli import options as shared
-from imagebind_llm.errors import UserError
-from imagebind_llm.modality import Modality
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
     from imagebind_llm.assistant import Assistant

@@ -43,10 +43,10 @@ def check(
 
     from tqdm import tqdm
 
+    from imagebind_llm.common.errors import UserError
     from imagebind_llm.data.mixture import SourceMixture
     from imagebind_llm.data.quarantine import Quarantine
     from imagebind_llm.data.sources import open_source
-    from imagebind_llm.errors import UserError
 
     if report is not None and report.exists():
         raise UserError(f"--report {str(report)!r} exists; give a new file")

@@ -9,7 +9,7 @@ import typer
 
 from imagebind_llm.cli import data_sources as shared
 from imagebind_llm.cli.options import JsonOption
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 SUMMARY = "Drop duplicates, mismatches and junk; show why."
 

@@ -9,7 +9,7 @@ import typer
 
 from imagebind_llm.cli import data_sources as shared
 from imagebind_llm.cli.options import DeviceOption, DtypeOption, JsonOption
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 if TYPE_CHECKING:
     from imagebind_llm.data.embed.executors import Execute

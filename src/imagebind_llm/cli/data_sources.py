@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 if TYPE_CHECKING:
     from imagebind_llm.data.sources import SourceSettings
@@ -56,10 +56,10 @@ def read_sources(
     Raises:
         UserError: a path whose kind cannot be told, or options that do not fit.
     """
+    from imagebind_llm.common.settings import build
     from imagebind_llm.data.sources import SourceKind
     from imagebind_llm.data.sources.guess import guess_kind
     from imagebind_llm.data.sources.settings import SourceSettings
-    from imagebind_llm.settings import build
 
     if kind is not None and kind not in get_args(SourceKind):
         raise UserError(f"--kind is {kind!r}; expected {', '.join(get_args(SourceKind))}")

@@ -7,7 +7,7 @@ import typer
 
 from imagebind_llm.cli import BAD_INPUT
 from imagebind_llm.cli import options as shared
-from imagebind_llm.files import gigabytes
+from imagebind_llm.common.files import gigabytes
 
 app = typer.Typer()
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagebind_llm.cli import options as shared
-from imagebind_llm.errors import UserError
-from imagebind_llm.modality import Modality
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ def embed(
 
     from tqdm import tqdm
 
-    from imagebind_llm.media.errors import UnclearMediaError, one_line
+    from imagebind_llm.common.errors import UnclearMediaError, one_line
 
     failed: list[tuple[str, str]] = []
     items: list[tuple[str, MediaItem]] = []
@@ -95,7 +95,7 @@ def embed(
 
     import numpy as np
 
-    from imagebind_llm.files import atomic_write
+    from imagebind_llm.common.files import atomic_write
 
     facts = {"encoder": bot.encoder_fingerprint or "", "model": model}
     with atomic_write(out) as temporary:

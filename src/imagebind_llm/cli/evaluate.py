@@ -11,7 +11,7 @@ from imagebind_llm.cli.ablate import EXAMPLES as _ABLATE
 from imagebind_llm.cli.ablate import ablate
 from imagebind_llm.cli.sensor import EXAMPLES as _SENSOR
 from imagebind_llm.cli.sensor import sensor
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,9 +71,9 @@ def nano(
     """Nano's senses, cache on and off, languages, mixtures, far-off input and controls."""
     if not data.is_dir():
         raise UserError(f"there is no folder {str(data)!r}; give the folder of mnist, cifar10, fsdd, …")
+    from imagebind_llm.common.files import atomic_write
+    from imagebind_llm.common.locate import locate_folder
     from imagebind_llm.evaluation.plots import draw_all, load_pyplot
-    from imagebind_llm.files import atomic_write
-    from imagebind_llm.locate import locate_folder
 
     if out is not None and plots:
         load_pyplot()  # before minutes of work, not after them

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from imagebind_llm.cli import options as shared
-from imagebind_llm.errors import UserError
-from imagebind_llm.files import gigabytes
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.files import gigabytes
 
 app = typer.Typer()
 

@@ -8,7 +8,7 @@ import typer
 
 from imagebind_llm import __version__
 from imagebind_llm.cli import options as shared
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.common.errors import CheckpointError
 
 app = typer.Typer()
 
@@ -32,8 +32,8 @@ def info(
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
+    from imagebind_llm.common.locate import NANO, locate_folder
     from imagebind_llm.diagnosis.summary import summary
-    from imagebind_llm.locate import NANO, locate_folder
 
     try:
         values["model"] = summary(locate_folder(model))

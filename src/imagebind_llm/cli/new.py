@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 app = typer.Typer()
 
@@ -88,8 +88,8 @@ def new(
     )
     from imagebind_llm.checkpoints.trained import saved_bytes
     from imagebind_llm.cli.options import hide_progress_bars
+    from imagebind_llm.common.files import require_space
     from imagebind_llm.encoders import load_encoder, media_of_encoder
-    from imagebind_llm.files import require_space
     from imagebind_llm.loading import choose_dtype
     from imagebind_llm.processing import ImageBindLLMProcessor
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagebind_llm.errors import UserError
-from imagebind_llm.modality import Modality
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
     from imagebind_llm.assistant import Assistant
@@ -215,7 +215,7 @@ def know_sensors(model: str) -> None:
         CheckpointError: there is no such model.
         ConfigError: its configuration declares an impossible name.
     """
-    from imagebind_llm.locate import locate_folder
+    from imagebind_llm.common.locate import locate_folder
 
     file = locate_folder(model) / "config.json"
     try:

@@ -9,9 +9,9 @@ import typer
 
 from imagebind_llm.checkpoints.registry import Artefact, read_registry
 from imagebind_llm.cli import options as shared
-from imagebind_llm.errors import UserError
-from imagebind_llm.files import gigabytes
-from imagebind_llm.locate import HUB_ID, MODEL_PATTERNS
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.files import gigabytes
+from imagebind_llm.common.locate import HUB_ID, MODEL_PATTERNS
 
 app = typer.Typer()
 

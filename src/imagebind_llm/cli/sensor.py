@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from imagebind_llm.cli import options as shared
-from imagebind_llm.modality import Modality
+from imagebind_llm.common.modality import Modality
 
 EXAMPLES = """
 \b

@@ -143,7 +143,7 @@ def attach(
 ) -> None:
     """Put an encoder that has learnt more senses into a finished model, whose language stays as it is."""
     from imagebind_llm.cli.options import know_sensors
-    from imagebind_llm.locate import locate_folder
+    from imagebind_llm.common.locate import locate_folder
     from imagebind_llm.training.attach import attach_encoder
 
     know_sensors(model)

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.files import atomic_write, held
 from imagebind_llm.data.pool import ImagePool
-from imagebind_llm.errors import CheckpointError
-from imagebind_llm.files import atomic_write, held
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.records import open_medium
 from imagebind_llm.data.sources.base import Embedded, Record
-from imagebind_llm.errors import UserError
 from imagebind_llm.messages import read_messages
-from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
     from imagebind_llm.media.reader import MediaReader

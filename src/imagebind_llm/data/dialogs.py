@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.data.packing import Example
 from imagebind_llm.dialog import build_dialog
-from imagebind_llm.errors import ConfigError, UserError
 from imagebind_llm.mixing import mix
 
 if TYPE_CHECKING:

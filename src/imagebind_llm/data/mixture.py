@@ -5,10 +5,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from imagebind_llm.data.errors import BadSample, TrainingDataError
+from imagebind_llm.common.errors import (
+    BadSample,
+    ConfigError,
+    MissingExtraError,
+    TrainingDataError,
+    UserError,
+)
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources.base import Record, Source, StreamingSource
-from imagebind_llm.errors import ConfigError, MissingExtraError, UserError
 
 if TYPE_CHECKING:
     from imagebind_llm.media.limits import Limits

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.data.world import SenseExamples
-from imagebind_llm.modality import Modality
 from imagebind_llm.nano.captions import captions
 from imagebind_llm.nano.world.augment import augment_images, plain_images
 from imagebind_llm.nano.world.concepts import CONCEPTS, UNCLEAR

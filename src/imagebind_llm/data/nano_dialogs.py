@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.nano.grammar import (
     Sample,
     Split,

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 ARRAYS = (".npy", ".npz")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 
 
 @dataclass(frozen=True)

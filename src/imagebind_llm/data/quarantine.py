@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from imagebind_llm.data.errors import BadSample, TrainingDataError
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import BadSample, ConfigError, TrainingDataError
 
 DEFAULT_MAX_RATE = 0.05
 """Largest share of bad samples."""

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.augment import random_resized_crop
 from imagebind_llm.data.packing import Example
 from imagebind_llm.data.sources.base import Embedded, Record
 from imagebind_llm.dialog import build_dialog
-from imagebind_llm.errors import UserError
 from imagebind_llm.media.batch import MediaPart
 from imagebind_llm.messages import MediaItem
 from imagebind_llm.mixing import mix
-from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -7,8 +7,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from torch import Tensor
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.pool import ImagePool
-from imagebind_llm.modality import Modality
 
 Split = Literal["train", "test"]
 """Of images and other media."""

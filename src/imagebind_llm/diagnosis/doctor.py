@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.checkpoints.convert.folders import weights_of
-from imagebind_llm.checkpoints.folder import ADAPTER_FILE, read_model_config
-from imagebind_llm.checkpoints.json_file import read_json
+from imagebind_llm.checkpoints.folder import read_model_config
 from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.checkpoints.trained import adapter_state_dict
+from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
+from imagebind_llm.common.files import read_json
+from imagebind_llm.common.locate import ADAPTER_FILE, NANO, locate_folder
+from imagebind_llm.common.tensor_files import weights_of
 from imagebind_llm.diagnosis import memory, parts, weights
 from imagebind_llm.diagnosis.report import Report
-from imagebind_llm.errors import CheckpointError, UserError, reason_of
-from imagebind_llm.locate import NANO, locate_folder
 
 _CHEAP_BYTES = 10**9
 """Weights up to this size (in half precision) are hashed, and loaded for the self-test, unasked."""

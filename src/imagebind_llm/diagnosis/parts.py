@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagebind_llm.checkpoints.convert.folders import weights_of
-from imagebind_llm.checkpoints.convert.reading import TensorsBelow, TensorSource
-from imagebind_llm.checkpoints.folder import ADAPTER_FILE, read_model_config
-from imagebind_llm.checkpoints.json_file import read_json
-from imagebind_llm.checkpoints.places import find_place
+from imagebind_llm.checkpoints.folder import read_model_config
 from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
+from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.files import read_json
+from imagebind_llm.common.locate import ADAPTER_FILE, NANO, find_place, locate_folder
+from imagebind_llm.common.tensor_files import TensorsBelow, TensorSource, weights_of
 from imagebind_llm.diagnosis import weights
 from imagebind_llm.diagnosis.report import Report
 from imagebind_llm.encoders.registry import find_encoder
-from imagebind_llm.errors import CheckpointError, UserError
-from imagebind_llm.locate import NANO, locate_folder
 
 if TYPE_CHECKING:
     from imagebind_llm.configuration import ImageBindLLMConfig

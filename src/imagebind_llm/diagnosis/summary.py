@@ -5,8 +5,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.checkpoints.json_file import read_json
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.files import read_json
 
 _LENGTH = struct.Struct("<Q")
 """Of the header, in front of it."""
@@ -45,7 +45,7 @@ def summary(folder: Path) -> dict[str, Any]:
 def _encoder(config: dict[str, Any] | None) -> dict[str, Any] | None:
     if config is None:
         return None
-    from imagebind_llm.modality import Modality, trunk_name
+    from imagebind_llm.common.modality import Modality, trunk_name
 
     known = [modality.value for modality in Modality if config.get(trunk_name(modality)) is not None]
     known += sorted(config.get("sensors") or {})

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.assembly import PROBE_DIALOG
+from imagebind_llm.common.errors import UserError, reason_of
 from imagebind_llm.diagnosis.report import Report
-from imagebind_llm.errors import UserError, reason_of
 
 _SENTENCE = "What is this? 这是什么? 12 + 34"
 

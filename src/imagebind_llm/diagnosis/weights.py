@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.checkpoints.convert.reading import TensorFiles, TensorSource
 from imagebind_llm.checkpoints.streaming import imagebind_fingerprint_of
+from imagebind_llm.common.tensor_files import TensorFiles, TensorSource
 from imagebind_llm.diagnosis.report import Report
 
 if TYPE_CHECKING:
@@ -108,6 +108,6 @@ def bytes_of(source: TensorSource) -> int:
 
 def adapter_files(folder: Path) -> TensorFiles:
     """The one file of an adapter."""
-    from imagebind_llm.checkpoints.folder import ADAPTER_FILE
+    from imagebind_llm.common.locate import ADAPTER_FILE
 
     return TensorFiles([folder / ADAPTER_FILE])

@@ -13,9 +13,9 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.checkpoints.json_file import read_json
-from imagebind_llm.errors import CheckpointError, ConfigError
-from imagebind_llm.locate import locate_folder
+from imagebind_llm.common.errors import CheckpointError, ConfigError
+from imagebind_llm.common.files import read_json
+from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.media.reader import MediaReader
 
 KINDS = {
@@ -117,8 +117,7 @@ def find_encoder(name: str | os.PathLike[str], revision: str | None = None) -> E
     config = read_json(folder / "config.json")
     if config.get("model_type") != _MODEL_TYPE:
         return EncoderPlace(folder, _kind_of(folder, config), config, in_model=False)
-    from imagebind_llm.checkpoints.folder import ADAPTER_FILE
-    from imagebind_llm.checkpoints.places import find_place
+    from imagebind_llm.common.locate import ADAPTER_FILE, find_place
 
     settings = dict(config.get("encoder_config") or {})
     if not settings:
@@ -188,8 +187,7 @@ def tensors_below(folder: Path, prefix: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: a file is missing or damaged.
     """
-    from imagebind_llm.checkpoints.convert.folders import weights_of
-    from imagebind_llm.checkpoints.convert.reading import TensorsBelow
+    from imagebind_llm.common.tensor_files import TensorsBelow, weights_of
 
     source = TensorsBelow(weights_of(folder), prefix)
     return {name: source.get(name) for name in source.infos}

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation.sets import EmbeddedSet, embedded
 from imagebind_llm.evaluation.subject import Question, Subject
 from imagebind_llm.mixing import mix
-from imagebind_llm.modality import Modality
 from imagebind_llm.nano.grammar import (
     CAPTION_KINDS,
     CHECK_KINDS,

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.files import atomic_write
 from imagebind_llm.evaluation import card_text, tables
-from imagebind_llm.files import atomic_write
 
 SCHEMA = 1
 _PARTS = (

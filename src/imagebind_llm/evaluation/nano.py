@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.assistant import Assistant
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.evaluation import arms as asking
 from imagebind_llm.evaluation import summary
 from imagebind_llm.evaluation.followups import follow_up_outcomes

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.errors import require
-from imagebind_llm.files import atomic_write
+from imagebind_llm.common.errors import require
+from imagebind_llm.common.files import atomic_write
 
 _BARS = (
     ("encoder", "encoder alone", "0.75"),

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.files import atomic_write
 from imagebind_llm.evaluation.tables import table
-from imagebind_llm.files import atomic_write
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 _TEST_DATA = {

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from imagebind_llm.cache import VisualCache
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation.subject import Subject
 from imagebind_llm.media import MediaSettings, load_media
-from imagebind_llm.modality import Modality
 from imagebind_llm.nano.grammar import is_doubt, named
 from imagebind_llm.nano.world.concepts import CONCEPTS, UNCLEAR
 from imagebind_llm.nano.world.tables import label_ids, read_columns

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation.sets import UNKNOWN_SUFFIX, RawSet
 from imagebind_llm.media import load_media
-from imagebind_llm.modality import Modality
 from imagebind_llm.nano.world.concepts import UNCLEAR
 from imagebind_llm.nano.world.senses import World
 from imagebind_llm.nano.world.sounds import load_other_sounds

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.imagebind.parts import (
     ConvLayer,
     GridConfig,
@@ -23,7 +24,6 @@ from imagebind_llm.imagebind.parts import (
 )
 from imagebind_llm.imagebind.records import from_plain, to_plain
 from imagebind_llm.imagebind.sensor import SensorConfig
-from imagebind_llm.modality import Modality
 
 __all__ = [
     "ConvLayer",

@@ -4,7 +4,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from imagebind_llm.modality import Modality
+from imagebind_llm.common.modality import Modality
 
 
 @runtime_checkable

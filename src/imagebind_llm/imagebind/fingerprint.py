@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from imagebind_llm.fingerprint import fingerprint_state_dict
+from imagebind_llm.common.fingerprint import fingerprint_state_dict
 
 
 class Described(Protocol):

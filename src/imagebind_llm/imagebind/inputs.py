@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.imagebind.config import GridConfig, ImuConfig, Part, PointConfig, TextConfig
-from imagebind_llm.modality import Modality
 
 
 def item_shape(modality: Modality, part: Part) -> tuple[int | None, ...]:

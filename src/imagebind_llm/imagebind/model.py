@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.errors import ConfigError, UserError
+from imagebind_llm.common.errors import ConfigError, UserError
+from imagebind_llm.common.modality import Modality, trunk_name
 from imagebind_llm.imagebind.config import (
     GridConfig,
     ImageBindConfig,
@@ -21,7 +22,6 @@ from imagebind_llm.imagebind.inputs import fold_clips
 from imagebind_llm.imagebind.point_encoder import PointTrunk
 from imagebind_llm.imagebind.tokens import GridTokens, ImuTokens, TextTokens, Tokens
 from imagebind_llm.imagebind.transformer import Trunk
-from imagebind_llm.modality import Modality, trunk_name
 
 _STEM_NAMES = {"vision": "rgbt_stem", "audio": "rgbt_stem", "depth": "depth_stem", "thermal": "rgbt_stem"}
 """The published names; "rgbt" is what the original calls its colour and thermal stem.

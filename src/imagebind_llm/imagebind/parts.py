@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from imagebind_llm.errors import CheckpointError
-from imagebind_llm.files import atomic_directory
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.files import atomic_directory
 from imagebind_llm.imagebind.config import ImageBindConfig
 from imagebind_llm.imagebind.fingerprint import fingerprint
 from imagebind_llm.imagebind.model import ImageBindModel

@@ -7,8 +7,8 @@ that training uses. Decoders are imported when first needed.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from imagebind_llm.errors import UserError, naming_missing_packages
-from imagebind_llm.media.errors import MediaError
+from imagebind_llm.common.errors import MediaError, UserError, naming_missing_packages
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.sensor_settings import SensorSettings
 from imagebind_llm.media.settings import (
@@ -23,7 +23,6 @@ from imagebind_llm.media.settings import (
     VideoSettings,
 )
 from imagebind_llm.media.source import MediaSource
-from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
     import os

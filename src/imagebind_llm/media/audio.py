@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_finite
 from imagebind_llm.media.clips import clip_spans
-from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.fbank import FRAME_SECONDS, log_mel
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.resample import resample, resampled_length, source_span

@@ -6,9 +6,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.audio import Blocks, channel_pair, check_rate
 from imagebind_llm.media.containers import check_seconds, declared_seconds, decoded, open_container
-from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.limits import Limits
 
 _BLOCK_VALUES = 1 << 20

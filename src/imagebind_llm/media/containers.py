@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-from imagebind_llm.media.errors import MediaError
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.limits import Limits
 
 _PLAYLISTS = frozenset({"hls", "dash", "concat", "concatf", "sdp", "rtsp", "image2", "imf", "lrc", "webvtt"})

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_map, is_array_file, read_array
-from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.image import check_pixels, open_image, upright
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.resize import resize_map

@@ -10,15 +10,15 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from imagebind_llm.common.errors import MediaError, UnclearMediaError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.arrays import is_array_file, read_array
 from imagebind_llm.media.containers import open_container
-from imagebind_llm.media.errors import MediaError, UnclearMediaError
 from imagebind_llm.media.image import read_header
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.shapes import shape_kind
 from imagebind_llm.media.source import name_of, open_source
 from imagebind_llm.media.tables import read_table
-from imagebind_llm.modality import Modality
 
 _IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P2", b"P3", b"P5", b"P6")
 _SOUNDS = (b"fLaC", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FORM", b".snd", b"RIFX")

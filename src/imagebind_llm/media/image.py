@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_finite
-from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.resize import central_aspect
 from imagebind_llm.media.settings import ImageSettings

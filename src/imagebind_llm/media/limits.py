@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 
 
 @dataclass(frozen=True)

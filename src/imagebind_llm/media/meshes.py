@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from imagebind_llm.media.errors import MediaError
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.tables import text_lines
 

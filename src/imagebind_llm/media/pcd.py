@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from imagebind_llm.media.errors import MediaError
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.meshes import Mesh
 from imagebind_llm.media.tables import read_table

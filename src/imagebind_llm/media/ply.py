@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from imagebind_llm.media.errors import MediaError
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.meshes import Mesh, MeshBuilder
 from imagebind_llm.media.tables import text_lines

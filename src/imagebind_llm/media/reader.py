@@ -5,8 +5,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.limits import Limits
-from imagebind_llm.modality import Modality
 
 
 @runtime_checkable

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_finite, is_array_file, read_array
-from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.sensor_settings import SensorSettings
 from imagebind_llm.media.source import MediaSource, is_encoded, name_of, read_source

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.modality import Modality
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.modality import Modality
 
 SensorKind = Literal["grid", "sequence", "cloud"]
 """Of shape ``[channels, height, width]``, ``[channels, length]`` and ``[points, 3]``."""

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.sensor_settings import SensorSettings
-from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor

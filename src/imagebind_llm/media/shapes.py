@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import coordinates, is_array_file, read_array
-from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.tables import read_table
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from imagebind_llm.media.errors import MediaError, one_line
+from imagebind_llm.common.errors import MediaError, one_line
 from imagebind_llm.media.limits import Limits
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from imagebind_llm.media.errors import MediaError
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.limits import Limits
 
 _SEPARATORS = re.compile(rb"[,;\t]")

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from imagebind_llm.media.errors import MediaError
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.settings import TextSettings
 

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array
 from imagebind_llm.media.clips import clip_spans
-from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.image import check_pixels
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.resize import central_aspect

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.containers import check_seconds, declared_seconds, decoded, open_container
-from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.image import check_pixels
 from imagebind_llm.media.limits import Limits
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 SENSES = ("depth", "thermal", "imu", "audio", "point")
 RUNS = "runs/nano"

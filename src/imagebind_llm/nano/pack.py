@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from imagebind_llm.cache import VisualCache, build_cache
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.nano import NanoPictures
 from imagebind_llm.data.pool import ImagePool
-from imagebind_llm.errors import CheckpointError
 from imagebind_llm.imagebind import ImageBindModel, load_imagebind
 from imagebind_llm.media.settings import TextSettings
 from imagebind_llm.media.text import tokenize
-from imagebind_llm.modality import Modality
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.nano.captions import captions as all_captions
 from imagebind_llm.nano.grammar.words import EN_NAMES, EN_NUMBERS

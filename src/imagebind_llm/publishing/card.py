@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from imagebind_llm.errors import UserError
-from imagebind_llm.locate import HUB_ID, NANO, nano_folder
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.locate import HUB_ID, NANO, nano_folder
 from imagebind_llm.publishing.compare import Comparison
 
 if TYPE_CHECKING:

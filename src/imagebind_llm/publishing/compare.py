@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from imagebind_llm.adaptation import merge_lora
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.common.errors import CheckpointError
 
 if TYPE_CHECKING:
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration

@@ -10,12 +10,10 @@ import torch
 
 from imagebind_llm.assistant import CACHE_FOLDER
 from imagebind_llm.checkpoints.convert.store import check_target, new_folder
-from imagebind_llm.checkpoints.json_file import read_json
-from imagebind_llm.checkpoints.places import relative_place
 from imagebind_llm.checkpoints.trained import saved_bytes
-from imagebind_llm.errors import CheckpointError, UserError
-from imagebind_llm.files import require_space
-from imagebind_llm.locate import HUB_ID, NANO, locate_folder, nano_folder
+from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.files import read_json, require_space
+from imagebind_llm.common.locate import HUB_ID, NANO, locate_folder, nano_folder, relative_place
 
 if TYPE_CHECKING:
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration

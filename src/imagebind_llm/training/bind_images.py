@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.world import PictureWorld
-from imagebind_llm.modality import Modality
 from imagebind_llm.training.contrastive import nearest_class_accuracy, symmetric_loss
 from imagebind_llm.training.contrastive_stage import ContrastiveStage
 from imagebind_llm.training.encoders import open_encoder

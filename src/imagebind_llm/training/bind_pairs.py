@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.pairs import Pair, read_pairs
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.encoders.registry import load_encoder, media_of_encoder
 from imagebind_llm.encoders.sensor_media import sensor_media
-from imagebind_llm.errors import ConfigError
 from imagebind_llm.imagebind import ImageBindModel
 from imagebind_llm.media import load_media
 from imagebind_llm.media.limits import Limits
@@ -21,7 +22,6 @@ from imagebind_llm.media.sensor import array_of, shaped
 from imagebind_llm.media.sensor_settings import SensorSettings
 from imagebind_llm.media.settings import MediaSettings
 from imagebind_llm.media.source import name_of
-from imagebind_llm.modality import Modality
 from imagebind_llm.training.bind_sense import vision_fingerprint
 from imagebind_llm.training.contrastive import nearest_class_accuracy
 from imagebind_llm.training.new_sensor import with_sensor

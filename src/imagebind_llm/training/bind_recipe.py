@@ -4,8 +4,8 @@ pictures with captions from data sets. Settings that have no effect on the data 
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.settings import check_numbers
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.settings import check_numbers
 from imagebind_llm.training.new_sensor import NewSensor
 from imagebind_llm.training.run_settings import OptimizerSettings, RunSettings
 from imagebind_llm.training.stage_settings import DataSettings
@@ -70,7 +70,7 @@ class BindRecipe:
         return "image" in self.modalities
 
     def __post_init__(self) -> None:
-        from imagebind_llm.modality import Modality
+        from imagebind_llm.common.modality import Modality
 
         check_numbers(
             self,
@@ -155,7 +155,7 @@ class BindRecipe:
             )
 
     def _check_pairs(self) -> None:
-        from imagebind_llm.modality import Modality
+        from imagebind_llm.common.modality import Modality
 
         if len(self.modalities) != 1 or self.modalities[0] in ("image", "video", "text"):
             raise ConfigError(

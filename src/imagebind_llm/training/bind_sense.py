@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.bank import EmbeddingBank, open_or_build_bank
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.data.world import PictureWorld
 from imagebind_llm.imagebind import ImageBindModel
-from imagebind_llm.modality import Modality
 from imagebind_llm.training.contrastive import nearest_class_accuracy
 from imagebind_llm.training.encoders import open_encoder
 from imagebind_llm.training.recipe import BindRecipe
@@ -40,7 +40,7 @@ def image_bank(
 
 def vision_fingerprint(encoder: ImageBindModel) -> str:
     """Hash of the vision tower alone: training other towers does not change it."""
-    from imagebind_llm.fingerprint import fingerprint_state_dict
+    from imagebind_llm.common.fingerprint import fingerprint_state_dict
     from imagebind_llm.training.encoders import in_tower
 
     state = {name: tensor for name, tensor in encoder.state_dict().items() if in_tower(name, "vision")}

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from imagebind_llm.errors import CheckpointError
-from imagebind_llm.files import atomic_directory
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.files import atomic_directory
 from imagebind_llm.training.sharding import divided_like, full, local
 
 FORMAT = 1
@@ -22,7 +22,7 @@ _REMAINS = (
     *("checkpoints/.step-*", "samples/.step-*"),
     *(".export.*", ".recipe.yaml.*", ".metrics.jsonl.*", ".loss.*"),
 )
-"""Temporary names of what a run writes (see :mod:`imagebind_llm.files`)."""
+"""Temporary names of what a run writes (see :mod:`imagebind_llm.common.files`)."""
 
 _FOLDER = re.compile(r"step-(\d{8})")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imagebind_llm.errors import ConfigError, reason_of
+from imagebind_llm.common.errors import ConfigError, reason_of
 from imagebind_llm.training.stage import Stage
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.settings import build, flatten, to_plain, unflatten
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.settings import build, flatten, to_plain, unflatten
 
 _HARMLESS = (
     "run.folder", "run.threads", "run.prefetch", "run.log_every", "run.evaluate_every",

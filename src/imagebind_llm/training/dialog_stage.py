@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.data.packing import Example, PackedBatch, examples_right, pack
 from imagebind_llm.data.world import Phrasing
-from imagebind_llm.errors import ConfigError
 from imagebind_llm.training.sharding import Shards
 from imagebind_llm.training.stage import AnsweredTurn, SampleAnswer, Stage, step_rng
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.modality import Modality, trunk_name
 from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, load_imagebind
-from imagebind_llm.modality import Modality, trunk_name
 
 _SECTIONS = ("modality_preprocessors", "modality_trunks", "modality_heads", "modality_postprocessors")
 """The four parts of a tower in the published weight layout; the point tower also has ``point_trunk``."""

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 _FIRST_STEPS = 10
 _PATIENCE = 5

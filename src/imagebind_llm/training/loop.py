@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.errors import CheckpointError, ConfigError
-from imagebind_llm.files import held
-from imagebind_llm.settings import flatten, to_plain
+from imagebind_llm.common.errors import CheckpointError, ConfigError
+from imagebind_llm.common.files import held
+from imagebind_llm.common.settings import flatten, to_plain
 from imagebind_llm.training.batches import MicroBatch, batches
 from imagebind_llm.training.checkpoint import (
     TrainedTensors,

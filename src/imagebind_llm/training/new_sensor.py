@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.imagebind import ImageBindModel
 from imagebind_llm.imagebind.config import (
     ConvLayer,

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from imagebind_llm.files import atomic_directory
+from imagebind_llm.common.files import atomic_directory
 from imagebind_llm.training.parallel import Processes
 from imagebind_llm.training.report import Events, MetricsLog, can_plot, plot_loss, write_samples
 from imagebind_llm.training.run_settings import RunSettings

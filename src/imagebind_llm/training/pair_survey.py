@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagebind_llm.data.errors import BadSample
+from imagebind_llm.common.errors import BadSample, CheckpointError, UserError
+from imagebind_llm.common.files import atomic_write
 from imagebind_llm.data.pairs import Pair
 from imagebind_llm.data.quarantine import Quarantine
-from imagebind_llm.errors import CheckpointError, UserError
-from imagebind_llm.files import atomic_write
 
 _STRETCH = 2048
 _BATCH = 128

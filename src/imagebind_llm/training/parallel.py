@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.run_settings import RunSettings
 from imagebind_llm.training.sharding import full, shard
 from imagebind_llm.training.stage import Stage

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.settings import apply_overrides, build, check_numbers
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.settings import apply_overrides, build, check_numbers
 from imagebind_llm.training.bind_recipe import BindRecipe
 from imagebind_llm.training.resolved import save_resolved
 from imagebind_llm.training.run_settings import OptimizerSettings, RunSettings

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.errors import MissingExtraError, require
-from imagebind_llm.files import atomic_write
+from imagebind_llm.common.errors import MissingExtraError, require
+from imagebind_llm.common.files import atomic_write
 from imagebind_llm.training.stage import SampleAnswer
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from imagebind_llm.files import atomic_write
-from imagebind_llm.settings import to_plain
+from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.settings import to_plain
 
 _REPORTED_PACKAGES = ("torch", "transformers", "accelerate", "peft", "safetensors", "numpy")
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.settings import check_numbers
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.settings import check_numbers
 
 
 @dataclass(frozen=True)

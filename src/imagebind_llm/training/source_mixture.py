@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.data.mixture import SourceMixture
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources import SourceSettings, open_source
-from imagebind_llm.errors import ConfigError
 from imagebind_llm.training.checkpoint import list_checkpoints
 from imagebind_llm.training.run_settings import RunSettings
 from imagebind_llm.training.stage_settings import SourcesData

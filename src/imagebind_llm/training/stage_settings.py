@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.settings import check_numbers
 from imagebind_llm.data.quarantine import DEFAULT_MAX_RATE
 from imagebind_llm.data.sources.settings import SourceSettings
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.settings import check_numbers
 
 
 @dataclass(frozen=True)

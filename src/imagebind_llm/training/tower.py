@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.imagebind import ImageBindModel
-from imagebind_llm.modality import Modality
 from imagebind_llm.training.contrastive import symmetric_loss
 from imagebind_llm.training.contrastive_stage import ContrastiveStage
 from imagebind_llm.training.recipe import BindRecipe

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.imagebind import ImageBindModel
 from imagebind_llm.training.encoders import in_tower
 

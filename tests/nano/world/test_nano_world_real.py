@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.nano.world.concepts import CONCEPTS, DIGITS, OBJECTS, UNCLEAR, concept_named
 from imagebind_llm.nano.world.images import load_images
 from imagebind_llm.nano.world.shapes import load_shapes

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media import load_media
-from imagebind_llm.modality import Modality
 from imagebind_llm.nano.world.concepts import UNCLEAR
 from imagebind_llm.nano.world.extrude import any_turns, extruded_points, small_turns
 from imagebind_llm.nano.world.hearing import spectrum

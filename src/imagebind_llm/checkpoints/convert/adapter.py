@@ -20,21 +20,25 @@ from imagebind_llm.checkpoints.adapter import (
     normalise_keys,
 )
 from imagebind_llm.checkpoints.convert.base_checks import check_norms, check_vocabulary
-from imagebind_llm.checkpoints.convert.folders import encoder_of
+from imagebind_llm.checkpoints.convert.imagebind import encoder_of
 from imagebind_llm.checkpoints.convert.llama import LlamaWeights, on_model, open_llama
 from imagebind_llm.checkpoints.convert.plan import OutTensor, Plan
-from imagebind_llm.checkpoints.convert.reading import TensorFile, TensorInfo, on_meta
 from imagebind_llm.checkpoints.convert.tokenizer import saved_tokenizer
 from imagebind_llm.checkpoints.convert.whole import whole_tensors
-from imagebind_llm.checkpoints.folder import ADAPTER_FILE, ADAPTER_METADATA
-from imagebind_llm.checkpoints.keys import require_same_keys, require_same_shapes
-from imagebind_llm.checkpoints.places import relative_place
+from imagebind_llm.checkpoints.folder import ADAPTER_METADATA
 from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.checkpoints.trained import adapter_state_dict
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.locate import ADAPTER_FILE, NANO, relative_place
+from imagebind_llm.common.tensor_files import (
+    TensorFile,
+    TensorInfo,
+    on_meta,
+    require_same_keys,
+    require_same_shapes,
+)
 from imagebind_llm.encoders.imagebind_kind import media_for
-from imagebind_llm.errors import CheckpointError
 from imagebind_llm.families import DecoderShape
-from imagebind_llm.locate import NANO
 
 if TYPE_CHECKING:
     from imagebind_llm.configuration import ImageBindLLMConfig

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from imagebind_llm.checkpoints.convert.llama import LlamaWeights
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.common.errors import CheckpointError
 
 _PREFIX = "language_model."
 _SIZES_7B = (32, 4096, 32, 32, 11008)

@@ -16,16 +16,15 @@ from tqdm import tqdm
 
 from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import EntryWriter
-from imagebind_llm.cache.errors import CacheError
 from imagebind_llm.cache.folder import write_folder
 from imagebind_llm.cache.manifest import INDEX_FILE, CacheManifest, IndexKind
 from imagebind_llm.cache.rows import BLOCK_ROWS, unit_rows
 from imagebind_llm.cache.visual_cache import VisualCache
-from imagebind_llm.checkpoints.convert.folders import encoder_of
+from imagebind_llm.checkpoints.convert.imagebind import encoder_of
 from imagebind_llm.checkpoints.convert.store import check_target, disk_errors, publish, staging
+from imagebind_llm.common.errors import CacheError, UserError
+from imagebind_llm.common.files import atomic_write, require_space
 from imagebind_llm.encoders.registry import find_encoder, load_encoder
-from imagebind_llm.errors import UserError
-from imagebind_llm.files import atomic_write, require_space
 
 CacheKind = Literal["keep", "exact", "hnsw_sq8"]
 SAVE_ROWS = 500_000

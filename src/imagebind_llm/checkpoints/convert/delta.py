@@ -14,15 +14,14 @@ from torch.nn import functional
 
 from imagebind_llm.checkpoints.convert.llama import LlamaWeights, describe, open_llama, writer
 from imagebind_llm.checkpoints.convert.plan import OutTensor, Plan
-from imagebind_llm.checkpoints.convert.reading import on_meta
 from imagebind_llm.checkpoints.convert.tokenizer import (
     find_tokenizer,
     load_original_tokenizer,
     saved_tokenizer,
 )
-from imagebind_llm.checkpoints.digest import sha256
-from imagebind_llm.checkpoints.keys import require_same_shapes
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.files import sha256
+from imagebind_llm.common.tensor_files import on_meta, require_same_shapes
 
 LLAMA_7B = "700df0d3013b703a806d2ae7f1bfb8e59814e3d06ae78be0c66368a50059f33d"
 """SHA-256 of LLaMA-1 7B's ``consolidated.00.pth`` as Meta released it (published by several projects that ask

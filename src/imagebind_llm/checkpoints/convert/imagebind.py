@@ -1,17 +1,28 @@
 """``imagebind_huge.pth``, Point-Bind's ``imagebind_w3D.pth`` and others of that layout → an encoder folder.
 
 The key layout is ours, so nothing is renamed; everything is checked.
+
+Folders of language models and encoders: their tensors by name, without loading.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from imagebind_llm.checkpoints.convert.plan import Plan, as_they_are
-from imagebind_llm.checkpoints.convert.reading import TensorFile, on_meta
-from imagebind_llm.checkpoints.json_file import read_json
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.checkpoints.streaming import imagebind_fingerprint_of
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.files import read_json
+from imagebind_llm.common.tensor_files import (
+    TensorFile,
+    TensorsBelow,
+    TensorSource,
+    on_meta,
+    weights_of,
+)
+from imagebind_llm.encoders.registry import find_encoder
 from imagebind_llm.imagebind.config import ImageBindConfig
 from imagebind_llm.imagebind.skeleton import skeleton
 from imagebind_llm.imagebind.weights import CONFIG_FILE, check_state_dict
@@ -64,3 +75,36 @@ def _configuration(source: TensorFile, config_file: Path | None) -> ImageBindCon
     values = read_json(config_file)
     values.pop("type", None)  # as the encoder_config of a model folder has
     return ImageBindConfig.from_dict(values)
+
+
+@dataclass(frozen=True)
+class EncoderFiles:
+    """An ImageBind on disk.
+
+    Attributes:
+        config: its configuration.
+        source: its tensors, under its own names.
+        fingerprint: 16 hex digits, as the loaded encoder has it.
+    """
+
+    config: ImageBindConfig
+    source: TensorSource
+    fingerprint: str
+
+
+def encoder_of(name: str) -> EncoderFiles:
+    """The ImageBind that ``name`` means: a folder, a model folder, ``"nano"`` or a hub id.
+
+    Raises:
+        CheckpointError: it is none, or its files are damaged.
+    """
+    place = find_encoder(name)
+    if place.kind != "imagebind":
+        raise CheckpointError(
+            f"the encoder {name!r} is of type {place.kind}; give the ImageBind that this was made with"
+        )
+    config = ImageBindConfig.from_dict(dict(place.settings))
+    source: TensorSource = weights_of(place.folder)
+    if place.in_model:
+        source = TensorsBelow(source, "encoder.")
+    return EncoderFiles(config, source, imagebind_fingerprint_of(config, source))

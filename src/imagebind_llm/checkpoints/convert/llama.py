@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from imagebind_llm.checkpoints.convert.folders import weights_of
 from imagebind_llm.checkpoints.convert.merging import MergedFiles
 from imagebind_llm.checkpoints.convert.plan import OutTensor, Plan, as_they_are
-from imagebind_llm.checkpoints.convert.reading import TensorInfo, TensorSource, on_meta
 from imagebind_llm.checkpoints.convert.tokenizer import find_tokenizer, load_original_tokenizer
-from imagebind_llm.checkpoints.json_file import read_json
-from imagebind_llm.checkpoints.keys import KeyRule, require_same_keys, require_same_shapes
+from imagebind_llm.checkpoints.keys import KeyRule
 from imagebind_llm.checkpoints.llama import llama_config, llama_rules
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.files import read_json
+from imagebind_llm.common.tensor_files import (
+    TensorInfo,
+    TensorSource,
+    on_meta,
+    require_same_keys,
+    require_same_shapes,
+    weights_of,
+)
 from imagebind_llm.families import DecoderShape
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from imagebind_llm.checkpoints.convert.reading import TensorFile, TensorInfo
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.tensor_files import TensorFile, TensorInfo
 
 _BY_OUTPUT = ("wq", "wk", "wv", "w1", "w3", "output")
 """Maps whose outputs were shared out: their rows follow each other."""

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imagebind_llm.checkpoints.convert.reading import TensorInfo, TensorSource
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.tensor_files import TensorInfo, TensorSource
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

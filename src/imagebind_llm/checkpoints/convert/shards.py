@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from imagebind_llm.checkpoints.convert.plan import OutTensor
-from imagebind_llm.checkpoints.convert.reading import SAFETENSORS_DTYPES
-from imagebind_llm.errors import CheckpointError, UserError
+from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.tensor_files import SAFETENSORS_DTYPES
 
 _NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
 _ALIGNMENT = 8

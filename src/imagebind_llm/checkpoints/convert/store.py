@@ -15,15 +15,15 @@ from tqdm import tqdm
 from imagebind_llm import __version__
 from imagebind_llm.checkpoints.convert.plan import Plan
 from imagebind_llm.checkpoints.convert.shards import Shard, index_of, split, write_safetensors
-from imagebind_llm.checkpoints.digest import sha256
-from imagebind_llm.errors import CheckpointError
-from imagebind_llm.files import (
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.files import (
     atomic_write,
     full_disk_in_one_line,
     gigabytes,
     held,
     is_full_disk,
     require_space,
+    sha256,
     sync,
 )
 

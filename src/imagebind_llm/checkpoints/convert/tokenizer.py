@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagebind_llm.errors import CheckpointError, reason_of, require
+from imagebind_llm.common.errors import CheckpointError, reason_of, require
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from imagebind_llm.checkpoints.convert.plan import OutTensor, as_they_are
-from imagebind_llm.checkpoints.convert.reading import TensorSource
-from imagebind_llm.errors import CheckpointError
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.tensor_files import TensorSource
 from imagebind_llm.imagebind.config import ImageBindConfig
 from imagebind_llm.imagebind.skeleton import skeleton
 

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 import yaml
 from PIL import Image
 
-from imagebind_llm.data.clean.errors import CleanError
+from imagebind_llm.common.errors import CleanError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.sources.base import CAPTION_INSTRUCTION, Record
 from imagebind_llm.data.sources.settings import SourceKind, SourceSettings
 from imagebind_llm.messages import Turn, read_messages
-from imagebind_llm.modality import Modality
 
 _WRITTEN: dict[SourceKind, SourceKind] = {
     "tsv": "tsv",

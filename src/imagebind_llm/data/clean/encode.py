@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.clean.settings import EncoderSettings
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.modality import Modality
 
 if TYPE_CHECKING:
     import torch

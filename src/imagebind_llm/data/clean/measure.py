@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from imagebind_llm.common.errors import BadSample, CleanError, TrainingDataError
 from imagebind_llm.data.clean import pictures
 from imagebind_llm.data.clean.encode import Encoder
-from imagebind_llm.data.clean.errors import CleanError
 from imagebind_llm.data.clean.measured import THUMBNAIL_SIDE, Measured
 from imagebind_llm.data.clean.sample import Sample, sample_of, storable
-from imagebind_llm.data.errors import BadSample, TrainingDataError
 from imagebind_llm.data.mixture import samples
 from imagebind_llm.data.sources.base import Record, Source, StreamingSource
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.data.clean.errors import CleanError
-from imagebind_llm.files import atomic_write
+from imagebind_llm.common.errors import CleanError
+from imagebind_llm.common.files import atomic_write
 
 THUMBNAIL_SIDE = 112
 """Longer side of the pictures in the report, pixels (about 3 kB each)."""

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from imagebind_llm.common.errors import BadSample, CleanError
 from imagebind_llm.data.clean.cleaned import cleaned_source
-from imagebind_llm.data.clean.errors import CleanError
 from imagebind_llm.data.clean.judge import KEPT, REASONS, Verdicts
 from imagebind_llm.data.clean.measured import Measured
 from imagebind_llm.data.clean.rules import NAMES, UNREADABLE
 from imagebind_llm.data.clean.sample import storable
-from imagebind_llm.data.errors import BadSample
 from imagebind_llm.data.mixture import samples
 from imagebind_llm.data.sources.base import Source, StreamingSource
 from imagebind_llm.data.sources.settings import SourceSettings

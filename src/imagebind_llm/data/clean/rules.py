@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.data.clean import captions
 from imagebind_llm.data.clean.settings import Rules
-from imagebind_llm.errors import ConfigError
 
 UNREADABLE = "unreadable"
 """The reason of samples that could not be opened. Not a rule: there is nothing to keep."""

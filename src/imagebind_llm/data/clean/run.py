@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.common.errors import CleanError
+from imagebind_llm.common.files import atomic_directory, held
 from imagebind_llm.data.clean.cleaned import writable
 from imagebind_llm.data.clean.encode import Encoder, open_encoder
-from imagebind_llm.data.clean.errors import CleanError
 from imagebind_llm.data.clean.judge import Verdicts, judge
 from imagebind_llm.data.clean.measure import measure
 from imagebind_llm.data.clean.measured import Measured
@@ -31,7 +32,6 @@ from imagebind_llm.data.clean.settings import CleanSettings, to_yaml
 from imagebind_llm.data.sources import open_source
 from imagebind_llm.data.sources.base import Source, StreamingSource
 from imagebind_llm.data.sources.settings import SourceSettings
-from imagebind_llm.files import atomic_directory, held
 
 FORMAT = 2
 """Of measured shards; another number measures again."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from imagebind_llm.common.errors import BadSample, UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.clean.pictures import content_hash
-from imagebind_llm.data.sources.base import BadSample, Embedded, Record
-from imagebind_llm.errors import UserError
+from imagebind_llm.data.sources.base import Embedded, Record
 from imagebind_llm.messages import read_messages
-from imagebind_llm.modality import Modality
 
 
 @dataclass(frozen=True, eq=False)

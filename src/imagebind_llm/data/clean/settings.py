@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import yaml
 
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.settings import apply_overrides, build, to_plain
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.settings import apply_overrides, build, to_plain
 
 
 def _check_cosine(name: str, value: float) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from imagebind_llm.data.errors import TrainingDataError
+from imagebind_llm.common.errors import TrainingDataError
 from imagebind_llm.data.sources.embedded import EmbeddedSource
 from imagebind_llm.data.sources.settings import SourceSettings
 

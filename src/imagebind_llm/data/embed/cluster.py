@@ -7,9 +7,9 @@ is complete whatever happens to the others.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from imagebind_llm.common.errors import UserError, reason_of, require
 from imagebind_llm.data.embed.executors import Execute
 from imagebind_llm.data.embed.shard import Job, ShardResult, ShardWorker, Task
-from imagebind_llm.errors import UserError, reason_of, require
 
 _AHEAD = 2
 """Tasks on their way for each place of the cluster."""

@@ -9,8 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import Any
 
+from imagebind_llm.common.errors import TrainingDataError
 from imagebind_llm.data.embed.shard import Job, ShardResult, ShardWorker, Task
-from imagebind_llm.data.errors import TrainingDataError
 
 Execute = Callable[[Job, Iterable[Task]], Iterator[ShardResult]]
 """Does tasks and gives their results in any order; takes tasks as it goes, so they need not fit in memory."""

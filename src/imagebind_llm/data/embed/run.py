@@ -6,13 +6,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.common.errors import BadSample, ConfigError, TrainingDataError
 from imagebind_llm.data.embed.executors import Execute, in_this_process
 from imagebind_llm.data.embed.shard import DTYPE, Job, Task
 from imagebind_llm.data.embed.store import REPORT, EmbeddingStore, ShardFacts, open_store
-from imagebind_llm.data.errors import BadSample, TrainingDataError
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources.base import Source, StreamingSource
-from imagebind_llm.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from imagebind_llm.common.errors import TrainingDataError
+from imagebind_llm.common.files import atomic_write, held
 from imagebind_llm.data.embed.shard import ShardResult
-from imagebind_llm.data.errors import TrainingDataError
-from imagebind_llm.files import atomic_write, held
 
 FORMAT = 1
 MANIFEST = "manifest.json"

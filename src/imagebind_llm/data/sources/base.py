@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from imagebind_llm.data.errors import BadSample
-from imagebind_llm.errors import UserError
-from imagebind_llm.modality import Modality
+from imagebind_llm.common.errors import BadSample, UserError
+from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
     from imagebind_llm.media.limits import Limits

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.data.errors import BadSample
+from imagebind_llm.common.errors import BadSample
 from imagebind_llm.data.sources.base import Record
 
 _REMOTE = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")

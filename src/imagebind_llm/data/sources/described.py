@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.settings import build
 from imagebind_llm.data.sources.settings import SourceSettings
-from imagebind_llm.errors import ConfigError
-from imagebind_llm.settings import build
 
 
 def read_description(path: str) -> dict[str, Any] | None:

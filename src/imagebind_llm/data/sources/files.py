@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.data.errors import TrainingDataError
+from imagebind_llm.common.errors import TrainingDataError
 
 _ENDS = 65536
 

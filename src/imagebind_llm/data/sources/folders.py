@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.data.errors import BadSample, TrainingDataError
+from imagebind_llm.common.errors import BadSample, TrainingDataError
 from imagebind_llm.data.sources.base import Record
 from imagebind_llm.data.sources.captions import caption_record, picture_path
 from imagebind_llm.data.sources.files import digest

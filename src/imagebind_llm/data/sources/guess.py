@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.common.errors import TrainingDataError
 from imagebind_llm.data.embed.store import FORMAT, MANIFEST
-from imagebind_llm.data.errors import TrainingDataError
 from imagebind_llm.data.sources.rows import json_items
 from imagebind_llm.data.sources.settings import SourceKind
 from imagebind_llm.data.sources.tars import PICTURES

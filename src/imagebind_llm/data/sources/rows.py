@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from imagebind_llm.data.errors import BadSample, TrainingDataError
+from imagebind_llm.common.errors import BadSample, TrainingDataError
+from imagebind_llm.common.files import atomic_write
 from imagebind_llm.data.sources.files import digest, index_path
-from imagebind_llm.files import atomic_write
 
 LONGEST_ROW = 64 * 1024 * 1024
 """Bytes of one row; a longer one is not text about a sample."""

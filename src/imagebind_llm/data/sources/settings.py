@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.data.sources.base import CAPTION_INSTRUCTION
-from imagebind_llm.errors import ConfigError
 
 SourceKind = Literal[
     "tsv", "csv", "llava", "alpaca", "webdataset", "parquet", "datasets", "folder", "embedded"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from imagebind_llm.data.errors import BadSample, TrainingDataError
+from imagebind_llm.common.errors import BadSample, TrainingDataError
 from imagebind_llm.data.sources.base import Record
 from imagebind_llm.data.sources.captions import caption_record, picture_path
 from imagebind_llm.data.sources.files import list_files

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from imagebind_llm.errors import ConfigError, reason_of, require
+from imagebind_llm.common.errors import ConfigError, reason_of, require
 
 _LEFT_OUT = frozenset(
     {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "architectures", "_attn_implementation"}

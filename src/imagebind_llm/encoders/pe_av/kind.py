@@ -10,11 +10,11 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.encoders.pe_av.description import PeAvDescription, pe_av_config
 from imagebind_llm.encoders.pe_av.media import PeAvMedia, open_tokenizer
 from imagebind_llm.encoders.pe_av.model import PeAvEncoder
 from imagebind_llm.encoders.pe_av.settings import published_settings
-from imagebind_llm.errors import CheckpointError, reason_of
 from imagebind_llm.media.reader import MediaReader
 
 _LONGEST_TEXT = 512

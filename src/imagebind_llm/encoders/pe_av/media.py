@@ -12,18 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imagebind_llm.common.errors import CheckpointError, MediaError, UserError, reason_of
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.pe_av.settings import PeAvSettings
-from imagebind_llm.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.media.arrays import as_array, check_finite
 from imagebind_llm.media.audio import channel_pair, check_rate
-from imagebind_llm.media.errors import MediaError
 from imagebind_llm.media.image import normalise_pixels, read_image, to_rgb
 from imagebind_llm.media.limits import Limits
 from imagebind_llm.media.resample import resample, source_span
 from imagebind_llm.media.source import is_encoded, name_of, open_source
 from imagebind_llm.media.text import checked_text
 from imagebind_llm.media.video import frames_of_array
-from imagebind_llm.modality import Modality
 
 TOKENIZER_FOLDER = "encoder_tokenizer"
 """Inside a model folder; the language model's tokenizer lies beside it."""

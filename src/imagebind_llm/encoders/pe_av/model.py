@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.pe_av.description import PeAvDescription, pe_av_config
-from imagebind_llm.errors import UserError
 from imagebind_llm.imagebind.fingerprint import FingerprintCache
-from imagebind_llm.modality import Modality
 
 _PARTS = {
     "text_model": "text_model",

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.errors import CheckpointError, ConfigError
+from imagebind_llm.common.errors import CheckpointError, ConfigError
 
 _BILINEAR = 2
 """Pillow's number of the filter that PE-AV's video processor uses."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from imagebind_llm.errors import CheckpointError
-from imagebind_llm.files import atomic_directory, atomic_write
+from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.files import atomic_directory, atomic_write
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 Kind = Literal["pretrain", "finetune", "cache"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.common.files import atomic_write
 from imagebind_llm.evaluation.plots import load_pyplot
-from imagebind_llm.files import atomic_write
 
 _SERIES = (("pictures", "pictures", "#4477aa"), ("zero_shot", "other senses (zero-shot)", "#ee6677"))
 _COLUMNS = 3

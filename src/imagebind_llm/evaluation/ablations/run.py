@@ -16,7 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.files import atomic_write
 from imagebind_llm.evaluation.ablations.inputs import (
     Budget,
     Inputs,
@@ -26,7 +27,6 @@ from imagebind_llm.evaluation.ablations.inputs import (
 )
 from imagebind_llm.evaluation.ablations.plan import Arm, Group, check_names, chosen, groups
 from imagebind_llm.evaluation.provenance import environment
-from imagebind_llm.files import atomic_write
 from imagebind_llm.nano.world.tables import check_tables
 
 SCHEMA = 1

@@ -6,7 +6,7 @@ question has one undisputed answer (no "can a cat swim?").
 
 from __future__ import annotations
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.nano.world.concepts import DIGITS, OBJECTS, UNCLEAR
 
 AIRPLANE, AUTOMOBILE, BIRD, CAT, DEER, DOG, FROG, HORSE, SHIP, TRUCK = (concept.id for concept in OBJECTS)

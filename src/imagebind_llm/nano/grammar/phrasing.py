@@ -8,7 +8,7 @@ from functools import cache
 from random import Random
 from typing import Literal
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.nano.grammar import (
     chinese_checks,
     chinese_numbers,

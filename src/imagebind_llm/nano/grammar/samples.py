@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.nano.grammar.ask import (
     CAPTION_KINDS,
     CHAT_KINDS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
 
 ConceptKind = Literal["digit", "object", "unclear"]
 

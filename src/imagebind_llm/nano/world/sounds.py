@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagebind_llm.errors import UserError, require
+from imagebind_llm.common.errors import UserError, require
 from imagebind_llm.nano.world.concepts import UNCLEAR
 from imagebind_llm.nano.world.tables import COLUMNS, Split, label_ids, read_columns
 

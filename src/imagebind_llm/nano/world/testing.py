@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from imagebind_llm.errors import UserError
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.media import load_media
-from imagebind_llm.modality import Modality
 from imagebind_llm.nano.world.concepts import UNCLEAR
 from imagebind_llm.nano.world.extrude import extruded_points, unclear_points
 from imagebind_llm.nano.world.film import film_frames

@@ -9,8 +9,17 @@
 
 Every message is one line: what was found, what was expected, what to do. The command line prints it and
 exits with code 2.
+
+The one error that media raise.
+
+The one error of the visual cache.
+
+What can be wrong with training data: one sample, or so much that a run must stop.
+
+The one error of cleaning.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -99,3 +108,66 @@ def require(module: str, extra: str, feature: str) -> ModuleType:
             f"{feature} needs the package {missing!r}, which is not installed; "
             f"run: pip install 'imagebind-llm[{extra}]'"
         ) from error
+
+
+class MediaError(UserError):
+    """A piece of media that cannot become a tensor.
+
+    The message is one line made of four parts, which are also attributes: ``file`` (path, or what kind of
+    object was given), ``found``, ``expected`` and ``remedy``.
+    """
+
+    def __init__(self, file: str, found: str, expected: str, remedy: str) -> None:
+        self.file, self.found, self.expected, self.remedy = (
+            one_line(part) for part in (file, found, expected, remedy)
+        )
+        super().__init__(f"{self.file}: {self.found}; expected {self.expected}; {self.remedy}")
+
+    def __reduce__(self) -> tuple[type["MediaError"], tuple[str, str, str, str]]:
+        # the default rebuilds from the joined message, which would break errors that cross a worker process
+        return type(self), (self.file, self.found, self.expected, self.remedy)
+
+
+class UnclearMediaError(MediaError):
+    """A file that could be of several modalities, or of none that is known."""
+
+
+def one_line(text: object, longest: int = 300) -> str:
+    """``text`` on a single printable line of at most ``longest`` characters."""
+    flat = " ".join(str(text).split())
+    flat = "".join(character if character.isprintable() else "?" for character in flat)
+    return flat if len(flat) <= longest else flat[: longest - 1] + "…"
+
+
+class CacheError(UserError):
+    """A visual cache that cannot be built, read or used here. The message is one line."""
+
+
+_ADDRESS = re.compile(r"<[\w.]+ object at 0x[0-9a-fA-F]+>")
+
+
+class BadSample(UserError):  # noqa: N818 - it names the sample
+    """A sample that cannot be used: an unreadable row, a missing or broken picture, an empty caption, ….
+
+    Attributes:
+        key: where the sample is, unique in its source (``captions.tsv:17``, ``00003.tar/000031224``).
+        reason: what is wrong, one line.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key = key
+        # decoders name objects with their address, which would make every run's report another
+        self.reason = _ADDRESS.sub("the data", " ".join(reason.split()))
+        super().__init__(f"{self.key}: {self.reason}")
+
+    def __reduce__(self) -> tuple[type["BadSample"], tuple[str, str]]:
+        # the default rebuilds from the joined message, which would break errors that cross a process
+        return type(self), (self.key, self.reason)
+
+
+class TrainingDataError(UserError):
+    """Training data that a run cannot go on with: too many bad samples, a file that is no table, …."""
+
+
+class CleanError(UserError):
+    """Data that cannot be cleaned, or a folder that belongs to another run."""

@@ -4,7 +4,7 @@ import re
 from enum import StrEnum
 from typing import Any
 
-from imagebind_llm.errors import ConfigError, UserError
+from imagebind_llm.common.errors import ConfigError, UserError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _TAKEN = frozenset({

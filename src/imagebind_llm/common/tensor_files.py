@@ -1,6 +1,7 @@
 """Opening other people's weight files: tensors only, never code, and from disk only when asked for."""
 
 import argparse
+import json
 import pickle
 import re
 import struct
@@ -14,7 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from imagebind_llm.errors import CheckpointError, reason_of
+from imagebind_llm.common.errors import CheckpointError, reason_of
+
+_LAYOUTS = ("model.safetensors", "pytorch_model.bin")
+"""transformers' names of whole weight files; sharded ones have an index of that name with ``.index.json``."""
+
+_SHOWN = 4
 
 _WRAPPERS = ("model", "state_dict")
 """Keys under which training programs put the tensors, beside optimizer state and settings."""
@@ -261,3 +267,72 @@ def _refusal(path: Path, message: str) -> CheckpointError:
         f"{str(path)!r} holds code{what}, not only tensors; opening it could run anything, so it was "
         "refused: get the weights from a source you trust, as a plain state dict or as safetensors"
     )
+
+
+def weights_of(folder: Path) -> TensorFiles:
+    """The tensors of a transformers folder, sharded or not.
+
+    Raises:
+        CheckpointError: there are no weights, or one of the shards is missing or damaged.
+    """
+    for name in _LAYOUTS:
+        if (folder / name).is_file():
+            return TensorFiles([folder / name])
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            try:
+                names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise CheckpointError(f"{str(index)!r} is damaged ({error}); get the file again") from None
+            return TensorFiles([folder / name for name in names])
+    raise CheckpointError(f"{str(folder)!r} has no weights ({' or '.join(_LAYOUTS)}); give a model folder")
+
+
+def require_same_keys(expected: Iterable[str], found: Iterable[str], what: str) -> None:
+    """Check two sets of keys for equality.
+
+    Raises:
+        CheckpointError: they differ; the message names some of the missing and of the unexpected keys.
+    """
+    wanted, given = set(expected), set(found)
+    if wanted == given:
+        return
+    parts = [
+        f"{len(names)} {kind} ({_some(names)})"
+        for kind, names in (("missing", wanted - given), ("unexpected", given - wanted))
+        if names
+    ]
+    raise CheckpointError(
+        f"{what} does not hold exactly the {len(wanted)} expected tensors: {', '.join(parts)}; "
+        "check that the file is complete and made for this configuration"
+    )
+
+
+def require_same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], what: str) -> None:
+    """Check the shapes of tensors that both sides have, and that whole numbers are where they should be.
+
+    Raises:
+        CheckpointError: naming the first tensors that differ, with both shapes, or the first number type.
+    """
+    wrong = [
+        f"{key} {list(found[key].shape)} instead of {list(expected[key].shape)}"
+        for key in sorted(expected.keys() & found.keys())
+        if expected[key].shape != found[key].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise CheckpointError(
+            f"{what} has tensors of other shapes: {'; '.join(wrong[:_SHOWN])}{more}; "
+            "check that it was made for a model of these sizes"
+        )
+    for key in sorted(expected.keys() & found.keys()):
+        if expected[key].is_floating_point() != found[key].is_floating_point():
+            raise CheckpointError(
+                f"{what} has a tensor of another number type: {key} {found[key].dtype} instead of "
+                f"{expected[key].dtype}; check that it was made for a model of this kind"
+            )
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)[:_SHOWN]
+    return ", ".join(shown) + (", …" if len(names) > _SHOWN else "")

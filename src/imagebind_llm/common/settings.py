@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from imagebind_llm.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError
 
 T = TypeVar("T")
 

@@ -1,14 +1,22 @@
-"""Writing files so that a reader never sees half of one, and two processes never write the same."""
+"""Writing files so that a reader never sees half of one, and two processes never write the same.
+
+The SHA-256 of files of any size.
+
+Reading the JSON files of model folders. Imports no torch.
+"""
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from imagebind_llm.errors import CheckpointError, UserError
+from imagebind_llm.common.errors import CheckpointError, UserError
 
 _MARGIN = 64 * 2**20
 """Bytes left free beyond what is counted: headers, configuration, tokenizer."""
@@ -152,3 +160,33 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+_BLOCK = 2**22
+
+
+def sha256(path: Path, advance: Callable[[int], object] = lambda _: None) -> str:
+    """64 hex digits; ``advance`` is called with the number of bytes just read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            advance(len(block))
+    return digest.hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        CheckpointError: no such file, not JSON, or not an object.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {str(path)!r}; give a file that exists")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{str(path)!r} is not JSON ({error}); get the file again") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{str(path)!r} holds a {type(values).__name__}; expected an object")
+    return values

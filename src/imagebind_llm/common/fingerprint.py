@@ -1,11 +1,46 @@
 """Telling weights apart: a short hash that travels with everything made for them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from imagebind_llm.common.tensor_files import TensorSource
+
+
+class StreamedTensors(Mapping[str, Tensor]):
+    """Tensors that are read from disk whenever they are asked for, and whose file is not kept mapped.
+
+    Whoever keeps what it gets keeps a mapping of the whole file, with all pages that were read through it; so
+    ask for one, use it, let it go.
+
+    Args:
+        source: the files.
+        names: name here → name there.
+    """
+
+    def __init__(self, source: "TensorSource", names: Mapping[str, str]) -> None:
+        self._source = source
+        self._names = dict(names)
+        self._lock = Lock()  # fingerprints are taken in several threads
+
+    def __getitem__(self, name: str) -> Tensor:
+        with self._lock:
+            values = self._source.get(self._names[name])
+            self._source.release()
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
 
 _HEX_CHARACTERS = 16
 
