@@ -21,7 +21,7 @@ from imagebind_llm.families import family_of
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from imagebind_llm.media.reader import MediaReader
+    from imagebind_llm.media.base import MediaReader
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 
 PROBE_DIALOG = (

@@ -28,9 +28,8 @@ from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.dialog import Dialog, Message, build_dialog, render_dialog
 from imagebind_llm.encoders.registry import read_media
 from imagebind_llm.loss import IGNORED_LABEL
+from imagebind_llm.media.base import Limits, MediaReader
 from imagebind_llm.media.batch import MediaBatch, MediaPart
-from imagebind_llm.media.limits import Limits
-from imagebind_llm.media.reader import MediaReader
 from imagebind_llm.media.settings import MediaSettings
 from imagebind_llm.messages import MediaItem
 

@@ -6,8 +6,8 @@ from clean_made_up import encoded, picture
 from PIL import Image, ImageEnhance
 
 from imagebind_llm.data.clean import captions, pictures
+from imagebind_llm.media.base import Limits
 from imagebind_llm.media.image import open_image
-from imagebind_llm.media.limits import Limits
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,10 @@ from imagebind_llm.media import (
     VideoSettings,
     load_media,
 )
+from imagebind_llm.media.audio_features import resample
 from imagebind_llm.media.image import resized_pixels
-from imagebind_llm.media.resample import resample
 from imagebind_llm.media.text import tokenize
-from imagebind_llm.media.video import frames_to_tensor, select_frames
-from imagebind_llm.media.video_files import VideoReader
+from imagebind_llm.media.video import VideoReader, frames_to_tensor, select_frames
 
 HERE = Path(__file__).parent.parent / "golden" / "preprocess"
 FULL = Path(os.environ.get("IMAGEBIND_LLM_GOLDEN", "/nonexistent")) / "preprocess"

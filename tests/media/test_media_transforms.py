@@ -30,15 +30,13 @@ from imagebind_llm.media import (
     load_media,
 )
 from imagebind_llm.media.audio import waveform_to_tensor
-from imagebind_llm.media.clips import clip_spans
+from imagebind_llm.media.audio_features import log_mel, resample, resampled_length
+from imagebind_llm.media.base import clip_spans
 from imagebind_llm.media.depth import depth_to_tensor, load_depth
-from imagebind_llm.media.fbank import log_mel
 from imagebind_llm.media.imu import imu_to_tensor, load_imu
 from imagebind_llm.media.point import load_point, points_to_tensor
-from imagebind_llm.media.resample import resample, resampled_length
 from imagebind_llm.media.thermal import thermal_to_tensor
-from imagebind_llm.media.video import select_frames
-from imagebind_llm.media.video_files import VideoReader
+from imagebind_llm.media.video import VideoReader, select_frames
 
 
 def test_settings_survive_json_and_refuse_nonsense():

@@ -123,7 +123,7 @@ def _item(path: Path, given: Modality | None) -> "MediaItem":
         UserError: it cannot be read, or could be several things.
     """
     from imagebind_llm.media import Limits, guess_modality
-    from imagebind_llm.media.source import read_source
+    from imagebind_llm.media.base import read_source
     from imagebind_llm.media.text import checked_text
     from imagebind_llm.messages import MediaItem
 

@@ -14,7 +14,7 @@ from imagebind_llm.data.sources.base import Embedded, Record
 from imagebind_llm.messages import read_messages
 
 if TYPE_CHECKING:
-    from imagebind_llm.media.reader import MediaReader
+    from imagebind_llm.media.base import MediaReader
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources.base import Record, Source, StreamingSource
 
 if TYPE_CHECKING:
-    from imagebind_llm.media.limits import Limits
+    from imagebind_llm.media.base import Limits
 
 T = TypeVar("T")
 

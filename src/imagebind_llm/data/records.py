@@ -20,7 +20,7 @@ from imagebind_llm.mixing import mix
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from imagebind_llm.media.reader import MediaReader
+    from imagebind_llm.media.base import MediaReader
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def sample(modalities: frozenset[Modality]) -> tuple[str, Any]:
 @torch.no_grad()
 def try_encoder(report: Report, encoder: Any, reader: Any) -> None:
     """Embed a medium that is made here."""
-    from imagebind_llm.media.limits import Limits
+    from imagebind_llm.media.base import Limits
 
     modality, medium = sample(encoder.modalities)
     parsed = Modality.parse(modality)

@@ -1,7 +1,7 @@
 """Which joint encoders a model can have: a table, and the two ways to get one (built bare, or loaded).
 
 The rest of the package knows encoders only by :class:`~imagebind_llm.imagebind.encoder.JointEncoder` and the
-way their media are opened by :class:`~imagebind_llm.media.reader.MediaReader`.
+way their media are opened by :class:`~imagebind_llm.media.base.MediaReader`.
 """
 
 from imagebind_llm.encoders.registry import (

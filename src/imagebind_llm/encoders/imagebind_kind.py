@@ -15,7 +15,7 @@ from imagebind_llm.imagebind import (
     imagebind_from_state_dict,
     load_imagebind,
 )
-from imagebind_llm.media.reader import MediaReader
+from imagebind_llm.media.base import MediaReader
 from imagebind_llm.media.settings import MediaSettings
 
 

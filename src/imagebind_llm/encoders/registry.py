@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import locate_folder
-from imagebind_llm.media.reader import MediaReader
+from imagebind_llm.media.base import MediaReader
 
 KINDS = {
     "imagebind": "imagebind_llm.encoders.imagebind_kind",

@@ -2,7 +2,7 @@
 
 from imagebind_llm.imagebind import ImageBindConfig
 from imagebind_llm.imagebind.config import GridConfig, ImuConfig
-from imagebind_llm.media.sensor_settings import SensorKind, SensorSettings
+from imagebind_llm.media.settings import SensorKind, SensorSettings
 
 
 def sensor_media(config: ImageBindConfig) -> dict[str, SensorSettings]:

@@ -13,7 +13,7 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation.subject import Subject
 from imagebind_llm.media import MediaSettings, load_media
-from imagebind_llm.media.reader import MediaReader
+from imagebind_llm.media.base import MediaReader
 from imagebind_llm.nano.world.senses import World
 from imagebind_llm.nano.world.tables import label_ids, read_columns
 from imagebind_llm.nano.world.testing import sense_test_set

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from imagebind_llm.common.errors import MediaError, UserError, naming_missing_packages
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.media.limits import Limits
-from imagebind_llm.media.sensor_settings import SensorSettings
+from imagebind_llm.media.base import Limits, MediaSource
 from imagebind_llm.media.settings import (
     AudioSettings,
     DepthSettings,
@@ -18,11 +17,11 @@ from imagebind_llm.media.settings import (
     ImuSettings,
     MediaSettings,
     PointSettings,
+    SensorSettings,
     TextSettings,
     ThermalSettings,
     VideoSettings,
 )
-from imagebind_llm.media.source import MediaSource
 
 if TYPE_CHECKING:
     import os

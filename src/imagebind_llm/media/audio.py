@@ -4,10 +4,12 @@ Reads WAV, FLAC, OGG and MP3 (libsndfile), and everything else that FFmpeg decod
 a video. Gives ``[clips, 1, mel_bins, frames]`` float32, standardised with the mean and deviation that
 ImageBind's authors published for AudioSet. Any rate and number of channels; only the parts that the clips
 cover are kept in memory, so an hour-long file costs no more than a short one.
+
+Reading audio files block by block.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -15,12 +17,10 @@ from numpy.typing import NDArray
 
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_finite
-from imagebind_llm.media.clips import clip_spans
-from imagebind_llm.media.fbank import FRAME_SECONDS, log_mel
-from imagebind_llm.media.limits import Limits
-from imagebind_llm.media.resample import resample, resampled_length, source_span
+from imagebind_llm.media.audio_features import FRAME_SECONDS, log_mel, resample, resampled_length, source_span
+from imagebind_llm.media.base import Limits, MediaSource, clip_spans, is_encoded, name_of, open_source
+from imagebind_llm.media.detect import check_seconds, declared_seconds, decoded, open_container
 from imagebind_llm.media.settings import AudioSettings
-from imagebind_llm.media.source import MediaSource, is_encoded, name_of, open_source
 
 RATES = (1_000, 768_000)
 """Sample rates that exist, Hz. Beyond them a header is damaged, and resampling tables would grow without
@@ -52,8 +52,6 @@ def load_audio(source: MediaSource, settings: AudioSettings, limits: Limits | No
     if not is_encoded(source):
         return waveform_to_tensor(as_array(source, name), settings.sample_rate, settings, name)
     with open_source(source, limits) as stream:
-        from imagebind_llm.media.audio_files import open_blocks
-
         blocks, rate, samples = open_blocks(stream, name, limits)
         check_rate(rate, name)
         return _assemble(blocks, rate, samples, settings, name)
@@ -170,3 +168,94 @@ def _spectrogram(wave: NDArray[np.float32], settings: AudioSettings) -> NDArray[
     padded = np.zeros((settings.target_frames, settings.mel_bins), np.float32)
     padded[: len(energies)] = energies[: settings.target_frames]
     return np.ascontiguousarray(((padded - settings.mean) / settings.std).T[None], dtype=np.float32)
+
+
+_BLOCK_VALUES = 1 << 20
+_UNKNOWN = 1 << 50
+"""libsndfile reports more samples than this where a header leaves the number open."""
+
+
+def open_blocks(stream: BinaryIO, name: str, limits: Limits) -> tuple[Blocks, int, int]:
+    """A block reader over an open file, its sample rate, and its number of samples.
+
+    Raises:
+        MediaError: no audio in it, or longer than ``limits.max_seconds``.
+    """
+    import soundfile
+
+    stream.seek(0)
+    try:
+        with soundfile.SoundFile(stream) as file:
+            rate, samples, sections = file.samplerate, file.frames, file.sections
+    except Exception:  # not one of libsndfile's formats, whatever it calls that
+        return _open_with_ffmpeg(stream, name, limits)
+    check_rate(rate, name)
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        stream.seek(0)
+        try:
+            with soundfile.SoundFile(stream) as file:
+                size = max(1024, _BLOCK_VALUES // file.channels)
+                while len(block := file.read(size, dtype="float32", always_2d=True)):
+                    yield channel_pair(block.T)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise MediaError(
+                name, f"damaged audio data ({error})", "a complete file", "copy or save it anew"
+            ) from error
+
+    if samples <= 0 or samples >= _UNKNOWN or sections > 1:
+        samples = _count(blocks, rate, name, limits)
+    check_seconds(samples / rate, name, limits)
+    return blocks, rate, samples
+
+
+def _open_with_ffmpeg(stream: BinaryIO, name: str, limits: Limits) -> tuple[Blocks, int, int]:
+    with open_container(stream, name) as container:
+        track = _track(container, name)
+        rate = track.rate
+        check_rate(rate, name)
+        check_seconds(declared_seconds(container, track) or 0, name, limits)
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        with open_container(stream, name) as container:
+            for frame in decoded(container, _track(container, name), name):
+                if frame.sample_rate != rate:
+                    raise MediaError(
+                        name,
+                        f"a change from {rate} to {frame.sample_rate} Hz",
+                        "one sample rate",
+                        "convert it",
+                    )
+                yield channel_pair(_to_floats(frame))
+
+    return blocks, rate, _count(blocks, rate, name, limits)
+
+
+def _track(container: Any, name: str) -> Any:
+    if not container.streams.audio:
+        raise MediaError(name, "no audio track", "a recording with sound", "pass another file")
+    track = container.streams.audio[0]
+    if not track.codec_context or not track.rate:
+        raise MediaError(name, "an audio track of unknown codec or rate", "a known codec", "convert it")
+    return track
+
+
+def _count(blocks: Blocks, rate: int, name: str, limits: Limits) -> int:
+    """Samples there really are; containers only estimate them."""
+    samples = 0
+    for block in blocks():
+        samples += block.shape[1]
+        check_seconds(samples / rate, name, limits)
+    return samples
+
+
+def _to_floats(frame: Any) -> NDArray[np.float32]:
+    """An FFmpeg frame as ``[channels, n]`` in -1..1."""
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, len(frame.layout.channels)).T
+    if values.dtype == np.uint8:
+        return ((values.astype(np.float32) - 128) / 128).astype(np.float32)
+    if values.dtype.kind == "i":
+        return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
+    return values.astype(np.float32)

@@ -1,4 +1,6 @@
-"""Still images: PNG, JPEG, WebP, GIF (first frame), BMP, TIFF, PPM → ``[3, size, size]`` float32.
+"""Resizing and cropping of one-channel maps and video frames.
+
+Still images: PNG, JPEG, WebP, GIF (first frame), BMP, TIFF, PPM → ``[3, size, size]`` float32.
 
 Pixels are resized with Pillow's bicubic filter (short side first), centre cropped, divided by 255 and
 standardised with CLIP's mean and deviation, as ImageBind does. Orientation tags are obeyed. Alpha is
@@ -12,13 +14,38 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_finite
-from imagebind_llm.media.limits import Limits
-from imagebind_llm.media.resize import central_aspect
+from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
 from imagebind_llm.media.settings import ImageSettings
-from imagebind_llm.media.source import MediaSource, is_encoded, name_of, read_source
+
+LONGEST_ASPECT = 16
+"""Maps more elongated than this are cut to it around their centre before resizing: a 1 × 20000 image scaled
+to a short side of 224 would otherwise need a billion pixels, of which the centre crop keeps a square."""
+
+
+def central_aspect(height: int, width: int, aspect: int = LONGEST_ASPECT) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the central region whose sides differ by at most ``aspect``."""
+    new_height, new_width = min(height, width * aspect), min(width, height * aspect)
+    return (height - new_height) // 2, (width - new_width) // 2, new_height, new_width
+
+
+def resize_map(values: Tensor, size: int) -> Tensor:
+    """A map ``[H, W]`` as ``[1, size, size]``: short side resized (bilinear, antialiased), centre crop."""
+    top, left, height, width = central_aspect(*values.shape)
+    values = values[top : top + height, left : left + width]
+    short = min(height, width)
+    target = (max(size, size * height // short), max(size, size * width // short))
+    image = values[None, None]
+    if target != (height, width):
+        image = torch.nn.functional.interpolate(
+            image, size=target, mode="bilinear", align_corners=False, antialias=True
+        )
+    top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
+    return image[0, :, top : top + size, left : left + size].contiguous()
+
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Only formats whose decoders are bounded (Pillow would also start Ghostscript for EPS)."""

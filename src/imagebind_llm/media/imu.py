@@ -16,11 +16,16 @@ import torch
 from numpy.typing import NDArray
 
 from imagebind_llm.common.errors import MediaError
-from imagebind_llm.media.arrays import as_array, check_finite, is_array_file, read_array
-from imagebind_llm.media.limits import Limits
+from imagebind_llm.media.arrays import (
+    as_array,
+    check_finite,
+    is_array_file,
+    read_array,
+    read_header,
+    read_table,
+)
+from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
 from imagebind_llm.media.settings import ImuSettings
-from imagebind_llm.media.source import MediaSource, is_encoded, name_of, read_source
-from imagebind_llm.media.tables import read_header, read_table
 
 _CHANNELS = [kind + axis for kind in "ag" for axis in "xyz"]
 _KINDS = {

@@ -6,9 +6,8 @@ from numpy.typing import NDArray
 
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_finite, is_array_file, read_array
-from imagebind_llm.media.limits import Limits
-from imagebind_llm.media.sensor_settings import SensorSettings
-from imagebind_llm.media.source import MediaSource, is_encoded, name_of, read_source
+from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
+from imagebind_llm.media.settings import SensorSettings
 
 
 def load_sensor(

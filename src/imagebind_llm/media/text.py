@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from imagebind_llm.common.errors import MediaError
-from imagebind_llm.media.limits import Limits
+from imagebind_llm.media.base import Limits
 from imagebind_llm.media.settings import TextSettings
 
 START, END = 49406, 49407

@@ -10,11 +10,9 @@ import torch
 from PIL import Image
 
 from imagebind_llm.media.arrays import as_array, check_finite, check_map, is_array_file, read_array
-from imagebind_llm.media.image import check_pixels, open_image, upright
-from imagebind_llm.media.limits import Limits
-from imagebind_llm.media.resize import resize_map
+from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
+from imagebind_llm.media.image import check_pixels, open_image, resize_map, upright
 from imagebind_llm.media.settings import ThermalSettings
-from imagebind_llm.media.source import MediaSource, is_encoded, name_of, read_source
 
 
 def load_thermal(

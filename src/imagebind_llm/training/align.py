@@ -25,7 +25,7 @@ from imagebind_llm.training.recipe import AlignSettings, FinetuneRecipe, Pretrai
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from imagebind_llm.media.reader import MediaReader
+    from imagebind_llm.media.base import MediaReader
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 
 _TEST_IMAGES = 2000

@@ -17,11 +17,9 @@ from imagebind_llm.encoders.registry import load_encoder, media_of_encoder
 from imagebind_llm.encoders.sensor_media import sensor_media
 from imagebind_llm.imagebind import ImageBindModel
 from imagebind_llm.media import load_media
-from imagebind_llm.media.limits import Limits
+from imagebind_llm.media.base import Limits, name_of
 from imagebind_llm.media.sensor import array_of, shaped
-from imagebind_llm.media.sensor_settings import SensorSettings
-from imagebind_llm.media.settings import MediaSettings
-from imagebind_llm.media.source import name_of
+from imagebind_llm.media.settings import MediaSettings, SensorSettings
 from imagebind_llm.training.bind_sense import vision_fingerprint
 from imagebind_llm.training.contrastive import nearest_class_accuracy
 from imagebind_llm.training.new_sensor import with_sensor

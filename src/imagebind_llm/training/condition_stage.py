@@ -11,7 +11,7 @@ from imagebind_llm.training.dialog_stage import DialogStage
 from imagebind_llm.training.sharding import Shards
 
 if TYPE_CHECKING:
-    from imagebind_llm.media.reader import MediaReader
+    from imagebind_llm.media.base import MediaReader
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 
 

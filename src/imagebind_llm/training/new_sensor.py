@@ -17,7 +17,7 @@ from imagebind_llm.imagebind.config import (
     StemConfig,
     TrunkConfig,
 )
-from imagebind_llm.media.sensor_settings import SensorKind, SensorSettings
+from imagebind_llm.media.settings import SensorKind, SensorSettings
 
 _LOGIT_SCALE = 10.0
 """Of the head's scaled output; ``encode`` normalises it away."""

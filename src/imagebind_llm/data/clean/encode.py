@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from imagebind_llm.imagebind.encoder import JointEncoder
-    from imagebind_llm.media.reader import MediaReader
+    from imagebind_llm.media.base import MediaReader
 
 _LONGEST_TEXT = 2000
 """Characters that are tokenised; text encoders read 77 tokens."""

@@ -16,7 +16,7 @@ from imagebind_llm.common.errors import BadSample, UserError
 from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
-    from imagebind_llm.media.limits import Limits
+    from imagebind_llm.media.base import Limits
 
 __all__ = ["BadSample", "Embedded", "Record", "Source", "StreamingSource", "replace_media"]
 
@@ -59,9 +59,8 @@ class Record:
         def opened(modality: Modality, source: Any) -> Any:
             if modality is not Modality.IMAGE or not isinstance(source, str | bytes | Path):
                 return source
+            from imagebind_llm.media.base import Limits, name_of, read_source
             from imagebind_llm.media.image import open_image, to_rgb
-            from imagebind_llm.media.limits import Limits
-            from imagebind_llm.media.source import name_of, read_source
 
             bounds = limits or Limits()
             try:

@@ -15,7 +15,7 @@ from imagebind_llm.encoders.pe_av.description import PeAvDescription, pe_av_conf
 from imagebind_llm.encoders.pe_av.media import PeAvMedia, open_tokenizer
 from imagebind_llm.encoders.pe_av.model import PeAvEncoder
 from imagebind_llm.encoders.pe_av.settings import published_settings
-from imagebind_llm.media.reader import MediaReader
+from imagebind_llm.media.base import MediaReader
 
 _LONGEST_TEXT = 512
 

@@ -17,10 +17,9 @@ from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.pe_av.settings import PeAvSettings
 from imagebind_llm.media.arrays import as_array, check_finite
 from imagebind_llm.media.audio import channel_pair, check_rate
+from imagebind_llm.media.audio_features import resample, source_span
+from imagebind_llm.media.base import Limits, is_encoded, name_of, open_source
 from imagebind_llm.media.image import normalise_pixels, read_image, to_rgb
-from imagebind_llm.media.limits import Limits
-from imagebind_llm.media.resample import resample, source_span
-from imagebind_llm.media.source import is_encoded, name_of, open_source
 from imagebind_llm.media.text import checked_text
 from imagebind_llm.media.video import frames_of_array
 
@@ -29,7 +28,7 @@ TOKENIZER_FOLDER = "encoder_tokenizer"
 
 
 class PeAvMedia:
-    """A :class:`~imagebind_llm.media.reader.MediaReader` for PE-AV.
+    """A :class:`~imagebind_llm.media.base.MediaReader` for PE-AV.
 
     Shapes: image ``[3, H, W]``, video ``[frames, 3, H, W]``, audio ``[2, samples]`` (waveform, and 1 where
     there is sound), text ``[context_length]`` int64.
@@ -98,7 +97,7 @@ class PeAvMedia:
         name = name_of(source)
         if is_encoded(source):
             with open_source(source, limits) as stream:
-                from imagebind_llm.media.video_files import VideoReader
+                from imagebind_llm.media.video import VideoReader
 
                 with VideoReader(stream, name, limits) as video:
                     wanted = _evenly(len(video.times), self.settings.frames)
@@ -141,7 +140,7 @@ class PeAvMedia:
 
     def _recorded(self, stream: Any, name: str, limits: Limits) -> tuple[np.ndarray, int]:
         """The beginning of a recording, mean of its channels, at its own rate."""
-        from imagebind_llm.media.audio_files import open_blocks
+        from imagebind_llm.media.audio import open_blocks
 
         blocks, rate, _ = open_blocks(stream, name, limits)
         check_rate(rate, name)

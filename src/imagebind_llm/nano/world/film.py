@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from imagebind_llm.media.clips import clip_spans
+from imagebind_llm.media.base import clip_spans
 from imagebind_llm.media.settings import VideoSettings
 from imagebind_llm.nano.world.augment import normalise, paint_strokes
 from imagebind_llm.nano.world.concepts import DIGITS

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from imagebind_llm.media.fbank import LOG_FLOOR, log_mel
+from imagebind_llm.media.audio_features import LOG_FLOOR, log_mel
 from imagebind_llm.media.settings import AudioSettings
 from imagebind_llm.nano.world.concepts import UNCLEAR
 from imagebind_llm.nano.world.noises import background_noise, unclear_wave

@@ -1,14 +1,55 @@
-"""Getting at the bytes of a source without trusting it."""
+"""How much a piece of media may ask of this machine.
+
+Getting at the bytes of a source without trusting it.
+
+How the media of an encoder are opened: what the processor and the assistant ask of a set of settings.
+
+Where the clips of a recording lie.
+"""
 
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from fractions import Fraction
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
-from imagebind_llm.common.errors import MediaError, one_line
-from imagebind_llm.media.limits import Limits
+from torch import Tensor
+
+from imagebind_llm.common.errors import ConfigError, MediaError, one_line
+from imagebind_llm.common.modality import Modality
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Upper bounds, checked on sizes that headers declare, before anything is decoded.
+
+    Raises:
+        ConfigError: a limit is not a positive number.
+    """
+
+    max_bytes: int = 512 * 1024 * 1024
+    """Size of a file, and of what a compressed archive unpacks to."""
+    max_pixels: int = 100_000_000
+    """Width × height of an image, a video frame or a map (an RGB image of this size takes 300 MB)."""
+    max_seconds: float = 4 * 3600.0
+    """Length of audio and video."""
+    max_frames: int = 100_000
+    """Video frames that are decoded to reach the ones that are kept."""
+    max_points: int = 5_000_000
+    """Points of a cloud, vertices or faces of a mesh, values of an IMU recording."""
+    max_characters: int = 100_000
+    """Length of a text before cleaning."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise ConfigError(f"limits.{field.name} is {value!r}; expected a positive number")
+
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,3 +141,44 @@ def _check_size(name: str, size: int, limits: Limits) -> None:
             f"at most {limits.max_bytes}",
             "make it smaller or raise Limits.max_bytes",
         )
+
+
+@runtime_checkable
+class MediaReader(Protocol):
+    """Turns sources into the tensors that one type of encoder reads."""
+
+    encoder_type: ClassVar[str]
+    """The type of those encoders."""
+
+    def load(self, modality: Modality, source: Any, limits: Limits | None = None) -> Tensor:
+        """One medium without batch axis; tensors of one modality always have the same shape.
+
+        Raises:
+            MediaError: the source cannot be read, or is over a limit.
+        """
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, for ``processor_config.json``."""
+        ...
+
+    def save_files(self, folder: Path) -> None:
+        """Write into ``folder`` what JSON values cannot hold (a tokenizer, say)."""
+        ...
+
+
+def clip_spans(
+    duration: Fraction | float, clip_seconds: float, clips: int
+) -> list[tuple[Fraction, Fraction]]:
+    """Start and end (seconds) of ``clips`` clips spread evenly, the last one ending at the end.
+
+    A recording shorter than a clip gives identical clips from 0. Fractions are exact, so no clip boundary
+    moves by a frame through rounding; a float ``duration`` is reduced by ``clip_seconds`` in float
+    arithmetic first, because that is what the numbers ImageBind was evaluated with did.
+    """
+    length = Fraction(clip_seconds)
+    last_start = Fraction(
+        max(duration - length if isinstance(duration, Fraction) else duration - clip_seconds, 0)
+    )
+    step = last_start / max(clips - 1, 1)
+    return [(step * number, step * number + length) for number in range(clips)]
