@@ -35,7 +35,7 @@ from imagebind_llm.common.settings import build
 from imagebind_llm.data.nano_dialogs import NanoDialogs
 from imagebind_llm.data.packing import Example
 from imagebind_llm.data.pool import ImagePool
-from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
+from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 from imagebind_llm.media.image import load_image
 from imagebind_llm.nano.world.augment import augment_images, plain_images
 from imagebind_llm.nano.world.concepts import CONCEPTS, DIGITS, UNCLEAR

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from imagebind_llm.common.errors import UserError
     from imagebind_llm.common.modality import Modality
     from imagebind_llm.configuration import ImageBindLLMConfig
-    from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel
+    from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
     from imagebind_llm.processing import ImageBindLLMProcessor
     from imagebind_llm.registration import register
@@ -39,11 +39,11 @@ _HOMES = {
     "Answer": "answers",
     "Assistant": "assistant",
     "Chat": "chat",
-    "ImageBindConfig": "imagebind",
+    "ImageBindConfig": "encoders.imagebind",
     "ImageBindLLMConfig": "configuration",
     "ImageBindLLMForConditionalGeneration": "modeling",
     "ImageBindLLMProcessor": "processing",
-    "ImageBindModel": "imagebind",
+    "ImageBindModel": "encoders.imagebind",
     "Modality": "common.modality",
     "Options": "answers",
     "Request": "answers",

@@ -44,7 +44,7 @@ def assemble(
 
     Args:
         language_model: a causal language model of a known family.
-        encoder: a :class:`~imagebind_llm.imagebind.encoder.JointEncoder`.
+        encoder: a :class:`~imagebind_llm.encoders.base.JointEncoder`.
         media: how its media are opened; recorded in the configuration.
         bind: values of :class:`~imagebind_llm.bind.BindNetwork` other than its defaults.
         injection: values of :class:`~imagebind_llm.injection.Injection` other than its defaults.

@@ -23,10 +23,10 @@ from transformers.processing_utils import ProcessorMixin
 
 from imagebind_llm.answers import media_items
 from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
-from imagebind_llm.common.files import atomic_write, read_json
+from imagebind_llm.common.files import atomic_write
 from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.dialog import Dialog, Message, build_dialog, render_dialog
-from imagebind_llm.encoders.registry import read_media
+from imagebind_llm.encoders.registry import PROCESSOR_FILE, read_media, read_processor_config
 from imagebind_llm.loss import IGNORED_LABEL
 from imagebind_llm.media.base import Limits, MediaReader
 from imagebind_llm.media.batch import MediaBatch, MediaPart
@@ -35,8 +35,6 @@ from imagebind_llm.messages import MediaItem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-CONFIG_FILE = "processor_config.json"
 
 
 class ModelInputs(BatchFeature):
@@ -251,7 +249,7 @@ class ImageBindLLMProcessor(ProcessorMixin):
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(folder)
         self.media.save_files(folder)
-        with atomic_write(folder / CONFIG_FILE) as path:
+        with atomic_write(folder / PROCESSOR_FILE) as path:
             path.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
     def to_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
@@ -272,7 +270,7 @@ class ImageBindLLMProcessor(ProcessorMixin):
             CheckpointError: there is none, or its ``processor_config.json`` is broken.
         """
         folder = locate_folder(name, revision=kwargs.get("revision"))
-        settings = _read_settings(folder)
+        settings = read_processor_config(folder)
         return cls(_load_tokenizer(folder), read_media(settings, folder), limits)
 
 
@@ -291,26 +289,6 @@ def _load_tokenizer(folder: Path) -> Any:
             f"the tokenizer in {str(folder)!r} cannot be read ({reason_of(error)}); "
             "copy the whole folder again"
         ) from error
-
-
-def _read_settings(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        config = folder / "config.json"
-        if config.is_file() and read_json(config).get("model_type") not in (None, "imagebind_llm"):
-            raise CheckpointError(
-                f"{str(folder)!r} holds no ImageBind-LLM (no {CONFIG_FILE}); if it is a language model, make "
-                f"one around it: imagebind-llm new --llm {folder} --encoder nano --out NEW"
-            )
-        raise CheckpointError(f"{str(folder)!r} has no {CONFIG_FILE}; save the processor there too")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{str(path)!r} is not JSON: {error}") from None
-    media = values.get("media") if isinstance(values, Mapping) else None
-    if not isinstance(media, dict):
-        raise CheckpointError(f"{str(path)!r} has no mapping 'media'; save the processor again")
-    return dict(values)
 
 
 def _require_torch(return_tensors: str | None) -> None:

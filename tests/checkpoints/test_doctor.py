@@ -218,7 +218,7 @@ def test_an_adapter_whose_parts_are_those_of_another_adapter(tmp_path):
 
 def test_an_encoder_a_cache_and_a_language_model(tmp_path, tiny_model_folder, tiny_cache_folder, bot):
     from imagebind_llm.encoders import load_encoder
-    from imagebind_llm.imagebind import save_imagebind
+    from imagebind_llm.encoders.imagebind import save_imagebind
 
     save_imagebind(load_encoder(tiny_model_folder), tmp_path / "encoder")
     report = diagnose(str(tmp_path / "encoder"))

@@ -113,7 +113,7 @@ def test_parts_are_bound_to_the_adapter(place, tmp_path):
 
     from imagebind_llm.checkpoints.trained import language_model_fingerprint
     from imagebind_llm.common.errors import CheckpointError
-    from imagebind_llm.imagebind import load_imagebind
+    from imagebind_llm.encoders.imagebind import load_imagebind
 
     recorded = json.loads((place / "model" / "config.json").read_text())["fingerprints"]
     base = AutoModelForCausalLM.from_pretrained(place / "base")

@@ -43,7 +43,7 @@ def most_alive(monkeypatch):
 
 
 def test_an_encoders_fingerprint_holds_few_tensors(tmp_path, most_alive):
-    from imagebind_llm.imagebind import imagebind_from_state_dict, load_imagebind, save_imagebind
+    from imagebind_llm.encoders.imagebind import imagebind_from_state_dict, load_imagebind, save_imagebind
 
     save_imagebind(imagebind_from_state_dict(world.tiny_config(), world.arrays("weights")), tmp_path / "e")
     found = []

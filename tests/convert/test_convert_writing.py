@@ -123,7 +123,7 @@ def test_dry_run(convert, tmp_path):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("suffix", ["pth", "old pth", "safetensors"])
 def test_encoder_formats_and_precisions(suffix, dtype, convert, tmp_path):
-    from imagebind_llm.imagebind import load_imagebind
+    from imagebind_llm.encoders.imagebind import load_imagebind
 
     file = world.write_encoder(tmp_path / "in", _use_new_zipfile_serialization=suffix == "pth")
     if suffix == "safetensors":
@@ -379,7 +379,7 @@ GOLDEN_INDEX = world.GOLDEN / "cache_tiny" / "knn.index"
 @pytest.mark.parametrize("kind", ["keep", "exact", "hnsw_sq8"])
 def test_cache(kind, encoder, convert, tmp_path):
     from imagebind_llm.cache import VisualCache
-    from imagebind_llm.imagebind import load_imagebind
+    from imagebind_llm.encoders.imagebind import load_imagebind
 
     vectors = next(iter(load_file(world.GOLDEN / "cache_tiny" / "vectors.safetensors").values()))
     (tmp_path / "names.json").write_text(json.dumps([f"{number}.jpg" for number in range(len(vectors))]))
@@ -430,7 +430,7 @@ def test_a_damaged_half_of_a_cache_is_made_again(encoder, convert, tmp_path, mon
 def test_cache_made_by_an_encoder_of_another_width(convert, tmp_path):
     import dataclasses
 
-    from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
+    from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 
     config = dataclasses.replace(ImageBindConfig.nano(), embedding_dim=28)
     save_imagebind(ImageBindModel(config), tmp_path / "encoder")

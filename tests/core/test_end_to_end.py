@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.imagebind import imagebind_from_state_dict
+from imagebind_llm.encoders.imagebind import imagebind_from_state_dict
 from imagebind_llm.media.batch import MediaBatch, MediaPart
 
 GOLDEN = golden.FOLDER.parent

@@ -15,7 +15,7 @@ PAIRS, TEXTS, GOOD = 90, 25, 90 + 25 - 3
 def write_encoder(folder: Path) -> str:
     import torch
 
-    from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
+    from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 
     config = dataclasses.replace(
         ImageBindConfig.nano(), embedding_dim=28, audio=None, point=None, depth=None, thermal=None, imu=None

@@ -40,7 +40,9 @@ def job(place):
 def processes():
     """Makes processes out of one that has the libraries loaded and no threads, which a fork would break."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["imagebind_llm.data.embed.run", "imagebind_llm.imagebind", "pytest"])
+    context.set_forkserver_preload(
+        ["imagebind_llm.data.embed.run", "imagebind_llm.encoders.imagebind", "pytest"]
+    )
     return context
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders import load_encoder, media_of_encoder
-from imagebind_llm.imagebind.encoder import JointEncoder
+from imagebind_llm.encoders.base import JointEncoder
 
 
 @pytest.fixture(scope="module")

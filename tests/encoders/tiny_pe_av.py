@@ -71,7 +71,7 @@ def whole_model(vision=None, seed=3):
     """A random ``PeAudioVideoModel``."""
     from transformers import PeAudioVideoModel
 
-    from imagebind_llm.encoders.pe_av.description import PeAvDescription, pe_av_config
+    from imagebind_llm.encoders.pe_av.settings import PeAvDescription, pe_av_config
 
     torch.manual_seed(seed)
     return PeAudioVideoModel(pe_av_config(PeAvDescription(values(vision)))).eval()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel
-from imagebind_llm.imagebind.config import (
+from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel
+from imagebind_llm.encoders.imagebind.config import (
     GridConfig,
     HeadConfig,
     ImuConfig,

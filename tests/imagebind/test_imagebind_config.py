@@ -6,8 +6,8 @@ import json
 import pytest
 
 from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.imagebind import ImageBindConfig
-from imagebind_llm.imagebind.config import ConvLayer, StemConfig
+from imagebind_llm.encoders.imagebind import ImageBindConfig
+from imagebind_llm.encoders.imagebind.config import ConvLayer, StemConfig
 
 CONFIGS = [ImageBindConfig.huge(), ImageBindConfig.huge(point=True), ImageBindConfig.nano()]
 

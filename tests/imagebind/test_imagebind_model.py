@@ -10,11 +10,11 @@ import torch.nn.functional as F
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, JointEncoder
-from imagebind_llm.imagebind.config import ConvLayer, GridConfig, StemConfig, TrunkConfig
-from imagebind_llm.imagebind.skeleton import skeleton
-from imagebind_llm.imagebind.stems import GridStem
-from imagebind_llm.imagebind.transformer import DropPath, Trunk
+from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, JointEncoder
+from imagebind_llm.encoders.imagebind.config import ConvLayer, GridConfig, StemConfig, TrunkConfig
+from imagebind_llm.encoders.imagebind.stems import GridStem
+from imagebind_llm.encoders.imagebind.transformer import DropPath, Trunk
+from imagebind_llm.encoders.imagebind.weights import skeleton
 
 ALL = [modality.value for modality in Modality]
 

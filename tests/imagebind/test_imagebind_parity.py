@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.imagebind import ImageBindModel, imagebind_from_state_dict
-from imagebind_llm.imagebind.transformer import Mlp
+from imagebind_llm.encoders.imagebind import ImageBindModel, imagebind_from_state_dict
+from imagebind_llm.encoders.imagebind.transformer import Mlp
 
 NAMES = ["vision", "vision_video", "text", "audio", "depth", "thermal", "imu", "point"]
 TOKENS = 2e-5

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from imagebind_llm.imagebind.points import farthest_points, nearest_points, take_points
+from imagebind_llm.encoders.imagebind.points import farthest_points, nearest_points, take_points
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ import torch
 
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.imagebind import (
+from imagebind_llm.encoders.imagebind import (
     ImageBindConfig,
     ImageBindModel,
     imagebind_from_state_dict,
     load_imagebind,
     save_imagebind,
 )
-from imagebind_llm.imagebind.skeleton import skeleton
+from imagebind_llm.encoders.imagebind.weights import skeleton
 
 
 def manifest(golden, name):
@@ -29,8 +29,8 @@ def manifest(golden, name):
 def test_skeleton_needs_no_compiler():
     """Loading must not import torch's compiler, which takes seconds."""
     code = (
-        "import sys; from imagebind_llm.imagebind import ImageBindConfig; "
-        "from imagebind_llm.imagebind.skeleton import skeleton; "
+        "import sys; from imagebind_llm.encoders.imagebind import ImageBindConfig; "
+        "from imagebind_llm.encoders.imagebind.weights import skeleton; "
         "model = skeleton(ImageBindConfig.nano()); "
         "assert all(t.is_meta for t in model.state_dict().values()); "
         "assert 'torch._dynamo' not in sys.modules"

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.dialog import ALPACA_TEMPLATE
-from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
+from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.processing import ImageBindLLMProcessor
 

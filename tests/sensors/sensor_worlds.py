@@ -8,7 +8,7 @@ import torch
 import yaml
 from PIL import Image
 
-from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
+from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 
 SIZE = 8
 COLOURS = ("blue", "green", "red")

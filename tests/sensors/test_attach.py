@@ -12,8 +12,8 @@ from imagebind_llm.cli.app import app
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.encoders.imagebind import save_imagebind
 from imagebind_llm.encoders.registry import load_encoder
-from imagebind_llm.imagebind import save_imagebind
 from imagebind_llm.training.attach import attach_encoder
 from imagebind_llm.training.new_sensor import NewSensor, with_sensor
 

@@ -9,7 +9,7 @@ from sensor_worlds import encoder_folder, recipe_file, tiny_encoder, train, writ
 
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.imagebind import load_imagebind
+from imagebind_llm.encoders.imagebind import load_imagebind
 from imagebind_llm.training.recipe import load_recipe
 from imagebind_llm.training.stages import make_stage
 

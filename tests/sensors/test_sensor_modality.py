@@ -12,8 +12,8 @@ from sensor_worlds import CONFIG, tiny_encoder
 from imagebind_llm.common.errors import CheckpointError, ConfigError, UserError
 from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.common.modality import Modality, trunk_name
-from imagebind_llm.encoders.sensor_media import sensor_media
-from imagebind_llm.imagebind import ImageBindConfig, load_imagebind, save_imagebind
+from imagebind_llm.encoders.imagebind import ImageBindConfig, load_imagebind, save_imagebind
+from imagebind_llm.encoders.imagebind.kind import sensor_media
 from imagebind_llm.media import MediaError, MediaSettings, SensorSettings, load_media
 from imagebind_llm.training.new_sensor import NewSensor, with_sensor
 

@@ -15,7 +15,7 @@ from tiny_training import (
 )
 
 from imagebind_llm.common.settings import build
-from imagebind_llm.imagebind import save_imagebind
+from imagebind_llm.encoders.imagebind import save_imagebind
 from imagebind_llm.media.settings import ImageSettings, MediaSettings
 from imagebind_llm.training.align import Finetune, Pretrain
 from imagebind_llm.training.bind_images import BindImages

@@ -9,7 +9,7 @@ from tiny_training import ENCODER, OPTIMIZER, TinyWorld, run_values
 
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.settings import build
-from imagebind_llm.imagebind import load_imagebind
+from imagebind_llm.encoders.imagebind import load_imagebind
 from imagebind_llm.training.bind_images import BindImages
 from imagebind_llm.training.bind_sense import BindSense
 from imagebind_llm.training.contrastive import multi_positive_loss

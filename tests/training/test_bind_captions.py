@@ -15,7 +15,7 @@ from tiny_training import ENCODER
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import build
-from imagebind_llm.imagebind import load_imagebind
+from imagebind_llm.encoders.imagebind import load_imagebind
 from imagebind_llm.training.checkpoint import list_checkpoints
 from imagebind_llm.training.encoders import in_tower
 from imagebind_llm.training.loop import train

@@ -1,6 +1,5 @@
 """Fingerprints of parts that lie in files, read one tensor after another: no part is ever held whole."""
 
-import json
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -11,7 +10,6 @@ from imagebind_llm.common.fingerprint import StreamedTensors, fingerprint_state_
 
 if TYPE_CHECKING:
     from imagebind_llm.common.tensor_files import TensorSource
-    from imagebind_llm.imagebind.config import ImageBindConfig
 
 
 def language_model_fingerprint_of(source: "TensorSource", skeleton: nn.Module) -> str:
@@ -35,19 +33,3 @@ def language_model_fingerprint_of(source: "TensorSource", skeleton: nn.Module) -
         )
     names = {name.replace(".base_layer.", "."): stored[id(state[name])] for name in frozen}
     return fingerprint_state_dict(StreamedTensors(source, names))
-
-
-def imagebind_fingerprint_of(config: "ImageBindConfig", source: "TensorSource") -> str:
-    """What :func:`imagebind_llm.imagebind.fingerprint.fingerprint` gives for the loaded encoder.
-
-    That function looks at each tensor before it hashes the first, and so would hold them all; here the
-    headers tell which of them count.
-
-    Args:
-        config: of the encoder.
-        source: its tensors.
-    """
-    floats = {name: name for name, info in source.infos.items() if info.dtype.is_floating_point}
-    return fingerprint_state_dict(
-        StreamedTensors(source, floats), header=json.dumps(config.to_dict(), sort_keys=True)
-    )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.checkpoints.streaming import imagebind_fingerprint_of
 from imagebind_llm.common.tensor_files import TensorFiles, TensorSource
 from imagebind_llm.diagnosis.report import Report
+from imagebind_llm.encoders.base import imagebind_fingerprint_of
 
 if TYPE_CHECKING:
     from imagebind_llm.configuration import ImageBindLLMConfig
@@ -91,7 +91,7 @@ def encoder_digest(settings: Mapping[str, Any], source: TensorSource) -> str | N
     That is so for other types of encoders, and for weights in bfloat16, which is coarser than what the
     fingerprint hashes.
     """
-    from imagebind_llm.imagebind.config import ImageBindConfig
+    from imagebind_llm.encoders.imagebind.config import ImageBindConfig
 
     values = dict(settings)
     if values.pop("type", "imagebind") != "imagebind":

@@ -3,12 +3,13 @@
 To add a type, write a module with the functions of :class:`EncoderKind` and name it in ``KINDS``.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,57 +17,18 @@ from torch import Tensor, nn
 from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import locate_folder
+from imagebind_llm.encoders.base import EncoderKind
 from imagebind_llm.media.base import MediaReader
 
+PROCESSOR_FILE = "processor_config.json"
+
 KINDS = {
-    "imagebind": "imagebind_llm.encoders.imagebind_kind",
+    "imagebind": "imagebind_llm.encoders.imagebind.kind",
     "pe_av": "imagebind_llm.encoders.pe_av.kind",
 }
 """``encoder_config["type"]`` → module with the functions of :class:`EncoderKind`."""
 
 _MODEL_TYPE = "imagebind_llm"
-
-
-class EncoderKind(Protocol):
-    """What the module of an encoder type offers."""
-
-    def recognises(self, config: Mapping[str, Any]) -> bool:
-        """Whether a folder with this ``config.json`` holds an encoder of this type."""
-        ...
-
-    def build(self, settings: Mapping[str, Any]) -> nn.Module:
-        """A :class:`JointEncoder` with fresh weights; ``settings`` are ``encoder_config`` without its type.
-
-        Raises:
-            ConfigError: an unknown or impossible setting.
-        """
-        ...
-
-    def from_model(
-        self, folder: Path, settings: Mapping[str, Any], device: torch.device, dtype: torch.dtype
-    ) -> nn.Module:
-        """The encoder that the whole model in ``folder`` holds, strictly, in evaluation mode.
-
-        Raises:
-            CheckpointError: weights are missing, left over or of another shape.
-        """
-        ...
-
-    def load(self, folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Module:
-        """The encoder in ``folder``, strictly, in evaluation mode.
-
-        Raises:
-            CheckpointError: weights are missing, left over or of another shape.
-        """
-        ...
-
-    def media_of(self, folder: Path, encoder: Any) -> MediaReader:
-        """How media are opened for an encoder that lies in a folder of its own."""
-        ...
-
-    def read_media(self, values: Mapping[str, Any], folder: Path) -> MediaReader:
-        """The reader that ``to_dict`` and ``save_files`` left in a model folder."""
-        ...
 
 
 def encoder_kind(name: str) -> EncoderKind:
@@ -191,3 +153,23 @@ def tensors_below(folder: Path, prefix: str) -> dict[str, Tensor]:
 
     source = TensorsBelow(weights_of(folder), prefix)
     return {name: source.get(name) for name in source.infos}
+
+
+def read_processor_config(folder: Path) -> dict[str, Any]:
+    path = folder / PROCESSOR_FILE
+    if not path.is_file():
+        config = folder / "config.json"
+        if config.is_file() and read_json(config).get("model_type") not in (None, "imagebind_llm"):
+            raise CheckpointError(
+                f"{str(folder)!r} holds no ImageBind-LLM (no {PROCESSOR_FILE}); if it is a language model, make "
+                f"one around it: imagebind-llm new --llm {folder} --encoder nano --out NEW"
+            )
+        raise CheckpointError(f"{str(folder)!r} has no {PROCESSOR_FILE}; save the processor there too")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{str(path)!r} is not JSON: {error}") from None
+    media = values.get("media") if isinstance(values, Mapping) else None
+    if not isinstance(media, dict):
+        raise CheckpointError(f"{str(path)!r} has no mapping 'media'; save the processor again")
+    return dict(values)

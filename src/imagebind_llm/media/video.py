@@ -201,13 +201,12 @@ def load_video(source: MediaSource, settings: VideoSettings, limits: Limits | No
     name = name_of(source)
     if not is_encoded(source):
         return _from_array(source, settings, limits, name)
-    with open_source(source, limits) as stream:
-        with VideoReader(stream, name, limits) as video:
-            wanted = select_frames(video.times, video.duration, settings)
-            frames = {
-                number: prepare_frame(pixels, settings)
-                for number, pixels in video.frames(sorted({n for clip in wanted for n in clip}))
-            }
+    with open_source(source, limits) as stream, VideoReader(stream, name, limits) as video:
+        wanted = select_frames(video.times, video.duration, settings)
+        frames = {
+            number: prepare_frame(pixels, settings)
+            for number, pixels in video.frames(sorted({n for clip in wanted for n in clip}))
+        }
     return _assemble([[frames[number] for number in clip] for clip in wanted], settings)
 
 

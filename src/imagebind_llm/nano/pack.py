@@ -10,7 +10,7 @@ from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.nano import NanoPictures
 from imagebind_llm.data.pool import ImagePool
-from imagebind_llm.imagebind import ImageBindModel, load_imagebind
+from imagebind_llm.encoders.imagebind import ImageBindModel, load_imagebind
 from imagebind_llm.media.settings import TextSettings
 from imagebind_llm.media.text import tokenize
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration

@@ -17,7 +17,7 @@ from imagebind_llm.data.dialogs import pick_kind, to_example
 from imagebind_llm.data.packing import Example
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.data.world import DialogWorld, Phrasing, PictureWorld
-from imagebind_llm.imagebind import ImageBindModel
+from imagebind_llm.encoders.imagebind import ImageBindModel
 from imagebind_llm.training.bind_sense import image_bank, vision_fingerprint
 from imagebind_llm.training.condition_stage import ConditionStage
 from imagebind_llm.training.recipe import AlignSettings, FinetuneRecipe, PretrainRecipe

@@ -7,8 +7,8 @@ from pathlib import Path
 from imagebind_llm.cache.manifest import CacheManifest
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.files import atomic_directory
-from imagebind_llm.encoders.sensor_media import sensor_media
-from imagebind_llm.imagebind import ImageBindModel, load_imagebind
+from imagebind_llm.encoders.imagebind import ImageBindModel, load_imagebind
+from imagebind_llm.encoders.imagebind.kind import sensor_media
 from imagebind_llm.media.settings import MediaSettings
 from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.processing import ImageBindLLMProcessor

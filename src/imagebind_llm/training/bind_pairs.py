@@ -13,9 +13,9 @@ from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.pairs import Pair, read_pairs
 from imagebind_llm.data.quarantine import Quarantine
+from imagebind_llm.encoders.imagebind import ImageBindModel
+from imagebind_llm.encoders.imagebind.kind import sensor_media
 from imagebind_llm.encoders.registry import load_encoder, media_of_encoder
-from imagebind_llm.encoders.sensor_media import sensor_media
-from imagebind_llm.imagebind import ImageBindModel
 from imagebind_llm.media import load_media
 from imagebind_llm.media.base import Limits, name_of
 from imagebind_llm.media.sensor import array_of, shaped

@@ -12,7 +12,7 @@ from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.bank import EmbeddingBank, open_or_build_bank
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.data.world import PictureWorld
-from imagebind_llm.imagebind import ImageBindModel
+from imagebind_llm.encoders.imagebind import ImageBindModel
 from imagebind_llm.training.contrastive import nearest_class_accuracy
 from imagebind_llm.training.encoders import open_encoder
 from imagebind_llm.training.recipe import BindRecipe

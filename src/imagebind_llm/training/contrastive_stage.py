@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from imagebind_llm.common.modality import Modality, trunk_name
-from imagebind_llm.imagebind import ImageBindModel, save_imagebind
+from imagebind_llm.encoders.imagebind import ImageBindModel, save_imagebind
 from imagebind_llm.training.encoders import set_training, tower_blocks, tower_buffers, tower_parameters
 from imagebind_llm.training.recipe import BindRecipe
 from imagebind_llm.training.stage import Stage

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.modality import Modality, trunk_name
-from imagebind_llm.imagebind import ImageBindConfig, ImageBindModel, load_imagebind
+from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, load_imagebind
 
 _SECTIONS = ("modality_preprocessors", "modality_trunks", "modality_heads", "modality_postprocessors")
 """The four parts of a tower in the published weight layout; the point tower also has ``point_trunk``."""
@@ -65,7 +65,7 @@ def tower_buffers(encoder: ImageBindModel, modality: Modality) -> dict[str, Tens
 
 def tower_blocks(encoder: ImageBindModel, trunks: Collection[str]) -> list[nn.Module]:
     """The transformer blocks of these towers."""
-    from imagebind_llm.imagebind.transformer import Block
+    from imagebind_llm.encoders.imagebind.transformer import Block
 
     return [
         module

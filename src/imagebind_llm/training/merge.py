@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imagebind_llm.common.errors import CheckpointError
-from imagebind_llm.imagebind import load_imagebind, save_imagebind
+from imagebind_llm.encoders.imagebind import load_imagebind, save_imagebind
 from imagebind_llm.training.encoders import in_tower
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 
 from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.imagebind import ImageBindModel
-from imagebind_llm.imagebind.config import (
+from imagebind_llm.encoders.imagebind import ImageBindModel
+from imagebind_llm.encoders.imagebind.config import (
     ConvLayer,
     GridConfig,
     HeadConfig,

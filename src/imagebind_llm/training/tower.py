@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.imagebind import ImageBindModel
+from imagebind_llm.encoders.imagebind import ImageBindModel
 from imagebind_llm.training.contrastive import symmetric_loss
 from imagebind_llm.training.contrastive_stage import ContrastiveStage
 from imagebind_llm.training.recipe import BindRecipe

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.imagebind import ImageBindModel
+from imagebind_llm.encoders.imagebind import ImageBindModel
 from imagebind_llm.training.encoders import in_tower
 
 _ADAPTER = "default"

@@ -37,7 +37,7 @@ from imagebind_llm.common.tensor_files import (
     require_same_keys,
     require_same_shapes,
 )
-from imagebind_llm.encoders.imagebind_kind import media_for
+from imagebind_llm.encoders.imagebind.kind import media_for
 from imagebind_llm.families import DecoderShape
 
 if TYPE_CHECKING:

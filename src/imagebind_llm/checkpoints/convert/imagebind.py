@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from imagebind_llm.checkpoints.convert.plan import Plan, as_they_are
-from imagebind_llm.checkpoints.streaming import imagebind_fingerprint_of
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.tensor_files import (
@@ -22,10 +21,10 @@ from imagebind_llm.common.tensor_files import (
     on_meta,
     weights_of,
 )
+from imagebind_llm.encoders.base import imagebind_fingerprint_of
+from imagebind_llm.encoders.imagebind.config import ImageBindConfig
+from imagebind_llm.encoders.imagebind.weights import CONFIG_FILE, check_state_dict, skeleton
 from imagebind_llm.encoders.registry import find_encoder
-from imagebind_llm.imagebind.config import ImageBindConfig
-from imagebind_llm.imagebind.skeleton import skeleton
-from imagebind_llm.imagebind.weights import CONFIG_FILE, check_state_dict
 
 _MASK = "modality_preprocessors.text.mask"
 _POINT = "point_trunk."

@@ -10,8 +10,8 @@ import torch
 from imagebind_llm.checkpoints.convert.plan import OutTensor, as_they_are
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.tensor_files import TensorSource
-from imagebind_llm.imagebind.config import ImageBindConfig
-from imagebind_llm.imagebind.skeleton import skeleton
+from imagebind_llm.encoders.imagebind.config import ImageBindConfig
+from imagebind_llm.encoders.imagebind.weights import skeleton
 
 if TYPE_CHECKING:
     from imagebind_llm.configuration import ImageBindLLMConfig

@@ -17,7 +17,7 @@ from imagebind_llm.data.clean.settings import EncoderSettings
 if TYPE_CHECKING:
     import torch
 
-    from imagebind_llm.imagebind.encoder import JointEncoder
+    from imagebind_llm.encoders.base import JointEncoder
     from imagebind_llm.media.base import MediaReader
 
 _LONGEST_TEXT = 2000

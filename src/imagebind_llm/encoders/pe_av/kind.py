@@ -1,4 +1,4 @@
-"""PE-AV as an encoder type: the functions of :class:`~imagebind_llm.encoders.registry.EncoderKind`."""
+"""PE-AV as an encoder type: the functions of :class:`~imagebind_llm.encoders.base.EncoderKind`."""
 
 import json
 from collections.abc import Mapping
@@ -11,10 +11,9 @@ from safetensors import SafetensorError
 from torch import nn
 
 from imagebind_llm.common.errors import CheckpointError, reason_of
-from imagebind_llm.encoders.pe_av.description import PeAvDescription, pe_av_config
 from imagebind_llm.encoders.pe_av.media import PeAvMedia, open_tokenizer
 from imagebind_llm.encoders.pe_av.model import PeAvEncoder
-from imagebind_llm.encoders.pe_av.settings import published_settings
+from imagebind_llm.encoders.pe_av.settings import PeAvDescription, pe_av_config, published_settings
 from imagebind_llm.media.base import MediaReader
 
 _LONGEST_TEXT = 512

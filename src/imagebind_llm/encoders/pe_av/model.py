@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.encoders.pe_av.description import PeAvDescription, pe_av_config
-from imagebind_llm.imagebind.fingerprint import FingerprintCache
+from imagebind_llm.encoders.base import FingerprintCache
+from imagebind_llm.encoders.pe_av.settings import PeAvDescription, pe_av_config
 
 _PARTS = {
     "text_model": "text_model",
@@ -29,7 +29,7 @@ _PARTS = {
 
 
 class PeAvEncoder(nn.Module):
-    """A :class:`~imagebind_llm.imagebind.encoder.JointEncoder` over PE-AV's own classes.
+    """A :class:`~imagebind_llm.encoders.base.JointEncoder` over PE-AV's own classes.
 
     Args:
         description: the configuration.

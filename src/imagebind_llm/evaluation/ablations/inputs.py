@@ -54,7 +54,7 @@ def gather_inputs(
 
 
 def _extract_encoder(model: Path, folder: Path) -> None:
-    from imagebind_llm.imagebind import ImageBindModel, save_imagebind
+    from imagebind_llm.encoders.imagebind import ImageBindModel, save_imagebind
     from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
 
     encoder = ImageBindLLMForConditionalGeneration.from_pretrained(model).encoder

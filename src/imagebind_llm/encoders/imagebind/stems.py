@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imagebind_llm.imagebind.config import ConvLayer, GridConfig
+from imagebind_llm.encoders.imagebind.config import ConvLayer, GridConfig
 
 
 class PatchConv(nn.Module):

@@ -1,8 +1,34 @@
-"""The parts of an ImageBind's configuration: trunks, heads, stems and the towers made of them."""
+"""The parts of an ImageBind's configuration: trunks, heads, stems and the towers made of them.
 
+A modality of an encoder's own, as its configuration describes it.
+
+Every size and constant of an ImageBind, as data.
+
+The same classes build the published ImageBind-Huge, Point-Bind, the embedded nano and the tiny models of the
+tests: only the values differ. ``ImageBindConfig.huge()`` and ``.nano()`` give the two named sets.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.modality import Modality
+from imagebind_llm.encoders.imagebind.records import from_plain, to_plain
+
+__all__ = [
+    "ConvLayer",
+    "GridConfig",
+    "HeadConfig",
+    "ImageBindConfig",
+    "ImuConfig",
+    "Part",
+    "PointConfig",
+    "SensorConfig",
+    "StemConfig",
+    "TextConfig",
+    "TrunkConfig",
+]
 
 
 @dataclass(frozen=True)
@@ -253,3 +279,123 @@ def share(path: str, **values: float) -> None:
     for name, value in values.items():
         if not 0 <= value < 1:
             raise ConfigError(f"{path}.{name} is {value}; expected 0 or more and below 1")
+
+
+@dataclass(frozen=True)
+class SensorConfig:
+    """A modality that only this encoder knows: how its arrays are standardised, and the tower for them.
+
+    Exactly one tower is given: ``grid`` for arrays ``[channels, height, width]``, ``sequence`` for
+    ``[channels, length]``, ``cloud`` for ``[points, 3]``.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    """Taken off every array before the tower sees it: one number, or one per channel (axis of a cloud)."""
+    std: tuple[float, ...] = (1.0,)
+    """What the rest is divided by, likewise."""
+    grid: GridConfig | None = None
+    sequence: ImuConfig | None = None
+    cloud: PointConfig | None = None
+    points: int = 0
+    """Of a cloud."""
+
+    @property
+    def part(self) -> GridConfig | ImuConfig | PointConfig:
+        """The tower."""
+        found = [part for part in (self.grid, self.sequence, self.cloud) if part is not None]
+        if len(found) != 1:
+            raise ConfigError(f"a sensor has {len(found)} of grid, sequence and cloud; give exactly one")
+        return found[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one array."""
+        part = self.part
+        if isinstance(part, GridConfig):
+            return (part.channels, *part.size)
+        return (part.channels, part.length) if isinstance(part, ImuConfig) else (self.points, 3)
+
+    def check(self, path: str) -> None:
+        self.part.check(path)
+        channels = 3 if self.cloud is not None else self.shape[0]
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, channels):
+                raise ConfigError(f"{path}.{name} has {len(values)} numbers; expected 1 or {channels}")
+        if min(self.std) <= 0:
+            raise ConfigError(f"{path}.std is {list(self.std)}; expected numbers above 0")
+        if self.grid is not None and self.grid.frames:
+            raise ConfigError(f"{path}.grid.frames is {self.grid.frames}; a sensor has no time axis, use 0")
+        if self.cloud is not None and self.points < max(self.cloud.groups, self.cloud.group_size):
+            raise ConfigError(
+                f"{path}.points is {self.points}; expected at least cloud.groups = {self.cloud.groups} and "
+                f"cloud.group_size = {self.cloud.group_size}"
+            )
+
+
+@dataclass(frozen=True)
+class ImageBindConfig:
+    """All encoders of one joint space. A part that is ``None`` does not exist in the model.
+
+    Raises:
+        ConfigError: two values contradict each other; the message names both fields.
+    """
+
+    embedding_dim: int
+    vision: GridConfig | None = None
+    text: TextConfig | None = None
+    audio: GridConfig | None = None
+    depth: GridConfig | None = None
+    thermal: GridConfig | None = None
+    imu: ImuConfig | None = None
+    point: PointConfig | None = None
+    sensors: dict[str, SensorConfig] | None = None
+    """Modalities of this encoder's own, by name; ``None`` = none."""
+
+    def __post_init__(self) -> None:
+        positive("imagebind", embedding_dim=self.embedding_dim)
+        for name, sensor in (self.sensors or {}).items():
+            Modality.declare(name)
+            sensor.check(f"sensors.{name}")
+        parts = list(self.parts())
+        if not parts:
+            raise ConfigError("the ImageBind configuration has no modality; give it at least vision")
+        for name, part in parts:
+            part.check(name)
+        for name in ("audio", "depth", "thermal"):
+            part = getattr(self, name)
+            if part is not None and part.frames:
+                raise ConfigError(f"{name}.frames is {part.frames}; only vision has a time axis, use 0")
+        if self.vision is not None and not self.vision.frames:
+            raise ConfigError("vision.frames is 0; expected the frames of a clip, 2 in the published model")
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """The modalities that exist: the name in the weight layout and its settings."""
+        for name in ("vision", "text", "audio", "depth", "thermal", "imu", "point"):
+            part = getattr(self, name)
+            if part is not None:
+                yield name, part
+        for name, sensor in (self.sensors or {}).items():
+            yield name, sensor.part
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; ``from_dict`` restores an equal configuration."""
+        return {key: value for key, value in to_plain(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ImageBindConfig":
+        """The inverse of ``to_dict``. Raises ConfigError on an unknown, missing or contradicting setting."""
+        return from_plain(cls, values, "imagebind")
+
+    @classmethod
+    def huge(cls, point: bool = False) -> "ImageBindConfig":
+        """The published ImageBind-Huge; with ``point`` the one that Point-Bind added its encoder to."""
+        from imagebind_llm.encoders.imagebind.presets import huge
+
+        return huge(point)
+
+    @classmethod
+    def nano(cls) -> "ImageBindConfig":
+        """The small encoder that this package carries."""
+        from imagebind_llm.encoders.imagebind.presets import nano
+
+        return nano()

@@ -1,27 +1,134 @@
-"""The joint encoder: any modality in, one space out."""
+"""Checking a batch against the configuration, before it meets a weight.
 
+From a trunk's pooled token to the joint space, and the scale of the result.
+
+The joint encoder: any modality in, one space out.
+"""
+
+import math
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.common.modality import Modality, trunk_name
-from imagebind_llm.imagebind.config import (
+from imagebind_llm.encoders.base import FingerprintCache
+from imagebind_llm.encoders.imagebind.config import (
     GridConfig,
+    HeadConfig,
     ImageBindConfig,
     ImuConfig,
     Part,
     PointConfig,
     TextConfig,
 )
-from imagebind_llm.imagebind.fingerprint import FingerprintCache
-from imagebind_llm.imagebind.heads import make_head, make_postprocessor, unit_rows
-from imagebind_llm.imagebind.inputs import fold_clips
-from imagebind_llm.imagebind.point_encoder import PointTrunk
-from imagebind_llm.imagebind.tokens import GridTokens, ImuTokens, TextTokens, Tokens
-from imagebind_llm.imagebind.transformer import Trunk
+from imagebind_llm.encoders.imagebind.points import PointTrunk
+from imagebind_llm.encoders.imagebind.tokens import GridTokens, ImuTokens, TextTokens, Tokens
+from imagebind_llm.encoders.imagebind.transformer import Trunk
+
+
+def item_shape(modality: Modality, part: Part) -> tuple[int | None, ...]:
+    """The shape of one item (one clip) of ``modality``; ``None`` = any length."""
+    if isinstance(part, GridConfig):
+        time = (part.frames,) if modality is Modality.VIDEO else ()
+        return (part.channels, *time, *part.size)
+    if isinstance(part, TextConfig):
+        return (part.context,)
+    if isinstance(part, ImuConfig):
+        return (part.channels, part.length)
+    return (None, 3)
+
+
+def fold_clips(modality: Modality, part: Part, batch: Tensor) -> tuple[Tensor, int | None]:
+    """``[B, …]`` as it is, or ``[B, clips, …]`` as ``[B · clips, …]`` with the number of clips (grids only).
+
+    Raises:
+        UserError: the shape fits neither, the ids are not whole numbers, or a cloud has too few points.
+    """
+    expected = item_shape(modality, part)
+    shape = tuple(batch.shape)
+    clips = None
+    if isinstance(part, GridConfig) and len(shape) == len(expected) + 2:
+        clips = shape[1]
+    item = shape[1:] if clips is None else shape[2:]
+    fits = len(item) == len(expected) and all(
+        length is None or found == length for found, length in zip(item, expected, strict=True)
+    )
+    if not fits or clips == 0:
+        wanted = ", ".join("N" if length is None else str(length) for length in expected)
+        several = f" or [B, clips, {wanted}]" if isinstance(part, GridConfig) else ""
+        raise UserError(
+            f"{modality.value} batch has shape {list(shape)}; this encoder expects [B, {wanted}]{several}"
+        )
+    if isinstance(part, TextConfig) and batch.is_floating_point():
+        raise UserError(f"text batch has dtype {batch.dtype}; expected token ids as int64")
+    if isinstance(part, PointConfig):
+        least = max(part.groups, part.group_size)
+        if item[0] < least:
+            raise UserError(
+                f"{modality.value} cloud has {item[0]} points; this encoder needs at least {least}"
+            )
+    return (batch if clips is None else batch.flatten(0, 1)), clips
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """``x`` in float32 with rows of length 1 (half precision would round the lengths)."""
+    return F.normalize(x.float(), dim=-1)
+
+
+class UnitNorm(nn.Module):
+    """``unit_rows`` as a step of a sequence."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return unit_rows(x)
+
+
+class LogitScale(nn.Module):
+    """``x · min(exp(log_logit_scale), max_scale)``; the logarithm is stored, as published."""
+
+    log_logit_scale: Tensor
+
+    def __init__(self, initial: float, learn: bool, max_scale: float) -> None:
+        super().__init__()
+        self.max_scale = max_scale
+        value = torch.tensor(math.log(initial))
+        if learn:
+            self.log_logit_scale = nn.Parameter(value)
+        else:
+            self.register_buffer("log_logit_scale", value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale()
+
+    def scale(self) -> Tensor:
+        """The factor in force, a float32 scalar."""
+        return self.log_logit_scale.float().exp().clamp(max=self.max_scale)
+
+
+def make_head(name: str, width: int, embedding_dim: int, config: HeadConfig) -> nn.Sequential:
+    """Layer norm → dropout → linear without bias, under the published index of each modality."""
+    norm = nn.LayerNorm(width, eps=config.norm_eps)
+    linear = nn.Linear(width, embedding_dim, bias=False)
+    nn.init.normal_(linear.weight, std=width**-0.5)
+    dropout = nn.Dropout(config.dropout)
+    if name == "text":
+        return nn.Sequential(OrderedDict(proj=nn.Sequential(norm, linear)))
+    if name == "imu":  # the original has one more step without weights here, which counts in the key
+        return nn.Sequential(norm, nn.Identity(), dropout, linear)
+    return nn.Sequential(norm, dropout, linear)
+
+
+def make_postprocessor(config: HeadConfig) -> nn.Sequential:
+    """Unit norm, then the scale if there is one."""
+    steps: list[nn.Module] = [UnitNorm()]
+    if config.logit_scale is not None:
+        steps.append(LogitScale(config.logit_scale, config.learn_scale, config.max_scale))
+    return nn.Sequential(*steps)
+
 
 _STEM_NAMES = {"vision": "rgbt_stem", "audio": "rgbt_stem", "depth": "depth_stem", "thermal": "rgbt_stem"}
 """The published names; "rgbt" is what the original calls its colour and thermal stem.

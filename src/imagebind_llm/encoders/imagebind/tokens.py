@@ -6,8 +6,8 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.imagebind.config import GridConfig, ImuConfig, TextConfig
-from imagebind_llm.imagebind.stems import GridStem, ImuStem
+from imagebind_llm.encoders.imagebind.config import GridConfig, ImuConfig, TextConfig
+from imagebind_llm.encoders.imagebind.stems import GridStem, ImuStem
 
 _POSITION_STD = 0.02
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imagebind_llm.imagebind.config import TrunkConfig
+from imagebind_llm.encoders.imagebind.config import TrunkConfig
 
 
 class DropPath(nn.Module):

@@ -1,4 +1,7 @@
-"""ImageBind (and Point-Bind, and nano) as an encoder type."""
+"""The media settings of an ImageBind's own sensors, read off its configuration.
+
+ImageBind (and Point-Bind, and nano) as an encoder type.
+"""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -8,32 +11,44 @@ from typing import Any
 import torch
 from torch import nn
 
-from imagebind_llm.encoders.sensor_media import sensor_media
-from imagebind_llm.imagebind import (
+from imagebind_llm.encoders.imagebind import (
     ImageBindConfig,
     ImageBindModel,
     imagebind_from_state_dict,
     load_imagebind,
 )
+from imagebind_llm.encoders.imagebind.config import GridConfig, ImuConfig
 from imagebind_llm.media.base import MediaReader
-from imagebind_llm.media.settings import MediaSettings
+from imagebind_llm.media.settings import MediaSettings, SensorKind, SensorSettings
+
+
+def sensor_media(config: ImageBindConfig) -> dict[str, SensorSettings]:
+    """Settings of each sensor by name; empty for an encoder without any."""
+    found = {}
+    for name, sensor in (config.sensors or {}).items():
+        part = sensor.part
+        kind: SensorKind = "cloud"
+        if isinstance(part, GridConfig | ImuConfig):
+            kind = "grid" if isinstance(part, GridConfig) else "sequence"
+        found[name] = SensorSettings(kind, sensor.shape, sensor.mean, sensor.std)
+    return found
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
-    """See :class:`~imagebind_llm.encoders.registry.EncoderKind`."""
+    """See :class:`~imagebind_llm.encoders.base.EncoderKind`."""
     towers = (item.name for item in fields(ImageBindConfig) if item.name != "embedding_dim")
     return "model_type" not in config and "embedding_dim" in config and any(name in config for name in towers)
 
 
 def build(settings: Mapping[str, Any]) -> nn.Module:
-    """See :class:`~imagebind_llm.encoders.registry.EncoderKind`."""
+    """See :class:`~imagebind_llm.encoders.base.EncoderKind`."""
     return ImageBindModel(ImageBindConfig.from_dict(dict(settings)))
 
 
 def from_model(
     folder: Path, settings: Mapping[str, Any], device: torch.device, dtype: torch.dtype
 ) -> nn.Module:
-    """Reads the encoder's tensors alone; see :class:`~imagebind_llm.encoders.registry.EncoderKind`."""
+    """Reads the encoder's tensors alone; see :class:`~imagebind_llm.encoders.base.EncoderKind`."""
     from imagebind_llm.encoders.registry import tensors_below
 
     config = ImageBindConfig.from_dict(dict(settings))
@@ -41,12 +56,12 @@ def from_model(
 
 
 def load(folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """See :class:`~imagebind_llm.encoders.registry.EncoderKind`."""
+    """See :class:`~imagebind_llm.encoders.base.EncoderKind`."""
     return load_imagebind(folder, device, dtype)
 
 
 def media_of(folder: Path, encoder: ImageBindModel) -> MediaReader:
-    """See :class:`~imagebind_llm.encoders.registry.EncoderKind`."""
+    """See :class:`~imagebind_llm.encoders.base.EncoderKind`."""
     return media_for(encoder.config)
 
 
@@ -74,5 +89,5 @@ def media_for(config: ImageBindConfig) -> MediaSettings:
 
 
 def read_media(values: Mapping[str, Any], folder: Path) -> MediaReader:
-    """See :class:`~imagebind_llm.encoders.registry.EncoderKind`."""
+    """See :class:`~imagebind_llm.encoders.base.EncoderKind`."""
     return MediaSettings.from_dict(dict(values))

@@ -1,6 +1,6 @@
 """The two named sets of values. Nothing but numbers."""
 
-from imagebind_llm.imagebind.config import (
+from imagebind_llm.encoders.imagebind.config import (
     ConvLayer,
     GridConfig,
     HeadConfig,
