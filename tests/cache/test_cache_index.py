@@ -138,7 +138,7 @@ def test_stream_equals_array_when_exact(sizes):
 def test_long_streams_do_not_pile_up(monkeypatch):
     """With blocks far beyond the training rows, only a bounded number of them is alive at once."""
     monkeypatch.setattr(indexing, "TRAINING_ROWS", 1000)
-    monkeypatch.setattr("imagebind_llm.cache.rows.unit_blocks.__defaults__", (500,))
+    monkeypatch.setattr("imagebind_llm.cache.index.unit_blocks.__defaults__", (500,))
     produced, done = [], []
 
     def blocks():

@@ -17,8 +17,8 @@ retrieved). Faiss and Arrow are imported on use.
 
 from imagebind_llm.cache.build import build_cache
 from imagebind_llm.cache.entries import CacheEntry
+from imagebind_llm.cache.folder import CacheManifest
 from imagebind_llm.cache.images import ImageBuild, SkippedImage, build_cache_from_images
-from imagebind_llm.cache.manifest import CacheManifest
 from imagebind_llm.cache.sheet import contact_sheet
 from imagebind_llm.cache.visual_cache import CacheHits, Retrieved, VisualCache
 from imagebind_llm.common.errors import CacheError

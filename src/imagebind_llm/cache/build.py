@@ -8,8 +8,8 @@ import numpy as np
 
 from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import EntryWriter, Thumbnail
-from imagebind_llm.cache.manifest import CacheManifest, IndexKind
-from imagebind_llm.cache.rows import Vectors, is_array, unit_blocks, unit_rows
+from imagebind_llm.cache.folder import CacheManifest
+from imagebind_llm.cache.index import IndexKind, Vectors, is_array, unit_blocks, unit_rows
 from imagebind_llm.cache.visual_cache import VisualCache
 from imagebind_llm.common.errors import CacheError
 

@@ -1,14 +1,116 @@
-"""A cache folder on disk: ``index.faiss``, ``manifest.json`` and perhaps ``entries.parquet``."""
+"""What a cache folder says about itself: ``manifest.json``.
 
-from dataclasses import replace
+A cache folder on disk: ``index.faiss``, ``manifest.json`` and perhaps ``entries.parquet``.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm import __version__
 from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import EntryTable
-from imagebind_llm.cache.manifest import ENTRIES_FILE, INDEX_FILE, MANIFEST_FILE, CacheManifest
+from imagebind_llm.cache.index import IndexKind
 from imagebind_llm.common.errors import CacheError
 from imagebind_llm.common.files import atomic_directory
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+INDEX_FILE = "index.faiss"
+ENTRIES_FILE = "entries.parquet"
+
+
+@dataclass(frozen=True)
+class CacheManifest:
+    """Facts that are checked whenever a cache is loaded.
+
+    Attributes:
+        count: number of vectors.
+        dim: their dimension ``D``.
+        kind: see :data:`IndexKind`.
+        encoder_fingerprint: the encoder that made the vectors; ``None`` = not known.
+        metric: always ``inner_product`` (of unit vectors, so the cosine).
+        built: how the index was made and what was measured on it (factory, ef values, recall…), for people.
+        index_bytes: size of ``index.faiss``; 0 for a cache that was never saved.
+        has_entries: whether captions or thumbnails are stored.
+        created_by: package and version that wrote the folder.
+        format_version: layout of the folder.
+    """
+
+    count: int
+    dim: int
+    kind: IndexKind
+    encoder_fingerprint: str | None = None
+    metric: str = "inner_product"
+    built: dict[str, Any] = field(default_factory=dict)
+    index_bytes: int = 0
+    has_entries: bool = False
+    created_by: str = f"imagebind-llm {__version__}"
+    format_version: int = FORMAT_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def write(self, folder: Path) -> None:
+        """Write ``manifest.json`` into ``folder``."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+
+    @staticmethod
+    def read(folder: Path) -> "CacheManifest":
+        """Read ``manifest.json`` of ``folder``.
+
+        Raises:
+            CacheError: no such folder or file, not JSON, another format version, missing or unknown fields.
+        """
+        path = folder / MANIFEST_FILE
+        if not folder.is_dir():
+            raise CacheError(f"no cache folder at {str(folder)!r}; build one with: imagebind-llm cache build")
+        if not path.is_file():
+            raise CacheError(
+                f"{str(folder)!r} has no {MANIFEST_FILE}, so it is not a cache folder; "
+                "a bare faiss index is made into one with: imagebind-llm convert cache (in Python: "
+                "VisualCache.from_index)"
+            )
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CacheError(
+                f"{str(path)!r} is not valid JSON ({error}); rebuild or copy the cache again"
+            ) from error
+        version = values.get("format_version") if isinstance(values, dict) else None
+        if version != FORMAT_VERSION:
+            raise CacheError(
+                f"{str(path)!r} has format version {version!r}, this package reads {FORMAT_VERSION}; "
+                "rebuild the cache"
+            )
+        known = {f.name for f in fields(CacheManifest)}
+        if set(values) != known:
+            raise CacheError(
+                f"{str(path)!r} has fields {sorted(values)}, expected {sorted(known)}; "
+                "rebuild or copy the cache again"
+            )
+        manifest = CacheManifest(**values)
+        if not all(type(n) is int and n > 0 for n in (manifest.count, manifest.dim, manifest.index_bytes)):
+            raise CacheError(
+                f"{str(path)!r} has count {manifest.count!r}, dim {manifest.dim!r}, index_bytes "
+                f"{manifest.index_bytes!r}; all must be positive integers; rebuild or copy the cache again"
+            )
+        return manifest
+
+    def check_encoder(self, expected: str | None) -> None:
+        """Refuse a cache made by another encoder; ``expected=None`` does not ask.
+
+        Raises:
+            CacheError: naming both fingerprints.
+        """
+        if expected is not None and self.encoder_fingerprint != expected:
+            raise CacheError(
+                f"this cache was made by encoder {self.encoder_fingerprint or 'unknown (none recorded)'}, "
+                f"but the model uses encoder {expected}; rebuild the cache with that encoder"
+            )
 
 
 def read_folder(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from imagebind_llm.cache.build import build_cache
 from imagebind_llm.cache.entries import THUMBNAIL_SIDE, encode_thumbnail, open_picture
-from imagebind_llm.cache.rows import unit_rows
+from imagebind_llm.cache.index import unit_rows
 from imagebind_llm.cache.shards import ShardRow, claim, column, embeddings, left_out, write_shard
 from imagebind_llm.cache.visual_cache import VisualCache
 from imagebind_llm.common.errors import CacheError

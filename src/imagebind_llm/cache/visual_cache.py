@@ -14,10 +14,8 @@ from torch.nn import functional
 
 from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import CacheEntry, EntryTable, EntryWriter, Thumbnail
-from imagebind_llm.cache.folder import read_folder, write_folder
-from imagebind_llm.cache.landmarks import Landmarks
-from imagebind_llm.cache.manifest import CacheManifest
-from imagebind_llm.cache.rows import Vectors, unit_blocks
+from imagebind_llm.cache.folder import CacheManifest, read_folder, write_folder
+from imagebind_llm.cache.index import Landmarks, Vectors, unit_blocks
 from imagebind_llm.common.errors import CacheError
 
 _SHARPEST = 1e30

@@ -139,7 +139,7 @@ def info(
     json_: shared.JsonOption = False,
 ) -> None:
     """What a cache says about itself: size, kind, encoder, how it was built."""
-    from imagebind_llm.cache.manifest import CacheManifest
+    from imagebind_llm.cache.folder import CacheManifest
 
     values: dict[str, Any] = CacheManifest.read(folder).to_dict()
     values["bytes_on_disk"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

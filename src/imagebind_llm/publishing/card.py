@@ -161,7 +161,7 @@ def _facts(
             revision = f" at `{found['revision']}`" if found.get("revision") else ""
             rows[f"base: {part.replace('_', ' ')}"] = f"`{found['id']}`{revision}"
     if cache_folder is not None:
-        from imagebind_llm.cache.manifest import CacheManifest
+        from imagebind_llm.cache.folder import CacheManifest
 
         manifest = CacheManifest.read(cache_folder)
         rows["visual cache"] = f"{manifest.count:,} pictures, {manifest.kind}"

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from imagebind_llm.cache.manifest import CacheManifest
+from imagebind_llm.cache.folder import CacheManifest
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.files import atomic_directory
 from imagebind_llm.encoders.imagebind import ImageBindModel, load_imagebind

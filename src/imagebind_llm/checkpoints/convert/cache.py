@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import EntryWriter
-from imagebind_llm.cache.folder import write_folder
-from imagebind_llm.cache.manifest import INDEX_FILE, CacheManifest, IndexKind
-from imagebind_llm.cache.rows import BLOCK_ROWS, unit_rows
+from imagebind_llm.cache.folder import INDEX_FILE, CacheManifest, write_folder
+from imagebind_llm.cache.index import BLOCK_ROWS, IndexKind, unit_rows
 from imagebind_llm.cache.visual_cache import VisualCache
 from imagebind_llm.checkpoints.convert.imagebind import encoder_of
 from imagebind_llm.checkpoints.convert.store import check_target, disk_errors, publish, staging
