@@ -131,7 +131,7 @@ def inside(file: Path, model: str, one_by_one: bool) -> None:
     """In a process of its own: answer the file's requests and print the stages as JSON."""
     start = time.perf_counter()
     import imagebind_llm.media
-    import imagebind_llm.modeling
+    import imagebind_llm.model.modeling
     from imagebind_llm.assistant import Assistant
     from imagebind_llm.embedder import Embedder
     from imagebind_llm.engine import Engine

@@ -23,7 +23,7 @@ from random_models import SIZES, bare_language_model, tokenizer, whole_model
 from torch import Tensor
 from torch.nn import functional
 
-from imagebind_llm.dialog import build_dialog
+from imagebind_llm.model.dialog import build_dialog
 
 TARGET = 1.03
 EMBEDDING_DIM = 1024

@@ -117,9 +117,9 @@ def _write(folder: Path, sizes: dict[str, int]) -> int:
     from random_models import tokenizer
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    from imagebind_llm.assembly import assemble
     from imagebind_llm.encoders import load_encoder, media_of_encoder
-    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.model.assembly import assemble
+    from imagebind_llm.model.processing import ImageBindLLMProcessor
 
     words = tokenizer()
     config = LlamaConfig(

@@ -36,9 +36,9 @@ from imagebind_llm.data.embed.run import embed_sources
 from imagebind_llm.data.embed.shard import Job
 from imagebind_llm.data.packing import Example
 from imagebind_llm.data.sources.settings import SourceSettings
-from imagebind_llm.dialog import ALPACA_TEMPLATE
 from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 from imagebind_llm.media.batch import MediaBatch
+from imagebind_llm.model.dialog import ALPACA_TEMPLATE
 from imagebind_llm.nano.tokenizer import BOS, CHAT_TEMPLATE, END, PAD, SPECIAL_TOKENS
 from imagebind_llm.training.recipe import STAGES
 from imagebind_llm.training.stages import make_stage

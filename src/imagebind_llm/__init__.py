@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from imagebind_llm.chat import Chat
     from imagebind_llm.common.errors import UserError
     from imagebind_llm.common.modality import Modality
-    from imagebind_llm.configuration import ImageBindLLMConfig
     from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
-    from imagebind_llm.processing import ImageBindLLMProcessor
-    from imagebind_llm.registration import register
+    from imagebind_llm.model import register
+    from imagebind_llm.model.configuration import ImageBindLLMConfig
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.processing import ImageBindLLMProcessor
 
 __all__ = [
     "Answer",
@@ -40,16 +40,16 @@ _HOMES = {
     "Assistant": "assistant",
     "Chat": "chat",
     "ImageBindConfig": "encoders.imagebind",
-    "ImageBindLLMConfig": "configuration",
-    "ImageBindLLMForConditionalGeneration": "modeling",
-    "ImageBindLLMProcessor": "processing",
+    "ImageBindLLMConfig": "model.configuration",
+    "ImageBindLLMForConditionalGeneration": "model.modeling",
+    "ImageBindLLMProcessor": "model.processing",
     "ImageBindModel": "encoders.imagebind",
     "Modality": "common.modality",
     "Options": "answers",
     "Request": "answers",
     "UserError": "common.errors",
     "VisualCache": "cache",
-    "register": "registration",
+    "register": "model",
 }
 """Where each public name lives. They are imported on first use, so that
 ``import imagebind_llm`` takes no torch."""
@@ -60,7 +60,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     if name.startswith("ImageBindLLM"):
-        import_module(f"{__name__}.registration").register()
+        import_module(f"{__name__}.model").register()
     globals()[name] = value
     return value
 

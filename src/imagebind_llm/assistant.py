@@ -25,14 +25,14 @@ from imagebind_llm.embedder import Embedder, mixtures
 from imagebind_llm.engine import Engine
 from imagebind_llm.loading import choose_device, choose_dtype, load_model
 from imagebind_llm.messages import MediaItem, Message
+from imagebind_llm.model.processing import ImageBindLLMProcessor
 from imagebind_llm.pipeline import CacheHandle, Pipeline, TextPieces
 from imagebind_llm.placement import Placement
-from imagebind_llm.processing import ImageBindLLMProcessor
 
 if TYPE_CHECKING:
     from imagebind_llm.cache import Retrieved, VisualCache
     from imagebind_llm.chat import Chat
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 CACHE_FOLDER = "cache"
 _EMBED_AT_ONCE = 64
@@ -43,7 +43,7 @@ class Assistant:
     """A model with its tokenizer, media settings and visual cache.
 
     Args:
-        model: an :class:`~imagebind_llm.modeling.ImageBindLLMForConditionalGeneration`.
+        model: an :class:`~imagebind_llm.model.modeling.ImageBindLLMForConditionalGeneration`.
         processor: its processor.
         cache: a visual cache of the same encoder, the folder of one (opened when first used), or None.
         batch_size: prompts answered at once by :meth:`ask_batch`.

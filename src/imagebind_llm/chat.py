@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from imagebind_llm.answers import Answer, Options, Request, media_items, user_message
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.dialog import build_dialog
 from imagebind_llm.messages import Message
+from imagebind_llm.model.dialog import build_dialog
 
 if TYPE_CHECKING:
     from imagebind_llm.assistant import Assistant

@@ -15,12 +15,12 @@ from imagebind_llm.answers import Options
 from imagebind_llm.common.errors import CacheError, UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.conditioning import cached_by_default
-from imagebind_llm.dialog import Dialog
-from imagebind_llm.processing import ImageBindLLMProcessor
+from imagebind_llm.model.dialog import Dialog
+from imagebind_llm.model.processing import ImageBindLLMProcessor
 
 if TYPE_CHECKING:
     from imagebind_llm.cache import Retrieved, VisualCache
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 DEFAULT_NEW_TOKENS = 256
 _ENCODER_BATCH = 32

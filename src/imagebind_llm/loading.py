@@ -9,7 +9,7 @@ from imagebind_llm.common.errors import UserError, reason_of
 from imagebind_llm.placement import Placement, device_map_of, whole_map
 
 if TYPE_CHECKING:
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -66,7 +66,7 @@ def load_model(
         CheckpointError: the weights are missing or do not fit.
         UserError: a placement that this model cannot have.
     """
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
     if placement is None:
         placement = Placement()
@@ -75,7 +75,7 @@ def load_model(
     model = ImageBindLLMForConditionalGeneration.from_pretrained(folder, dtype=dtype, **arguments)
     plain = not arguments
     if plain and model.config.lora is not None:
-        from imagebind_llm.adaptation import merge_lora
+        from imagebind_llm.model.adaptation import merge_lora
 
         merge_lora(model)
     if plain:
@@ -96,8 +96,8 @@ def _arguments(
     """What ``from_pretrained`` gets beside the precision: nothing if all is plain and on one device."""
     if not placement.spread and placement.quantization is None:
         return {}
-    from imagebind_llm.checkpoints.folder import read_model_config
     from imagebind_llm.common.locate import ADAPTER_FILE
+    from imagebind_llm.model.configuration import read_model_config
 
     config = read_model_config(folder)
     adapter = (folder / ADAPTER_FILE).is_file()
@@ -115,7 +115,7 @@ def _arguments(
 
 
 def _quantization(config: Any, kind: str, dtype: torch.dtype, adapter: bool) -> Any:
-    from imagebind_llm.families import family_of
+    from imagebind_llm.model.families import family_of
     from imagebind_llm.quantization import quantization_config, wraps_badly
 
     if wraps_badly(kind) and config.lora is not None and not adapter:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from imagebind_llm.answers import Answer, Request
 from imagebind_llm.common.errors import CacheError, UserError, naming_missing_packages
-from imagebind_llm.dialog import Dialog, build_dialog
 from imagebind_llm.embedder import Embedder, Ticket, mixtures
 from imagebind_llm.engine import Engine, Generated, Job
-from imagebind_llm.processing import ImageBindLLMProcessor
+from imagebind_llm.model.dialog import Dialog, build_dialog
+from imagebind_llm.model.processing import ImageBindLLMProcessor
 
 if TYPE_CHECKING:
     from imagebind_llm.cache import VisualCache

@@ -9,8 +9,6 @@ import torch
 import yaml
 
 import imagebind_llm.evaluation.ablations.run as running
-from imagebind_llm.bind import BindNetwork
-from imagebind_llm.checkpoints.trained import language_model_fingerprint
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.evaluation.ablations.inputs import (
@@ -26,8 +24,10 @@ from imagebind_llm.evaluation.ablations.plot import draw
 from imagebind_llm.evaluation.ablations.report import markdown, summarise
 from imagebind_llm.evaluation.ablations.run import Questions, _Runner, run_ablations
 from imagebind_llm.evaluation.plots import load_pyplot
-from imagebind_llm.families import DecoderShape
-from imagebind_llm.injection import Injection
+from imagebind_llm.model.adaptation import language_model_fingerprint
+from imagebind_llm.model.bind import BindNetwork
+from imagebind_llm.model.families import DecoderShape
+from imagebind_llm.model.injection import Injection
 from imagebind_llm.training.recipe import load_recipe
 
 LAYERS = 4
@@ -132,7 +132,7 @@ def test_gates_start_at_zero_unless_asked():
 def test_the_language_model_comes_out_of_a_finetuned_model(tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
     extract_language_model(nano_folder(), tmp_path / "language")
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "language")

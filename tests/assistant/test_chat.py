@@ -3,7 +3,7 @@
 import pytest
 
 from imagebind_llm import UserError
-from imagebind_llm.dialog import build_dialog
+from imagebind_llm.model.dialog import build_dialog
 
 
 def test_a_chat_is_the_whole_dialog_asked_again(bot, media_folder):

@@ -127,7 +127,7 @@ def test_a_cache_of_another_encoder(folder, tiny_cache_folder):
 def test_a_tokenizer_of_another_model(folder):
     from transformers import AutoTokenizer
 
-    from imagebind_llm.registration import register
+    from imagebind_llm.model import register
 
     register()
     other = AutoTokenizer.from_pretrained(folder)

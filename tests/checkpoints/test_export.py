@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.locate import ADAPTER_FILE, nano_folder
-from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration as Model
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
 from imagebind_llm.publishing.compare import probe_logits
 from imagebind_llm.publishing.export import export
 
@@ -270,7 +270,7 @@ def test_a_full_disk_is_seen_before(tmp_path, monkeypatch):
     ],
 )
 def test_a_disk_that_fills_up_leaves_nothing(error, tmp_path, monkeypatch):
-    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.model.processing import ImageBindLLMProcessor
 
     def fail(*_, **__):
         raise error

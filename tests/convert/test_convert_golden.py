@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from imagebind_llm.cli import main
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.batch import MediaBatch, MediaPart
-from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration as Model
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
 
 CASES = ("image", "video", "audio", "point", "image_audio", "thermal_imu_depth", "text")
 TEXT = "A photo of a dog playing the piano, isn't it?"
@@ -111,9 +111,9 @@ def test_parts_are_bound_to_the_adapter(place, tmp_path):
     """The fingerprints that were taken without loading are those of the loaded parts; others are refused."""
     from transformers import AutoModelForCausalLM
 
-    from imagebind_llm.checkpoints.trained import language_model_fingerprint
     from imagebind_llm.common.errors import CheckpointError
     from imagebind_llm.encoders.imagebind import load_imagebind
+    from imagebind_llm.model.adaptation import language_model_fingerprint
 
     recorded = json.loads((place / "model" / "config.json").read_text())["fingerprints"]
     base = AutoModelForCausalLM.from_pretrained(place / "base")

@@ -57,7 +57,7 @@ def test_an_encoders_fingerprint_holds_few_tensors(tmp_path, most_alive):
 def test_a_language_models_fingerprint_holds_few_tensors(tmp_path, most_alive):
     from transformers import AutoModelForCausalLM
 
-    from imagebind_llm.checkpoints.trained import language_model_fingerprint
+    from imagebind_llm.model.adaptation import language_model_fingerprint
 
     convert(plan_llama(world.write_llama(tmp_path / "in")), tmp_path / "base")
     base = open_llama(tmp_path / "base")

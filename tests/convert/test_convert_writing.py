@@ -17,7 +17,7 @@ from imagebind_llm.checkpoints.convert import store
 from imagebind_llm.checkpoints.convert.imagebind import plan_imagebind
 from imagebind_llm.checkpoints.convert.shards import write_safetensors
 from imagebind_llm.checkpoints.llama import llama_from_original, llama_to_original
-from imagebind_llm.families import DecoderShape
+from imagebind_llm.model.families import DecoderShape
 
 
 def read(folder):
@@ -76,7 +76,7 @@ def test_the_tokenizer_is_the_original_one(tmp_path):
     from transformers import AutoTokenizer, LlamaTokenizer
 
     from imagebind_llm.checkpoints.convert.tokenizer import load_original_tokenizer, saved_tokenizer
-    from imagebind_llm.dialog import ALPACA_TEMPLATE, build_dialog
+    from imagebind_llm.model.dialog import ALPACA_TEMPLATE, build_dialog
 
     text = "Below is an instruction that describes a task.\n### Response: seven birds over  the water 0123\n"
     (tmp_path / "text.txt").write_text(text * 20)

@@ -10,11 +10,11 @@ from transformers import LlamaForCausalLM
 
 from imagebind_llm.checkpoints.adapter import adapter_from_original, adapter_layout
 from imagebind_llm.checkpoints.llama import llama_config, llama_from_original
-from imagebind_llm.checkpoints.trained import load_adapter_state_dict
-from imagebind_llm.configuration import ImageBindLLMConfig
-from imagebind_llm.families import DecoderShape
 from imagebind_llm.mixing import mix
-from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+from imagebind_llm.model.adaptation import load_adapter_state_dict
+from imagebind_llm.model.configuration import ImageBindLLMConfig
+from imagebind_llm.model.families import DecoderShape
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 FOLDER = Path(__file__).parents[1] / "golden" / "llm_tiny"
 

@@ -7,7 +7,7 @@ from tiny import VOCABULARY, conditions, make_model, open_gates, tokens
 from transformers import Trainer, TrainingArguments
 
 from imagebind_llm import ImageBindLLMForConditionalGeneration
-from imagebind_llm.adaptation import set_stage
+from imagebind_llm.model.adaptation import set_stage
 
 
 class Examples(torch.utils.data.Dataset):

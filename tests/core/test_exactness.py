@@ -8,10 +8,10 @@ import torch
 from tiny import KINDS, conditions, language_model, make_model, open_gates, tokens
 from torch.testing import assert_close
 
-from imagebind_llm.adaptation import add_lora, merge_lora
 from imagebind_llm.common.errors import ConfigError, UserError
-from imagebind_llm.families import DecoderShape, decoder_layers, family_of
-from imagebind_llm.injection import Injection, resolve_layers
+from imagebind_llm.model.adaptation import add_lora, merge_lora
+from imagebind_llm.model.families import DecoderShape, decoder_layers, family_of
+from imagebind_llm.model.injection import Injection, resolve_layers
 
 STYLES = ("residual", "value")
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}

@@ -10,10 +10,10 @@ import torch
 from torch.testing import assert_close
 from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
-from imagebind_llm.adaptation import set_stage
-from imagebind_llm.bind import BindNetwork
 from imagebind_llm.checkpoints.adapter import adapter_from_original, adapter_layout, adapter_to_original
-from imagebind_llm.modeling import causal_loss
+from imagebind_llm.model.adaptation import set_stage
+from imagebind_llm.model.bind import BindNetwork
+from imagebind_llm.model.modeling import causal_loss
 
 BRIDGE = {"atol": 1e-5, "rtol": 1e-5}
 LOGITS = {"atol": 2e-4, "rtol": 0.0}

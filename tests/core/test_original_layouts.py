@@ -10,7 +10,6 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from imagebind_llm.adaptation import trainable_parameters
 from imagebind_llm.checkpoints.adapter import (
     adapter_from_original,
     adapter_layout,
@@ -19,12 +18,12 @@ from imagebind_llm.checkpoints.adapter import (
     normalise_keys,
 )
 from imagebind_llm.checkpoints.llama import llama_config, llama_from_original, llama_to_original
-from imagebind_llm.checkpoints.trained import adapter_state_dict, load_adapter_state_dict
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.tensor_files import require_same_shapes
-from imagebind_llm.configuration import ImageBindLLMConfig
-from imagebind_llm.families import DecoderShape
-from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+from imagebind_llm.model.adaptation import adapter_state_dict, load_adapter_state_dict, trainable_parameters
+from imagebind_llm.model.configuration import ImageBindLLMConfig
+from imagebind_llm.model.families import DecoderShape
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 MANIFESTS = Path(__file__).parents[1] / "golden" / "manifests"
 

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import D, conditions, language_model, make_model, open_gates, tokens
 
-from imagebind_llm.adaptation import add_biases, add_lora, set_stage, tune_norms
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.locate import ADAPTER_FILE
-from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration as Model
+from imagebind_llm.model.adaptation import add_biases, add_lora, set_stage, tune_norms
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
 
 
 class Encoder(torch.nn.Module):

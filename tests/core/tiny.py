@@ -3,8 +3,8 @@
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from imagebind_llm.configuration import ImageBindLLMConfig
-from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+from imagebind_llm.model.configuration import ImageBindLLMConfig
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 D = 28
 VOCABULARY = 50

@@ -142,7 +142,7 @@ def test_the_loss_curve_is_that_of_one_process(
 
 
 def test_a_sharded_result_is_a_whole_model(folder: Path) -> None:
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration as Model
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
 
     weights = [
         Model.from_pretrained(folder / name / "export").state_dict()

@@ -13,8 +13,8 @@ from imagebind_llm import Assistant
 from imagebind_llm.common.locate import ADAPTER_FILE
 from imagebind_llm.encoders import load_encoder
 from imagebind_llm.encoders.pe_av.media import PeAvMedia
-from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
-from imagebind_llm.processing import ImageBindLLMProcessor
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+from imagebind_llm.model.processing import ImageBindLLMProcessor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "loading"))
 from llm_folders import run_cli, write_llm

@@ -15,10 +15,10 @@ from tiny import KINDS, language_model, tokens
 from transformers import AutoModelForCausalLM
 
 from imagebind_llm.common.errors import CheckpointError
-from imagebind_llm.dialog import ALPACA_TEMPLATE
 from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
-from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
-from imagebind_llm.processing import ImageBindLLMProcessor
+from imagebind_llm.model.dialog import ALPACA_TEMPLATE
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+from imagebind_llm.model.processing import ImageBindLLMProcessor
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from llm_folders import run_cli, write_tiny_model
 from transformers import AutoModelForCausalLM
 
 from imagebind_llm import Assistant
-from imagebind_llm.adaptation import add_lora
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+from imagebind_llm.model.adaptation import add_lora
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.placement import Placement, read_memory
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "inputs"
@@ -83,8 +83,8 @@ def test_layers_on_disk_give_the_same_logits(folders, tmp_path):
 
 def test_values_are_injected_from_disk_too(folders, tmp_path):
     source = ImageBindLLMForConditionalGeneration.from_pretrained(folders["residual"])
-    from imagebind_llm.assembly import assemble
-    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.model.assembly import assemble
+    from imagebind_llm.model.processing import ImageBindLLMProcessor
 
     processor = ImageBindLLMProcessor.from_pretrained(folders["residual"])
     base = AutoModelForCausalLM.from_config(source.config.text_config)

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
 from tiny import VOCABULARY, D, make_model, open_gates
 
-from imagebind_llm.adaptation import add_biases, add_lora, set_stage, tune_norms
 from imagebind_llm.data.packing import Example, PackedBatch, pack
-from imagebind_llm.modeling import causal_loss
+from imagebind_llm.model.adaptation import add_biases, add_lora, set_stage, tune_norms
+from imagebind_llm.model.modeling import causal_loss
 from imagebind_llm.training.condition_stage import ConditionStage
 
 FAMILIES = ("llama", "qwen3", "gpt_neox")

@@ -184,8 +184,8 @@ def test_a_model_stored_in_half_precision_goes_on_with_a_whole_encoder(
     tmp_path: Path, inputs: Path, data: Path
 ) -> None:
     """As the bundled nano is; its batch norms do not take what autocast gives them."""
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration as Model
-    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
+    from imagebind_llm.model.processing import ImageBindLLMProcessor
 
     export = run("pretrain", pretrain_values(tmp_path / "one", inputs, data, run={"steps": 1})).export
     half = Model.from_pretrained(export).half()

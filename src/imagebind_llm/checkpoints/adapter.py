@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imagebind_llm.adaptation import TRAINED_LORA
 from imagebind_llm.checkpoints.keys import KeyRule, to_ours, to_theirs
 from imagebind_llm.checkpoints.llama import FINAL_NORM, LAYER_MAPS, LAYER_NORMS, rotary_rule
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.tensor_files import require_same_keys
-from imagebind_llm.families import DecoderShape
+from imagebind_llm.model.adaptation import TRAINED_LORA
+from imagebind_llm.model.families import DecoderShape
 
 BIASED_MAPS = ("attention.wq", "attention.wo", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
 _OLD_PREFIX = re.compile(r"^llma\.")
@@ -44,7 +44,7 @@ class AdapterLayout:
         return "finetune" if self.lora_rank is not None else "pretrain"
 
     def settings(self) -> dict[str, Any]:
-        """Arguments for :class:`imagebind_llm.configuration.ImageBindLLMConfig` (without ``text_config``)."""
+        """Arguments for :class:`imagebind_llm.model.configuration.ImageBindLLMConfig` (without ``text_config``)."""
         return {
             "embedding_dim": self.embedding_dim,
             "bind": {

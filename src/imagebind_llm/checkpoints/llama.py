@@ -8,7 +8,7 @@ from torch import Tensor
 
 from imagebind_llm.checkpoints.keys import KeyRule, to_ours, to_theirs
 from imagebind_llm.common.errors import CheckpointError
-from imagebind_llm.families import DecoderShape
+from imagebind_llm.model.families import DecoderShape
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig

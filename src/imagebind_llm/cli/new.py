@@ -78,7 +78,12 @@ def new(
     from imagebind_llm.checkpoints.convert.store import check_target, new_folder
 
     check_target(out)
-    from imagebind_llm.assembly import (
+    from imagebind_llm.cli.options import hide_progress_bars
+    from imagebind_llm.common.files import require_space
+    from imagebind_llm.encoders import load_encoder, media_of_encoder
+    from imagebind_llm.loading import choose_dtype
+    from imagebind_llm.model.adaptation import saved_bytes
+    from imagebind_llm.model.assembly import (
         assemble,
         check_language_model,
         check_vocabulary,
@@ -86,12 +91,7 @@ def new(
         open_tokenizer,
         place_of,
     )
-    from imagebind_llm.checkpoints.trained import saved_bytes
-    from imagebind_llm.cli.options import hide_progress_bars
-    from imagebind_llm.common.files import require_space
-    from imagebind_llm.encoders import load_encoder, media_of_encoder
-    from imagebind_llm.loading import choose_dtype
-    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.model.processing import ImageBindLLMProcessor
 
     hide_progress_bars()
     import torch

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.data.packing import Example
-from imagebind_llm.dialog import build_dialog
 from imagebind_llm.mixing import mix
+from imagebind_llm.model.dialog import build_dialog
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

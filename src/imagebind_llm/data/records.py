@@ -12,10 +12,10 @@ from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.augment import random_resized_crop
 from imagebind_llm.data.packing import Example
 from imagebind_llm.data.sources.base import Embedded, Record
-from imagebind_llm.dialog import build_dialog
 from imagebind_llm.media.batch import MediaPart
 from imagebind_llm.messages import MediaItem
 from imagebind_llm.mixing import mix
+from imagebind_llm.model.dialog import build_dialog
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

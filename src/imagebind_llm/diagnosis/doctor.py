@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.checkpoints.folder import read_model_config
-from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
-from imagebind_llm.checkpoints.trained import adapter_state_dict
 from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import ADAPTER_FILE, NANO, locate_folder
 from imagebind_llm.common.tensor_files import weights_of
 from imagebind_llm.diagnosis import memory, parts, weights
 from imagebind_llm.diagnosis.report import Report
+from imagebind_llm.model.adaptation import adapter_state_dict, language_model_fingerprint_of
+from imagebind_llm.model.configuration import read_model_config
 
 _CHEAP_BYTES = 10**9
 """Weights up to this size (in half precision) are hashed, and loaded for the self-test, unasked."""
@@ -179,9 +178,9 @@ def _encoder(name: str, folder: Path, fingerprints: bool | None, self_test: bool
 
 
 def _language_model(name: str, folder: Path, fingerprints: bool | None) -> Report:
-    from imagebind_llm.checkpoints.bases import language_model_config
     from imagebind_llm.diagnosis.tokens import check_tokenizer
-    from imagebind_llm.families import family_of
+    from imagebind_llm.model.bases import language_model_config
+    from imagebind_llm.model.families import family_of
 
     report = Report(name, "language model")
     try:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from imagebind_llm.families import DecoderShape
+from imagebind_llm.model.families import DecoderShape
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _PACKED = {"int8": 1.0, "4bit": 0.56}
@@ -33,7 +33,7 @@ def memory_needed(counts: dict[str, int], maps: int, text_config: Any, tokens: i
 
 def linear_map_parameters(language_model: Any) -> int:
     """Parameters in the decoder layers' matrices."""
-    from imagebind_llm.families import decoder_layers
+    from imagebind_llm.model.families import decoder_layers
 
     return sum(
         parameter.numel()

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagebind_llm.checkpoints.folder import read_model_config
-from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import ADAPTER_FILE, NANO, find_place, locate_folder
@@ -14,9 +12,11 @@ from imagebind_llm.common.tensor_files import TensorsBelow, TensorSource, weight
 from imagebind_llm.diagnosis import weights
 from imagebind_llm.diagnosis.report import Report
 from imagebind_llm.encoders.registry import find_encoder
+from imagebind_llm.model.adaptation import language_model_fingerprint_of
+from imagebind_llm.model.configuration import read_model_config
 
 if TYPE_CHECKING:
-    from imagebind_llm.configuration import ImageBindLLMConfig
+    from imagebind_llm.model.configuration import ImageBindLLMConfig
 
 _NAMES = {"language_model": "language model", "encoder": "encoder"}
 

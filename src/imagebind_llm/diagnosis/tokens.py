@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.assembly import PROBE_DIALOG
 from imagebind_llm.common.errors import UserError, reason_of
 from imagebind_llm.diagnosis.report import Report
+from imagebind_llm.model.assembly import PROBE_DIALOG
 
 _SENTENCE = "What is this? 这是什么? 12 + 34"
 
@@ -14,13 +14,13 @@ def check_tokenizer(report: Report, folder: Path, text_config: Any, with_process
     """Load the tokenizer and try it out; what is wrong is found, facts are noted."""
     from transformers import AutoTokenizer
 
-    from imagebind_llm.registration import register
+    from imagebind_llm.model import register
 
     register()
     part = "tokenizer"
     try:
         if with_processor:
-            from imagebind_llm.processing import ImageBindLLMProcessor
+            from imagebind_llm.model.processing import ImageBindLLMProcessor
 
             tokenizer: Any = ImageBindLLMProcessor.from_pretrained(folder).tokenizer
         else:
@@ -58,7 +58,7 @@ def check_tokenizer(report: Report, folder: Path, text_config: Any, with_process
         )
     if not with_processor and not tokenizer.chat_template:
         return
-    from imagebind_llm.dialog import build_dialog
+    from imagebind_llm.model.dialog import build_dialog
 
     try:
         build_dialog(PROBE_DIALOG, tokenizer, add_generation_prompt=True)

@@ -13,8 +13,8 @@ from imagebind_llm.diagnosis.report import Report
 from imagebind_llm.encoders.base import imagebind_fingerprint_of
 
 if TYPE_CHECKING:
-    from imagebind_llm.configuration import ImageBindLLMConfig
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.configuration import ImageBindLLMConfig
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 _SHOWN = 3
 _AGAIN = "copy or download the whole folder again"
@@ -22,7 +22,7 @@ _AGAIN = "copy or download the whole folder again"
 
 def bare_model(config: "ImageBindLLMConfig") -> "ImageBindLLMForConditionalGeneration":
     """The modules that ``config`` makes, on the meta device: names and shapes without memory."""
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
     with torch.device("meta"):
         return ImageBindLLMForConditionalGeneration(config)

@@ -118,7 +118,7 @@ def media_of_encoder(name: str | os.PathLike[str], encoder: Any, revision: str |
     folder = locate_folder(name, revision)
     config = read_json(folder / "config.json")
     if config.get("model_type") == _MODEL_TYPE:
-        from imagebind_llm.processing import ImageBindLLMProcessor
+        from imagebind_llm.model.processing import ImageBindLLMProcessor
 
         return ImageBindLLMProcessor.from_pretrained(folder).media
     return encoder_kind(_kind_of(folder, config)).media_of(folder, encoder)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagebind_llm.dialog import Message
 from imagebind_llm.evaluation.arms import generator
 from imagebind_llm.evaluation.sets import EmbeddedSet
 from imagebind_llm.evaluation.subject import Question, user
+from imagebind_llm.model.dialog import Message
 from imagebind_llm.nano.grammar import LANGUAGES, Sample, correct, media_sample
 
 PLACES = ("first turn", "later, about the same media", "later, with new media")

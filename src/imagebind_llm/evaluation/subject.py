@@ -12,8 +12,8 @@ from torch import Tensor
 from imagebind_llm.answers import Options
 from imagebind_llm.assistant import Assistant
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.dialog import Message, build_dialog
 from imagebind_llm.engine import Engine, Job
+from imagebind_llm.model.dialog import Message, build_dialog
 from imagebind_llm.nano.grammar import Turn
 
 NEW_TOKENS = 32

@@ -13,11 +13,11 @@ from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.encoders.imagebind import ImageBindModel, load_imagebind
 from imagebind_llm.media.settings import TextSettings
 from imagebind_llm.media.text import tokenize
-from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+from imagebind_llm.model.processing import ImageBindLLMProcessor
 from imagebind_llm.nano.captions import captions as all_captions
 from imagebind_llm.nano.grammar.words import EN_NAMES, EN_NUMBERS
 from imagebind_llm.nano.world.concepts import DIGITS, UNCLEAR
-from imagebind_llm.processing import ImageBindLLMProcessor
 from imagebind_llm.training.bind_sense import vision_fingerprint
 
 CACHE_IMAGES_PER_LABEL = 200

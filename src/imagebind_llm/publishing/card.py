@@ -11,7 +11,7 @@ from imagebind_llm.common.locate import HUB_ID, NANO, nano_folder
 from imagebind_llm.publishing.compare import Comparison
 
 if TYPE_CHECKING:
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 _STAGES = {
     "base": "untrained: bind network and gates are as they were initialised",

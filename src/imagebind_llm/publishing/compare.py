@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from imagebind_llm.adaptation import merge_lora
 from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.model.adaptation import merge_lora
 
 if TYPE_CHECKING:
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 _ROWS, _LENGTH = 4, 24
 _TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1.5e-1}
@@ -36,7 +36,7 @@ class Comparison:
 
 
 def merge_and_compare(model: "ImageBindLLMForConditionalGeneration") -> Comparison:
-    """Merge in place (:func:`~imagebind_llm.adaptation.merge_lora`) and compare.
+    """Merge in place (:func:`~imagebind_llm.model.adaptation.merge_lora`) and compare.
 
     Raises:
         CheckpointError: the model has no low-rank updates, or its logits changed by more than rounding does.

@@ -10,13 +10,13 @@ import torch
 
 from imagebind_llm.assistant import CACHE_FOLDER
 from imagebind_llm.checkpoints.convert.store import check_target, new_folder
-from imagebind_llm.checkpoints.trained import saved_bytes
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.files import read_json, require_space
 from imagebind_llm.common.locate import HUB_ID, NANO, locate_folder, nano_folder, relative_place
+from imagebind_llm.model.adaptation import saved_bytes
 
 if TYPE_CHECKING:
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
     from imagebind_llm.publishing.compare import Comparison
 
 Form = Literal["adapter", "full", "merged"]
@@ -73,8 +73,8 @@ def export(
     check_target(out)
     source = locate_folder(name)
     cache_folder = _cache_of(source, form, cache)
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration as Model
-    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
+    from imagebind_llm.model.processing import ImageBindLLMProcessor
     from imagebind_llm.publishing import card
     from imagebind_llm.publishing.compare import merge_and_compare
 
@@ -167,7 +167,7 @@ def _round_adapter(model: "ImageBindLLMForConditionalGeneration", dtype: torch.d
     """Round what the adapter holds, and nothing else: its base keeps the weights it is known by."""
     if dtype is None:
         return
-    from imagebind_llm.adaptation import trainable_parameters, tuned_parameters
+    from imagebind_llm.model.adaptation import trainable_parameters, tuned_parameters
 
     chosen = {**trainable_parameters(model, "pretrain"), **tuned_parameters(model)}
     with torch.no_grad():

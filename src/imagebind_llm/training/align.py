@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from imagebind_llm.media.base import MediaReader
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 _TEST_IMAGES = 2000
 
@@ -108,7 +108,7 @@ class Pretrain(Align):
         self.look_at(world)
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        from imagebind_llm.adaptation import set_stage
+        from imagebind_llm.model.adaptation import set_stage
 
         return {f"model.{name}": parameter for name, parameter in set_stage(self.model, "pretrain").items()}
 
@@ -133,7 +133,7 @@ class Finetune(Align):
         self.look_at(world)
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        from imagebind_llm.adaptation import set_stage
+        from imagebind_llm.model.adaptation import set_stage
 
         stages = ("pretrain", "finetune") if self.recipe.train_bind else ("finetune",)
         return {f"model.{name}": parameter for name, parameter in set_stage(self.model, stages).items()}
@@ -148,7 +148,7 @@ class Finetune(Align):
 
 
 def _add_adapters(model: "ImageBindLLMForConditionalGeneration", recipe: FinetuneRecipe) -> None:
-    from imagebind_llm.adaptation import add_biases, add_lora, tune_norms
+    from imagebind_llm.model.adaptation import add_biases, add_lora, tune_norms
 
     adapters = recipe.adapters
     if adapters.rank:
@@ -169,8 +169,8 @@ def _opened(
     The encoder is taken out of the half precision it may be stored in: it sees every picture, its batch norms
     do not mix precisions, and autocast makes it cheaper where that is asked for.
     """
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
-    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.processing import ImageBindLLMProcessor
 
     folder = locate_folder(name)
     model = ImageBindLLMForConditionalGeneration.from_pretrained(folder)
@@ -186,9 +186,9 @@ def _untrained(
     """The recipe's model, or a new one of its two parts; its tokenizer; how its media are opened."""
     if recipe.model is not None:
         return _opened(recipe.model)
-    from imagebind_llm.assembly import assemble, open_language_model, open_tokenizer
     from imagebind_llm.encoders import load_encoder
     from imagebind_llm.encoders.registry import media_of_encoder
+    from imagebind_llm.model.assembly import assemble, open_language_model, open_tokenizer
 
     assert recipe.encoder is not None, "the recipe has checked it"
     assert recipe.language_model is not None, "the recipe has checked it"

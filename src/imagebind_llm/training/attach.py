@@ -10,8 +10,8 @@ from imagebind_llm.common.files import atomic_directory
 from imagebind_llm.encoders.imagebind import ImageBindModel, load_imagebind
 from imagebind_llm.encoders.imagebind.kind import sensor_media
 from imagebind_llm.media.settings import MediaSettings
-from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
-from imagebind_llm.processing import ImageBindLLMProcessor
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+from imagebind_llm.model.processing import ImageBindLLMProcessor
 from imagebind_llm.training.bind_sense import vision_fingerprint
 
 CACHE_FOLDER = "cache"

@@ -12,7 +12,7 @@ from imagebind_llm.training.sharding import Shards
 
 if TYPE_CHECKING:
     from imagebind_llm.media.base import MediaReader
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 
 class ConditionStage(DialogStage):
@@ -68,7 +68,7 @@ class ConditionStage(DialogStage):
         return {"conditions": conditions, "condition_ids": batch.condition_ids[:, :length]}
 
     def export(self, folder: Path) -> None:
-        from imagebind_llm.processing import ImageBindLLMProcessor
+        from imagebind_llm.model.processing import ImageBindLLMProcessor
 
         self.model.save_pretrained(folder)
         ImageBindLLMProcessor(self.tokenizer, self.media).save_pretrained(folder)

@@ -91,7 +91,7 @@ class DialogStage(Stage):
         return int((batch.owner >= 0).sum())
 
     def blocks(self) -> list[nn.Module]:
-        from imagebind_llm.families import decoder_layers
+        from imagebind_llm.model.families import decoder_layers
 
         return decoder_layers(self.language_model)
 
@@ -105,7 +105,7 @@ class DialogStage(Stage):
         return True
 
     def loss(self, batch: PackedBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        from imagebind_llm.modeling import causal_loss
+        from imagebind_llm.model.modeling import causal_loss
 
         loss = causal_loss(self.logits(batch), batch.labels)
         filled = (batch.owner >= 0).float().mean()
@@ -131,7 +131,7 @@ class DialogStage(Stage):
     def evaluate(self) -> dict[str, float]:
         """``loss`` and ``exact`` (all answers of a dialog right, word for word) on held-out images; ``…_new``
         with phrasings that were never trained on."""
-        from imagebind_llm.modeling import causal_loss
+        from imagebind_llm.model.modeling import causal_loss
 
         measured = {}
         for split, batches in self._held_out.items():

@@ -66,7 +66,7 @@ def _config(values: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> Any
     """The configuration of a language model of a known family (``model_type``; Llama if it is left out)."""
     from transformers import AutoConfig
 
-    from imagebind_llm.families import family_of
+    from imagebind_llm.model.families import family_of
 
     values = dict(values)
     kind = str(values.pop("model_type", "llama"))

@@ -25,9 +25,6 @@ from imagebind_llm.checkpoints.convert.llama import LlamaWeights, on_model, open
 from imagebind_llm.checkpoints.convert.plan import OutTensor, Plan
 from imagebind_llm.checkpoints.convert.tokenizer import saved_tokenizer
 from imagebind_llm.checkpoints.convert.whole import whole_tensors
-from imagebind_llm.checkpoints.folder import ADAPTER_METADATA
-from imagebind_llm.checkpoints.streaming import language_model_fingerprint_of
-from imagebind_llm.checkpoints.trained import adapter_state_dict
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.locate import ADAPTER_FILE, NANO, relative_place
 from imagebind_llm.common.tensor_files import (
@@ -38,10 +35,12 @@ from imagebind_llm.common.tensor_files import (
     require_same_shapes,
 )
 from imagebind_llm.encoders.imagebind.kind import media_for
-from imagebind_llm.families import DecoderShape
+from imagebind_llm.model.adaptation import adapter_state_dict, language_model_fingerprint_of
+from imagebind_llm.model.families import DecoderShape
+from imagebind_llm.model.folders import ADAPTER_METADATA
 
 if TYPE_CHECKING:
-    from imagebind_llm.configuration import ImageBindLLMConfig
+    from imagebind_llm.model.configuration import ImageBindLLMConfig
 
 _Result = TypeVar("_Result")
 _TUNED = ("bias", "gate", "lora", "norm")
@@ -97,7 +96,7 @@ def plan_adapter(
     if not any_base:
         check_vocabulary(base, path)
 
-    from imagebind_llm.configuration import ImageBindLLMConfig
+    from imagebind_llm.model.configuration import ImageBindLLMConfig
 
     fingerprints = {
         "encoder": encoder.fingerprint,
@@ -218,7 +217,7 @@ def _require_ours(
     """Names and shapes are those of the model that the configuration makes."""
     import copy
 
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
     bare = copy.deepcopy(config)
     bare.encoder_config = None
@@ -243,7 +242,7 @@ def _finish(base: LlamaWeights, config: "ImageBindLLMConfig", stage: Path) -> No
     from transformers import GenerationConfig
 
     from imagebind_llm.media.settings import MediaSettings
-    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.model.processing import ImageBindLLMProcessor
 
     config.architectures = ["ImageBindLLMForConditionalGeneration"]
     config.dtype = base.tensors["lm_head.weight"].info.dtype

@@ -24,7 +24,7 @@ from imagebind_llm.common.tensor_files import (
     require_same_shapes,
     weights_of,
 )
-from imagebind_llm.families import DecoderShape
+from imagebind_llm.model.families import DecoderShape
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase

@@ -14,7 +14,7 @@ from imagebind_llm.encoders.imagebind.config import ImageBindConfig
 from imagebind_llm.encoders.imagebind.weights import skeleton
 
 if TYPE_CHECKING:
-    from imagebind_llm.configuration import ImageBindLLMConfig
+    from imagebind_llm.model.configuration import ImageBindLLMConfig
 
 _LANGUAGE_MODEL = "language_model."
 _ENCODER = "encoder."
@@ -49,7 +49,7 @@ def whole_tensors(
 
 def _expected(config: "ImageBindLLMConfig") -> dict[str, tuple[tuple[int, ...], bool]]:
     """Names, shapes and kinds of the whole model's tensors."""
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
     bare = copy.deepcopy(config)
     values = {key: value for key, value in (config.encoder_config or {}).items() if key != "type"}

@@ -33,7 +33,7 @@ def from_model(
     folder: Path, settings: Mapping[str, Any], device: torch.device, dtype: torch.dtype
 ) -> nn.Module:
     """Through transformers, which stores some towers' tensors under other names than they have in memory."""
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
     encoder = ImageBindLLMForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).encoder
     assert encoder is not None, "the configuration has one"

@@ -55,7 +55,7 @@ def gather_inputs(
 
 def _extract_encoder(model: Path, folder: Path) -> None:
     from imagebind_llm.encoders.imagebind import ImageBindModel, save_imagebind
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
     encoder = ImageBindLLMForConditionalGeneration.from_pretrained(model).encoder
     if not isinstance(encoder, ImageBindModel):
@@ -76,9 +76,9 @@ def extract_language_model(model: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from imagebind_llm.checkpoints.trained import language_model_fingerprint
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
-    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.model.adaptation import language_model_fingerprint
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.processing import ImageBindLLMProcessor
 
     whole = ImageBindLLMForConditionalGeneration.from_pretrained(model, dtype=torch.float32)
     plain = AutoModelForCausalLM.from_config(whole.config.text_config).float()

@@ -14,9 +14,9 @@ def register() -> None:
         return
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor
 
-    from imagebind_llm.configuration import ImageBindLLMConfig
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
-    from imagebind_llm.processing import ImageBindLLMProcessor
+    from imagebind_llm.model.configuration import ImageBindLLMConfig
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.processing import ImageBindLLMProcessor
 
     AutoConfig.register(ImageBindLLMConfig.model_type, ImageBindLLMConfig, exist_ok=True)
     for auto in (AutoModelForMultimodalLM, AutoModelForImageTextToText):

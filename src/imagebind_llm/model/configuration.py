@@ -2,12 +2,19 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.errors import CheckpointError, ConfigError
+from imagebind_llm.common.files import read_json
 from imagebind_llm.common.modality import Modality
+
+CONFIG_FILE = "config.json"
+GENERATION_FILE = "generation_config.json"
+_REASON = 200
+"""Characters of a library's complaint that are worth showing."""
 
 STAGES = ("base", "pretrain", "finetune")
 """How far a model has been trained: not at all, image-text alignment, instruction tuning."""
@@ -25,7 +32,7 @@ _CACHE = {
 
 
 class ImageBindLLMConfig(PreTrainedConfig):
-    """Configuration of :class:`imagebind_llm.modeling.ImageBindLLMForConditionalGeneration`.
+    """Configuration of :class:`imagebind_llm.model.modeling.ImageBindLLMForConditionalGeneration`.
 
     Args:
         text_config: configuration of the language model, an object or its dict with ``model_type``.
@@ -111,3 +118,30 @@ def _merged(group: str, defaults: dict[str, Any], given: Mapping[str, Any] | Non
         if key not in defaults:
             raise ConfigError(f"unknown setting {group}.{key}; expected one of {', '.join(defaults)}")
     return {**defaults, **(given or {})}
+
+
+def read_model_config(folder: Path) -> ImageBindLLMConfig:
+    """The configuration of a model or adapter folder.
+
+    Raises:
+        CheckpointError: ``config.json`` or ``generation_config.json`` is damaged, or no model can be made of
+            what it says.
+        ConfigError: it has a setting that does not exist.
+    """
+    read_json(folder / CONFIG_FILE)
+    if (folder / GENERATION_FILE).is_file():  # transformers would go on without a damaged one
+        read_json(folder / GENERATION_FILE)
+    try:
+        config = ImageBindLLMConfig.from_pretrained(folder)
+        for base in config.base_models.values():
+            if base is not None and not isinstance(base["id"], str):
+                raise ConfigError(f"base_models holds {base!r}; expected an id")
+    except ConfigError as error:
+        raise ConfigError(f"{str(folder / CONFIG_FILE)!r}: {error}") from None
+    except Exception as error:  # what transformers' classes make of odd values has many names
+        reason = " ".join((str(error).strip() or type(error).__name__).split())[:_REASON]
+        raise CheckpointError(
+            f"no model can be made of {str(folder / CONFIG_FILE)!r} ({type(error).__name__}: {reason}); get the "
+            "file again"
+        ) from error
+    return config

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from imagebind_llm.adaptation import install_biases, install_lora
-from imagebind_llm.bind import BindNetwork
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.conditioning import Enhancer, check_condition_ids, enhance_conditions
-from imagebind_llm.configuration import ImageBindLLMConfig
 from imagebind_llm.encoders.registry import build_encoder
-from imagebind_llm.families import DecoderShape
-from imagebind_llm.injection import ARGUMENT, ConditionDeltas, Injection
-from imagebind_llm.loss import causal_loss
 from imagebind_llm.mixing import mix
+from imagebind_llm.model.adaptation import install_biases, install_lora
+from imagebind_llm.model.bind import BindNetwork
+from imagebind_llm.model.configuration import ImageBindLLMConfig
+from imagebind_llm.model.families import DecoderShape
+from imagebind_llm.model.injection import ARGUMENT, ConditionDeltas, Injection
+from imagebind_llm.model.loss import causal_loss
 
 if TYPE_CHECKING:
     from imagebind_llm.media.batch import MediaBatch
@@ -34,7 +34,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
     """Answers about conditions: one vector per (mixture of) media, added to every token that sees it.
 
     Attributes:
-        language_model: any causal language model of a known family (see :mod:`imagebind_llm.families`).
+        language_model: any causal language model of a known family (see :mod:`imagebind_llm.model.families`).
         encoder: the frozen joint encoder, or ``None`` for a model that is only given embeddings.
         bind: the bind network.
         injection: gates and hooks, attached to the language model.
@@ -111,7 +111,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         if not is_main_process:
             return
-        from imagebind_llm.checkpoints.folder import record_fingerprints, staged, write_adapter
+        from imagebind_llm.model.folders import record_fingerprints, staged, write_adapter
 
         record_fingerprints(self)
         with staged(save_directory) as stage:
@@ -142,7 +142,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             CheckpointError: tensors are missing, unexpected or of another shape; or an adapter whose
                 language model or encoder has another fingerprint than the one it was trained with.
         """
-        from imagebind_llm.checkpoints.folder import find_adapter, load_adapter_folder, load_whole_folder
+        from imagebind_llm.model.folders import find_adapter, load_adapter_folder, load_whole_folder
 
         adapter = find_adapter(name, kwargs)
         if adapter is None:

@@ -14,15 +14,15 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from imagebind_llm.checkpoints.trained import UPDATE_MODULES
 from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import NANO, locate_folder, nano_folder
+from imagebind_llm.model.adaptation import UPDATE_MODULES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-    from imagebind_llm.configuration import ImageBindLLMConfig
+    from imagebind_llm.model.configuration import ImageBindLLMConfig
 
 _PREFIX = "language_model."
 _GENERATION = "generation_config.json"
@@ -148,8 +148,8 @@ def language_model_of(folder: Path, adapter: "ImageBindLLMConfig", **arguments: 
     """
     from transformers import AutoModelForCausalLM
 
-    from imagebind_llm.checkpoints.folder import read_model_config
     from imagebind_llm.common.tensor_files import weights_of
+    from imagebind_llm.model.configuration import read_model_config
 
     whole = read_model_config(folder)
     changed = [

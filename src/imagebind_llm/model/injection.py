@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.families import (
+from imagebind_llm.model.families import (
     DecoderShape,
     apply_without_bias,
     decoder_layers,

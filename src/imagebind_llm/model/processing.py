@@ -25,13 +25,13 @@ from imagebind_llm.answers import media_items
 from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.common.files import atomic_write
 from imagebind_llm.common.locate import locate_folder
-from imagebind_llm.dialog import Dialog, Message, build_dialog, render_dialog
 from imagebind_llm.encoders.registry import PROCESSOR_FILE, read_media, read_processor_config
-from imagebind_llm.loss import IGNORED_LABEL
 from imagebind_llm.media.base import Limits, MediaReader
 from imagebind_llm.media.batch import MediaBatch, MediaPart
 from imagebind_llm.media.settings import MediaSettings
 from imagebind_llm.messages import MediaItem
+from imagebind_llm.model.dialog import Dialog, Message, build_dialog, render_dialog
+from imagebind_llm.model.loss import IGNORED_LABEL
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -279,7 +279,7 @@ def _load_tokenizer(folder: Path) -> Any:
         raise CheckpointError(f"{str(folder)!r} has no tokenizer_config.json; save the processor there too")
     from transformers import AutoTokenizer
 
-    from imagebind_llm.registration import register
+    from imagebind_llm.model import register
 
     register()  # a model folder's config.json names our model type, which AutoTokenizer looks up
     try:

@@ -2,20 +2,26 @@
 
 Finetuning trains low-rank updates of the linear maps, biases (added where a map has none) and norms;
 everything else of the language model stays as published. The lists are declared by the language model's
-family (:mod:`imagebind_llm.families`), never found by a substring of a name.
+family (:mod:`imagebind_llm.model.families`), never found by a substring of a name.
+
+The tensors that training changes, as a state dict of their own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.families import base_linear, decoder_layers, family_of
+from imagebind_llm.common.errors import CheckpointError, ConfigError
+from imagebind_llm.common.fingerprint import StreamedTensors, fingerprint_state_dict
+from imagebind_llm.common.tensor_files import require_same_keys, require_same_shapes
+from imagebind_llm.model.families import base_linear, decoder_layers, family_of
 
 if TYPE_CHECKING:
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.common.tensor_files import TensorSource
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+
 
 TRAINING_STAGES = ("pretrain", "finetune", "language")
 _ADAPTER = "default"
@@ -225,3 +231,85 @@ def _model_type(language_model: Any) -> str:
 
 def _listed(targets: Sequence[str] | None) -> list[str] | None:
     return None if targets is None else list(targets)
+
+
+UPDATE_MODULES = {half.partition(".")[0] for half in TRAINED_LORA.values()}
+"""Names of the modules that hold the halves of a low-rank update."""
+
+
+def adapter_state_dict(model: "ImageBindLLMForConditionalGeneration") -> dict[str, Tensor]:
+    """The model's own bind network, gates, queries and all that finetuning changes, by their names in it."""
+    found = {name: parameter.detach() for name, parameter in trainable_parameters(model, "pretrain").items()}
+    for name, parameter in tuned_parameters(model).items():
+        found[f"language_model.{name}"] = parameter.detach()
+    return found
+
+
+def saved_bytes(model: "ImageBindLLMForConditionalGeneration", adapter_only: bool) -> int:
+    """Size of the weights when the model is saved."""
+    state = adapter_state_dict(model) if adapter_only else model.state_dict()
+    return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+
+
+def load_adapter_state_dict(
+    model: "ImageBindLLMForConditionalGeneration",
+    state: Mapping[str, Tensor],
+    what: str = "the adapter",
+) -> None:
+    """Copy ``state`` into the model, which keeps its dtypes.
+
+    Raises:
+        CheckpointError: not exactly the tensors that :func:`adapter_state_dict` gives, or other shapes.
+    """
+    own = adapter_state_dict(model)
+    require_same_keys(own, state, what)
+    require_same_shapes(own, state, what)
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+
+def language_model_fingerprint(language_model: nn.Module) -> str:
+    """The fingerprint of the frozen part of a language model: its weights without norms, biases and updates.
+
+    Those belong to the adapter, so the fingerprint is the same before and after finetuning.
+    """
+    state = language_model.state_dict()
+    return fingerprint_state_dict(
+        {name.replace(".base_layer.", "."): state[name] for name in frozen_names(language_model)}
+    )
+
+
+def frozen_names(language_model: nn.Module) -> list[str]:
+    """Names of the tensors that no finetuning changes: all but norms, biases and low-rank updates."""
+    norms = tuple(f"{name}." for name in norm_names(language_model))
+    return [
+        name
+        for name in language_model.state_dict()
+        if not name.endswith(".bias")
+        and not name.startswith(norms)
+        and UPDATE_MODULES.isdisjoint(name.split("."))
+    ]
+
+
+def language_model_fingerprint_of(source: "TensorSource", skeleton: nn.Module) -> str:
+    """What :func:`~imagebind_llm.model.adaptation.language_model_fingerprint` gives for the loaded model.
+
+    Args:
+        source: the tensors, in transformers' layout.
+        skeleton: the model on the meta device; a tensor that has two names in it may be stored under either.
+
+    Raises:
+        CheckpointError: a tensor of the model is not among them.
+    """
+    state, infos = skeleton.state_dict(keep_vars=True), source.infos
+    stored = {id(tensor): name for name, tensor in state.items() if name in infos}
+    frozen = frozen_names(skeleton)
+    missing = [name for name in frozen if id(state[name]) not in stored]
+    if missing:
+        raise CheckpointError(
+            f"{str(source.files[0].parent)!r} lacks {len(missing)} tensors of its model ({missing[0]}, …); "
+            "get the folder again"
+        )
+    names = {name.replace(".base_layer.", "."): stored[id(state[name])] for name in frozen}
+    return fingerprint_state_dict(StreamedTensors(source, names))

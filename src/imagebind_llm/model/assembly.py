@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from imagebind_llm.checkpoints.bases import language_model_config, not_there, whole_language_model
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.common.hub import require_repository
 from imagebind_llm.common.locate import NANO
-from imagebind_llm.dialog import ALPACA_TEMPLATE, build_dialog
-from imagebind_llm.families import family_of
+from imagebind_llm.model.bases import language_model_config, not_there, whole_language_model
+from imagebind_llm.model.dialog import ALPACA_TEMPLATE, build_dialog
+from imagebind_llm.model.families import family_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from imagebind_llm.media.base import MediaReader
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 PROBE_DIALOG = (
     {"role": "user", "content": "What is this?"},
@@ -46,15 +46,15 @@ def assemble(
         language_model: a causal language model of a known family.
         encoder: a :class:`~imagebind_llm.encoders.base.JointEncoder`.
         media: how its media are opened; recorded in the configuration.
-        bind: values of :class:`~imagebind_llm.bind.BindNetwork` other than its defaults.
-        injection: values of :class:`~imagebind_llm.injection.Injection` other than its defaults.
+        bind: values of :class:`~imagebind_llm.model.bind.BindNetwork` other than its defaults.
+        injection: values of :class:`~imagebind_llm.model.injection.Injection` other than its defaults.
         seed: of the bind network's weights.
 
     Raises:
         ConfigError: a family that is not known, or a setting that does not fit it.
     """
-    from imagebind_llm.configuration import ImageBindLLMConfig
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.configuration import ImageBindLLMConfig
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
     config = ImageBindLLMConfig(
         text_config=language_model.config,

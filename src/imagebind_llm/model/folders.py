@@ -23,35 +23,37 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import GenerationConfig
 
-from imagebind_llm.checkpoints.bases import (
+from imagebind_llm.common.errors import CheckpointError, reason_of
+from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.locate import ADAPTER_FILE, PARTS, find_place, places_as_read, places_to_write
+from imagebind_llm.model.adaptation import (
+    adapter_state_dict,
+    language_model_fingerprint,
+    load_adapter_state_dict,
+)
+from imagebind_llm.model.bases import (
     language_model_of,
     progress_bar_if_long,
     whole_language_model,
     whole_model_folder,
 )
-from imagebind_llm.checkpoints.trained import (
-    adapter_state_dict,
-    language_model_fingerprint,
-    load_adapter_state_dict,
+from imagebind_llm.model.configuration import (
+    CONFIG_FILE,
+    GENERATION_FILE,
+    ImageBindLLMConfig,
+    read_model_config,
 )
-from imagebind_llm.common.errors import CheckpointError, ConfigError, reason_of
-from imagebind_llm.common.files import atomic_write, read_json
-from imagebind_llm.common.locate import ADAPTER_FILE, PARTS, find_place, places_as_read, places_to_write
-from imagebind_llm.configuration import ImageBindLLMConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from imagebind_llm.modeling import ImageBindLLMForConditionalGeneration
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+
 
 _FORMAT = "imagebind-llm-adapter"
 _VERSION = "1"
 ADAPTER_METADATA = {"format": _FORMAT, "version": _VERSION}
 """What an adapter file says about itself; the stage comes with it."""
-_CONFIG = "config.json"
-_GENERATION = "generation_config.json"
-_REASON = 200
-"""Characters of a library's complaint that are worth showing."""
 _WEIGHTS = (
     "adapter.safetensors",
     "model.safetensors",
@@ -73,9 +75,9 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         stage = Path(name)
         yield stage
-        _name_places(stage / _CONFIG, target)
+        _name_places(stage / CONFIG_FILE, target)
         files = sorted(
-            stage.iterdir(), key=lambda file: (file.name == _CONFIG, file.suffix != ".safetensors")
+            stage.iterdir(), key=lambda file: (file.name == CONFIG_FILE, file.suffix != ".safetensors")
         )
         for file in files:
             with atomic_write(target / file.name) as temporary:
@@ -176,36 +178,9 @@ def find_adapter(name: str | os.PathLike[str], arguments: Mapping[str, Any]) -> 
     found = fetched(ADAPTER_FILE)
     if found is None:
         return None
-    for beside in (_CONFIG, _GENERATION):
+    for beside in (CONFIG_FILE, GENERATION_FILE):
         fetched(beside)
     return Path(found)
-
-
-def read_model_config(folder: Path) -> ImageBindLLMConfig:
-    """The configuration of a model or adapter folder.
-
-    Raises:
-        CheckpointError: ``config.json`` or ``generation_config.json`` is damaged, or no model can be made of
-            what it says.
-        ConfigError: it has a setting that does not exist.
-    """
-    read_json(folder / _CONFIG)
-    if (folder / _GENERATION).is_file():  # transformers would go on without a damaged one
-        read_json(folder / _GENERATION)
-    try:
-        config = ImageBindLLMConfig.from_pretrained(folder)
-        for base in config.base_models.values():
-            if base is not None and not isinstance(base["id"], str):
-                raise ConfigError(f"base_models holds {base!r}; expected an id")
-    except ConfigError as error:
-        raise ConfigError(f"{str(folder / _CONFIG)!r}: {error}") from None
-    except Exception as error:  # what transformers' classes make of odd values has many names
-        reason = " ".join((str(error).strip() or type(error).__name__).split())[:_REASON]
-        raise CheckpointError(
-            f"no model can be made of {str(folder / _CONFIG)!r} ({type(error).__name__}: {reason}); get the "
-            "file again"
-        ) from error
-    return config
 
 
 def load_whole_folder(
@@ -304,7 +279,7 @@ def load_adapter_folder(
     model.bind.to(state["bind.project.weight"].dtype)
     model.injection.to(state["injection.gate"].dtype)
     load_adapter_state_dict(model, state, str(file))
-    if (file.parent / _GENERATION).is_file():
+    if (file.parent / GENERATION_FILE).is_file():
         model.generation_config = GenerationConfig.from_pretrained(file.parent)
     if isinstance(dtype, str) and dtype != "auto":
         dtype = getattr(torch, dtype)
