@@ -24,7 +24,7 @@ from random_models import write_model
 from safetensors.torch import save_file
 
 from imagebind_llm.common.locate import locate_folder
-from imagebind_llm.loading import load_model
+from imagebind_llm.inference.loading import load_model
 
 TARGET = 1.5
 QUESTION = "What is this?"

@@ -23,11 +23,10 @@ from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.embedder import Embedder, mixtures
 from imagebind_llm.engine import Engine
-from imagebind_llm.loading import choose_device, choose_dtype, load_model
+from imagebind_llm.inference.loading import Placement, choose_device, choose_dtype, load_model
 from imagebind_llm.messages import MediaItem, Message
 from imagebind_llm.model.processing import ImageBindLLMProcessor
 from imagebind_llm.pipeline import CacheHandle, Pipeline, TextPieces
-from imagebind_llm.placement import Placement
 
 if TYPE_CHECKING:
     from imagebind_llm.cache import Retrieved, VisualCache
@@ -94,7 +93,7 @@ class Assistant:
             max_memory: most memory by device: ``{0: "8GiB", "cpu": "6GiB"}``.
             encoder_device: another device for the encoder.
             quantization: fewer bits for the language model: ``"int8"``, ``"int8-weights"``, ``"8bit"``,
-                ``"4bit"`` (see :data:`imagebind_llm.quantization.KINDS`).
+                ``"4bit"`` (see :data:`imagebind_llm.inference.loading.KINDS`).
             offload_folder: where layers go that fit into no memory.
 
         Raises:

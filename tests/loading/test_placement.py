@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from imagebind_llm import Assistant
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.inference.loading import Placement, read_memory
 from imagebind_llm.model.adaptation import add_lora
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
-from imagebind_llm.placement import Placement, read_memory
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "inputs"
 

@@ -113,7 +113,7 @@ def _executor(ray: str | None, workers: int | None, device: str) -> "Execute":
     if workers is None:
         import torch
 
-        from imagebind_llm.loading import choose_device
+        from imagebind_llm.inference.loading import choose_device
 
         gpu = choose_device(device).type == "cuda"
         workers = torch.cuda.device_count() if gpu else len(os.sched_getaffinity(0))

@@ -81,7 +81,7 @@ def new(
     from imagebind_llm.cli.options import hide_progress_bars
     from imagebind_llm.common.files import require_space
     from imagebind_llm.encoders import load_encoder, media_of_encoder
-    from imagebind_llm.loading import choose_dtype
+    from imagebind_llm.inference.loading import choose_dtype
     from imagebind_llm.model.adaptation import saved_bytes
     from imagebind_llm.model.assembly import (
         assemble,

@@ -234,7 +234,7 @@ def placing(
     offload_dir: str | None,
 ) -> dict[str, Any]:
     """The placement options as ``Assistant.from_pretrained`` takes them."""
-    from imagebind_llm.placement import read_memory
+    from imagebind_llm.inference.loading import read_memory
 
     return {
         "quantization": quantize,

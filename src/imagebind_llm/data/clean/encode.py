@@ -86,7 +86,7 @@ def open_encoder(settings: EncoderSettings) -> Encoder:
         ConfigError: the encoder lacks images or text.
     """
     from imagebind_llm.encoders import load_encoder, media_of_encoder
-    from imagebind_llm.loading import choose_device, choose_dtype
+    from imagebind_llm.inference.loading import choose_device, choose_dtype
 
     device = choose_device(settings.device)
     encoder: Any = load_encoder(settings.model, device, choose_dtype("auto", device)).eval()

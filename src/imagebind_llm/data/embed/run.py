@@ -90,7 +90,7 @@ def _identity(job: Job, sources: list[Source | StreamingSource]) -> dict[str, An
     import numpy as np
 
     from imagebind_llm.encoders import load_encoder, media_of_encoder
-    from imagebind_llm.loading import choose_device, choose_dtype
+    from imagebind_llm.inference.loading import choose_device, choose_dtype
 
     encoder: Any = load_encoder(job.encoder)
     return {

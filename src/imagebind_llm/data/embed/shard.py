@@ -103,7 +103,7 @@ class ShardWorker:
         import torch
 
         from imagebind_llm.encoders import load_encoder, media_of_encoder
-        from imagebind_llm.loading import choose_device, choose_dtype
+        from imagebind_llm.inference.loading import choose_device, choose_dtype
 
         self._job = job
         self._sources: dict[int, Source | StreamingSource] = {}
