@@ -105,8 +105,8 @@ def test_summary(name, folder, run):
     ],
 )
 def test_odd_settings(values, words, folder):
+    from imagebind_llm.checkpoints.doctor import diagnose
     from imagebind_llm.common.errors import UserError
-    from imagebind_llm.diagnosis.doctor import diagnose
     from imagebind_llm.model.configuration import read_model_config
 
     change_json(folder / "config.json", **values)
@@ -117,8 +117,8 @@ def test_odd_settings(values, words, folder):
 
 
 def test_an_adapter_keeps_its_generation_settings(tmp_path):
+    from imagebind_llm.checkpoints.export import export
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
-    from imagebind_llm.publishing.export import export
 
     export("nano", tmp_path / "adapter", "adapter")
     change_json(tmp_path / "adapter" / "generation_config.json", max_new_tokens=17)

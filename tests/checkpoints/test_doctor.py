@@ -9,10 +9,10 @@ import pytest
 import torch
 from model_folders import change_json, change_tensors, copy_folder, shift
 
+from imagebind_llm.checkpoints import checks, doctor
+from imagebind_llm.checkpoints.doctor import diagnose
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.locate import nano_folder
-from imagebind_llm.diagnosis import doctor, memory
-from imagebind_llm.diagnosis.doctor import diagnose
 from imagebind_llm.engine import Engine, Generated
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
@@ -179,7 +179,7 @@ def test_large_folders_are_not_read(folder, monkeypatch):
 
 
 def test_an_adapter_and_its_parts(tmp_path):
-    from imagebind_llm.publishing.export import export
+    from imagebind_llm.checkpoints.export import export
 
     adapter = tmp_path / "adapter"
     export("nano", adapter, "adapter")
@@ -203,7 +203,7 @@ def test_an_adapter_and_its_parts(tmp_path):
 
 
 def test_an_adapter_whose_parts_are_those_of_another_adapter(tmp_path):
-    from imagebind_llm.publishing.export import export
+    from imagebind_llm.checkpoints.export import export
 
     for name in ("first", "second"):
         export("nano", tmp_path / name, "adapter")
@@ -265,4 +265,4 @@ def test_what_is_nothing(tmp_path, capsys):
 )
 def test_device_plan(free, plan):
     needed = {"float32": 30, "bfloat16": 15, "float16": 15, "int8": 8, "4bit": 5}
-    assert memory.device_plan(needed, free).startswith(plan)
+    assert checks.device_plan(needed, free).startswith(plan)

@@ -15,11 +15,10 @@ import yaml
 from model_folders import change_json, change_tensors, copy_folder, shift
 from safetensors.torch import load_file
 
+from imagebind_llm.checkpoints.export import export, probe_logits
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.locate import ADAPTER_FILE, nano_folder
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
-from imagebind_llm.publishing.compare import probe_logits
-from imagebind_llm.publishing.export import export
 
 
 def load(name):
@@ -162,16 +161,16 @@ def test_merged_says_the_same(tmp_path, nano_logits):
 
 
 def test_a_merge_that_changes_the_answers_is_not_written(tmp_path, monkeypatch):
-    from imagebind_llm.publishing import compare
+    from imagebind_llm.checkpoints import export
 
-    merge = compare.merge_lora
+    merge = export.merge_lora
 
     def clumsy(model):
         merge(model)
         with torch.no_grad():
             model.language_model.get_input_embeddings().weight[100:300] *= 1.5
 
-    monkeypatch.setattr(compare, "merge_lora", clumsy)
+    monkeypatch.setattr(export, "merge_lora", clumsy)
     with pytest.raises(
         CheckpointError, match=r"answers differently: logits differ by up to .*, rounding explains"
     ):

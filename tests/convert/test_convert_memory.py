@@ -6,12 +6,11 @@ import convert_worlds as world
 import pytest
 import torch
 
-from imagebind_llm.checkpoints import streaming
+from imagebind_llm.checkpoints import checks, streaming
 from imagebind_llm.checkpoints.convert.imagebind import encoder_of
 from imagebind_llm.checkpoints.convert.llama import on_model, open_llama, plan_llama
 from imagebind_llm.checkpoints.convert.store import convert
 from imagebind_llm.common.tensor_files import TensorFile, weights_of
-from imagebind_llm.diagnosis import weights
 
 THREADS = 4
 """That take a fingerprint."""
@@ -49,7 +48,7 @@ def test_an_encoders_fingerprint_holds_few_tensors(tmp_path, most_alive):
     found = []
     assert most_alive(lambda: found.append(encoder_of(str(tmp_path / "e")).fingerprint)) <= THREADS + 1
     settings = world.tiny_config().to_dict()
-    digest = weights.encoder_digest
+    digest = checks.encoder_digest
     assert most_alive(lambda: found.append(digest(settings, weights_of(tmp_path / "e")))) <= THREADS + 1
     assert found == [load_imagebind(tmp_path / "e").fingerprint] * 2
 

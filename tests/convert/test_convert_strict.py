@@ -330,7 +330,7 @@ def test_the_vocabulary_of_7b_is_checked(tmp_path):
     """Of LLaMA-7B's sizes only one vocabulary was ever used; sizes are enough, no weights are needed."""
     from types import SimpleNamespace
 
-    from imagebind_llm.checkpoints.convert.base_checks import check_vocabulary
+    from imagebind_llm.checkpoints.convert.adapter import check_vocabulary
     from imagebind_llm.common.errors import CheckpointError
 
     sizes = {

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from imagebind_llm.checkpoints.convert import store
 from imagebind_llm.checkpoints.convert.imagebind import plan_imagebind
+from imagebind_llm.checkpoints.convert.llama import llama_from_original, llama_to_original
 from imagebind_llm.checkpoints.convert.shards import write_safetensors
-from imagebind_llm.checkpoints.llama import llama_from_original, llama_to_original
 from imagebind_llm.model.families import DecoderShape
 
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 
-from imagebind_llm.checkpoints.adapter import adapter_from_original, adapter_layout
-from imagebind_llm.checkpoints.llama import llama_config, llama_from_original
+from imagebind_llm.checkpoints.convert.adapter import adapter_from_original, adapter_layout
+from imagebind_llm.checkpoints.convert.llama import llama_config, llama_from_original
 from imagebind_llm.mixing import mix
 from imagebind_llm.model.adaptation import load_adapter_state_dict
 from imagebind_llm.model.configuration import ImageBindLLMConfig

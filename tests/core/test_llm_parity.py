@@ -10,7 +10,11 @@ import torch
 from torch.testing import assert_close
 from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
-from imagebind_llm.checkpoints.adapter import adapter_from_original, adapter_layout, adapter_to_original
+from imagebind_llm.checkpoints.convert.adapter import (
+    adapter_from_original,
+    adapter_layout,
+    adapter_to_original,
+)
 from imagebind_llm.model.adaptation import set_stage
 from imagebind_llm.model.bind import BindNetwork
 from imagebind_llm.model.modeling import causal_loss

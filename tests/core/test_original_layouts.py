@@ -10,14 +10,14 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from imagebind_llm.checkpoints.adapter import (
+from imagebind_llm.checkpoints.convert.adapter import (
     adapter_from_original,
     adapter_layout,
     adapter_rules,
     adapter_to_original,
     normalise_keys,
 )
-from imagebind_llm.checkpoints.llama import llama_config, llama_from_original, llama_to_original
+from imagebind_llm.checkpoints.convert.llama import llama_config, llama_from_original, llama_to_original
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.tensor_files import require_same_shapes
 from imagebind_llm.model.adaptation import adapter_state_dict, load_adapter_state_dict, trainable_parameters

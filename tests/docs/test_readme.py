@@ -12,10 +12,10 @@ import pytest
 import typer
 
 from imagebind_llm import Assistant
+from imagebind_llm.checkpoints.doctor import diagnose
 from imagebind_llm.cli import main
 from imagebind_llm.cli.app import app
 from imagebind_llm.common.locate import nano_folder
-from imagebind_llm.diagnosis.doctor import diagnose
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

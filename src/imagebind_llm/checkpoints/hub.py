@@ -3,20 +3,27 @@
 Everything goes through ``huggingface_hub``, so its environment counts: ``HF_ENDPOINT`` (a mirror),
 ``HF_HOME`` (where files are kept), ``HF_HUB_OFFLINE``, and ``HF_TOKEN`` or ``hf auth login`` for repositories
 that are not open to all.
+
+One file over HTTP, in such a way that a killed download goes on where it stopped.
+
+``huggingface_hub`` resumes within one call only: what a killed process had downloaded is thrown away. So its
+transfer (retries, ranges, progress bar) is used here with a partial file that stays.
+
+Pulling an artefact: room on the disk, download (or resume), check.
 """
 
 import fnmatch
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
-from imagebind_llm.checkpoints.registry import RemoteFile
-from imagebind_llm.checkpoints.transfer import download
+from imagebind_llm.checkpoints.registry import Artefact, RemoteFile
 from imagebind_llm.common.errors import CheckpointError
-from imagebind_llm.common.files import atomic_write
-from imagebind_llm.common.hub import plain_errors
+from imagebind_llm.common.files import atomic_write, require_space, sha256
+from imagebind_llm.common.hub import is_offline, plain_errors
 
 
 @dataclass(frozen=True)
@@ -168,3 +175,209 @@ def cache_folder() -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
+
+
+def partial_of(target: Path) -> Path:
+    """Where the part of ``target`` that has been downloaded lies."""
+    return target.with_name(f"{target.name}.incomplete")
+
+
+def missing_bytes(target: Path, size: int) -> int:
+    """Bytes of a file of ``size`` that must still be downloaded."""
+    if target.is_file():
+        return 0
+    partial = partial_of(target)
+    return size - min(size, partial.stat().st_size if partial.is_file() else 0)
+
+
+def download(url: str, target: Path, size: int | None, headers: Mapping[str, str] | None = None) -> None:
+    """Download ``url``, or the rest of it, and put it in its place when it is whole.
+
+    Args:
+        url: where the content is.
+        target: the file; nothing is done if it is there.
+        size: of the whole content in bytes; ``None``: whatever comes.
+        headers: of the request.
+
+    Raises:
+        Exception: those of the hub's library and the layers below; what was downloaded so far stays.
+    """
+    from huggingface_hub.file_download import http_get
+
+    if target.is_file():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_of(target)
+    have = partial.stat().st_size if partial.is_file() else 0
+    if size is not None and have > size:
+        partial.unlink()
+        have = 0
+    try:
+        with open(partial, "ab") as stream:
+            http_get(
+                url,
+                stream,
+                resume_size=have,
+                headers=dict(headers or {}),
+                expected_size=size,
+                displayed_filename=target.name,
+            )
+    finally:
+        if partial.stat().st_size == 0 and size != 0:
+            partial.unlink()
+    partial.replace(target)
+
+
+_LONG = 100 * 2**20
+"""Bytes that take a moment to hash."""
+Check = Literal["sha256", "size", "none"]
+
+
+@dataclass(frozen=True)
+class PulledFile:
+    """A file that is here now.
+
+    Attributes:
+        name: its path in the repository.
+        path: where it is here.
+        size: in bytes.
+        sha256: of its content, 64 hex digits.
+        checked: what size and hash were compared with.
+    """
+
+    name: str
+    path: Path
+    size: int
+    sha256: str
+    checked: Check
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """The folder an artefact lies in (its files keep their paths below it) and its files."""
+
+    folder: Path
+    files: tuple[PulledFile, ...]
+
+
+def pull(
+    artefact: Artefact, out: Path | None = None, patterns: Sequence[str] = (), progress: bool = True
+) -> Pulled:
+    """Download an artefact, or what is missing of it, and check sizes and hashes.
+
+    A broken download goes on where it stopped. A file that turns out wrong is deleted.
+
+    Args:
+        artefact: from the registry, or one made from a hub id.
+        out: folder to put the files in; ``None``: the hub's cache below ``HF_HOME``.
+        patterns: which files of a repository, where the artefact names none.
+        progress: show a bar while hashing (the download's own follows ``HF_HUB_DISABLE_PROGRESS_BARS``).
+
+    Raises:
+        CheckpointError: it cannot be had, the disk has no room for it, or what came is not what was expected.
+    """
+    if artefact.manual is not None:
+        names = ", ".join(file.path for file in artefact.files)
+        after = "" if artefact.then is None else f", then run: {artefact.then}"
+        raise CheckpointError(
+            f"{artefact.name} is not given to programs; get {names} yourself at {artefact.manual}{after}"
+        )
+    if artefact.repo is not None:
+        return _from_hub(artefact, artefact.repo, out, patterns, progress)
+    assert artefact.url is not None
+    file = artefact.files[0]
+    folder = out if out is not None else cache_folder().parent / "imagebind-llm" / artefact.name
+    target = folder / file.path
+    if (here := _already(target, file, progress)) is None:
+        _from_url(artefact.url, target, file)
+        here = _checked(target, file, progress)
+    return Pulled(folder, (here,))
+
+
+def _from_hub(
+    artefact: Artefact, repo: str, out: Path | None, patterns: Sequence[str], progress: bool
+) -> Pulled:
+    revision, found = artefact.revision, []
+    if is_offline():
+        for file in artefact.files or known_files(repo, revision, patterns):
+            found.append(_checked(fetch_known(repo, revision, file.path, out), file, progress))
+    else:
+        listing = list_repository(repo, revision)
+        remotes = []
+        for file in choose_files(listing, artefact.files, patterns):
+            here = None if out is None else _already(out / file.path, file, progress)
+            if here is None:
+                remotes.append(locate(repo, revision, file, out))
+            else:
+                found.append(here)
+        need = sum(missing_bytes(remote.target, remote.size) for remote in remotes)
+        require_space(out if out is not None else cache_folder(), need, artefact.name)
+        for remote in remotes:
+            found.append(_checked(fetch(repo, revision, remote, out), remote.file, progress))
+    first = found[0]
+    return Pulled(first.path.parents[len(Path(first.name).parts) - 1], tuple(found))
+
+
+def _from_url(url: str, target: Path, file: RemoteFile) -> None:
+    host = urlsplit(url).hostname or url
+    size = file.size if file.size is not None else _announced_size(url, host)
+    if size is not None:
+        require_space(target.parent, missing_bytes(target, size), target.name)
+    with plain_errors(f"{target.name} from {host}"):
+        download(url, target, size)
+
+
+def _announced_size(url: str, host: str) -> int | None:
+    from huggingface_hub import get_session
+
+    with plain_errors(host):
+        answer = get_session().head(url, headers={"Accept-Encoding": "identity"}, follow_redirects=True)
+        answer.raise_for_status()
+    length = answer.headers.get("Content-Length")
+    return None if length is None else int(length)
+
+
+def _already(path: Path, expected: RemoteFile, progress: bool) -> PulledFile | None:
+    """The file if it is there and right; one that is there and wrong is deleted."""
+    if not path.is_file():
+        return None
+    try:
+        return _checked(path, expected, progress)
+    except CheckpointError:
+        return None
+
+
+def _checked(path: Path, expected: RemoteFile, progress: bool) -> PulledFile:
+    """Compare size and hash; a wrong file is deleted, or it would be taken for the right one next time.
+
+    Raises:
+        CheckpointError: they differ.
+    """
+    size = path.stat().st_size
+    digest = _digest(path, progress) if expected.size in (None, size) else ""
+    for what, known, found in (("bytes", expected.size, size), ("sha256", expected.sha256, digest)):
+        if known is not None and known != found:
+            path.resolve().unlink()  # the hub's cache holds links
+            path.unlink(missing_ok=True)
+            raise CheckpointError(
+                f"{expected.path} came with {what} {found} instead of {known}, so it is damaged or another "
+                "file; it was deleted: pull again"
+            )
+    checked: Check = "sha256" if expected.sha256 else "size" if expected.size is not None else "none"
+    return PulledFile(expected.path, path, size, digest, checked)
+
+
+def _digest(path: Path, progress: bool) -> str:
+    """The SHA-256 of a file, with a bar for long ones."""
+    from tqdm import tqdm
+
+    size = path.stat().st_size
+    with tqdm(
+        total=size,
+        unit="B",
+        unit_scale=True,
+        desc=f"checking {path.name}",
+        disable=not progress or size < _LONG,
+        leave=False,
+    ) as bar:
+        return sha256(path, bar.update)

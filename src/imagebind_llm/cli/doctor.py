@@ -46,7 +46,7 @@ def doctor(
     json_: shared.JsonOption = False,
 ) -> None:
     """What is in a folder, whether it belongs together, what it needs, and whether it works."""
-    from imagebind_llm.diagnosis.doctor import diagnose
+    from imagebind_llm.checkpoints.doctor import diagnose
 
     shared.hide_progress_bars()
     report = diagnose(model, fingerprints, self_test, device)

@@ -64,8 +64,8 @@ def export(
     if forms != ["adapter"] and (language_model or encoder):
         raise UserError("--language-model and --encoder are for --adapter-only; other forms hold both")
     from imagebind_llm.checkpoints.convert.plan import parse_dtype
-    from imagebind_llm.publishing.export import export as write
-    from imagebind_llm.publishing.export import require_results
+    from imagebind_llm.checkpoints.export import export as write
+    from imagebind_llm.checkpoints.export import require_results
 
     shared.hide_progress_bars()
     form: Any = forms[0]

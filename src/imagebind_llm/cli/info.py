@@ -32,8 +32,8 @@ def info(
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
+    from imagebind_llm.checkpoints.summary import summary
     from imagebind_llm.common.locate import NANO, locate_folder
-    from imagebind_llm.diagnosis.summary import summary
 
     try:
         values["model"] = summary(locate_folder(model))

@@ -67,7 +67,7 @@ def pull(
     if artefact.manual is None:
         _show_licence(artefact)
         _require_acceptance(artefact, accept_licence)
-    from imagebind_llm.checkpoints.download import pull as fetch
+    from imagebind_llm.checkpoints.hub import pull as fetch
 
     pulled = fetch(artefact, out, include or MODEL_PATTERNS, progress=sys.stderr.isatty())
     following = artefact.next_command(pulled.folder)

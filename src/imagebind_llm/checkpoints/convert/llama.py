@@ -1,22 +1,28 @@
-"""LLaMA in Meta's layout (``consolidated.*.pth``, ``params.json``, ``tokenizer.model``) → transformers'."""
+"""Meta's original LLaMA layout ↔ transformers' ``LlamaForCausalLM``.
+
+LLaMA in Meta's layout (``consolidated.*.pth``, ``params.json``, ``tokenizer.model``) → transformers'.
+
+Checkpoints that were cut for several GPUs: ``consolidated.00.pth``, ``consolidated.01.pth``, … → one.
+
+A single file is the same with one piece.
+"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from imagebind_llm.checkpoints.convert.merging import MergedFiles
-from imagebind_llm.checkpoints.convert.plan import OutTensor, Plan, as_they_are
+from imagebind_llm.checkpoints.convert.plan import KeyRule, OutTensor, Plan, as_they_are, to_ours, to_theirs
 from imagebind_llm.checkpoints.convert.tokenizer import find_tokenizer, load_original_tokenizer
-from imagebind_llm.checkpoints.keys import KeyRule
-from imagebind_llm.checkpoints.llama import llama_config, llama_rules
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.tensor_files import (
+    TensorFile,
     TensorInfo,
     TensorSource,
     on_meta,
@@ -28,6 +34,128 @@ from imagebind_llm.model.families import DecoderShape
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+
+LAYER_MAPS = {
+    "attention.wq": "self_attn.q_proj",
+    "attention.wk": "self_attn.k_proj",
+    "attention.wv": "self_attn.v_proj",
+    "attention.wo": "self_attn.o_proj",
+    "feed_forward.w1": "mlp.gate_proj",
+    "feed_forward.w2": "mlp.down_proj",
+    "feed_forward.w3": "mlp.up_proj",
+}
+"""Linear maps of a layer, their name → ours."""
+LAYER_NORMS = {"attention_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
+FINAL_NORM = ("norm.weight", "model.norm.weight")
+_IGNORED = "rope"
+"""Part of the keys of rotary frequency buffers, which are computed."""
+
+
+def rows_to_halves(tensor: Tensor, heads: int) -> Tensor:
+    """Reorder the output rows of a query or key projection from neighbouring pairs to halves.
+
+    The original rotates rows ``(2i, 2i + 1)`` of each head, transformers ``(i, i + head_dim / 2)``. The
+    same holds for all that is added to that output: biases and the second half of a low-rank update.
+
+    Args:
+        tensor: ``[heads * head_dim, …]``.
+        heads: number of heads in the rows.
+    """
+    pairs = tensor.unflatten(0, (heads, tensor.shape[0] // heads // 2, 2))
+    return pairs.transpose(1, 2).flatten(0, 2)
+
+
+def rows_to_pairs(tensor: Tensor, heads: int) -> Tensor:
+    """The inverse of :func:`rows_to_halves`."""
+    halves = tensor.unflatten(0, (heads, 2, tensor.shape[0] // heads // 2))
+    return halves.transpose(1, 2).flatten(0, 2)
+
+
+def rotary_rule(theirs: str, ours: str, name: str, shape: DecoderShape) -> KeyRule:
+    """The rule for an output-side tensor of the map called ``name`` there; queries and keys are reordered."""
+    heads = {"attention.wq": shape.heads, "attention.wk": shape.kv_heads}.get(name)
+    if heads is None:
+        return KeyRule(theirs, ours)
+    return KeyRule(theirs, ours, partial(rows_to_halves, heads=heads), partial(rows_to_pairs, heads=heads))
+
+
+def llama_rules(shape: DecoderShape) -> list[KeyRule]:
+    """The rules for a whole language model."""
+    rules = [
+        KeyRule("tok_embeddings.weight", "model.embed_tokens.weight"),
+        KeyRule(*FINAL_NORM),
+        KeyRule("output.weight", "lm_head.weight"),
+    ]
+    for layer in range(shape.layers):
+        for theirs, ours in LAYER_MAPS.items():
+            rules.append(
+                rotary_rule(
+                    f"layers.{layer}.{theirs}.weight", f"model.layers.{layer}.{ours}.weight", theirs, shape
+                )
+            )
+        rules += [
+            KeyRule(f"layers.{layer}.{theirs}.weight", f"model.layers.{layer}.{ours}.weight")
+            for theirs, ours in LAYER_NORMS.items()
+        ]
+    return rules
+
+
+def llama_from_original(state: Mapping[str, Tensor], shape: DecoderShape) -> dict[str, Tensor]:
+    """Meta's tensors as transformers' state dict. Keys of rotary buffers are ignored.
+
+    Raises:
+        CheckpointError: a key is missing or unexpected.
+    """
+    kept = {key: tensor for key, tensor in state.items() if _IGNORED not in key}
+    return to_ours(llama_rules(shape), kept, "the LLaMA checkpoint")
+
+
+def llama_to_original(state: Mapping[str, Tensor], shape: DecoderShape) -> dict[str, Tensor]:
+    """The inverse of :func:`llama_from_original`."""
+    return to_theirs(llama_rules(shape), state, "the language model")
+
+
+def llama_config(
+    params: Mapping[str, Any], state: Mapping[str, Tensor], max_positions: int = 2048
+) -> "LlamaConfig":
+    """The transformers configuration of an original checkpoint.
+
+    Args:
+        params: content of its ``params.json``; ``vocab_size`` -1 there means "see the tokenizer".
+        state: its tensors (on any device), for the sizes that ``params.json`` does not hold.
+        max_positions: context the model was trained for.
+
+    Raises:
+        CheckpointError: ``params`` and ``state`` do not belong together.
+    """
+    from transformers import LlamaConfig
+
+    try:
+        vocabulary, width = state["tok_embeddings.weight"].shape
+        hidden = state["layers.0.feed_forward.w1.weight"].shape[0]
+    except KeyError as error:
+        raise CheckpointError(
+            f"the LLaMA checkpoint has no {error}; is it an original 'consolidated' file?"
+        ) from None
+    if width != params["dim"]:
+        raise CheckpointError(
+            f"the LLaMA checkpoint is {width} wide, params.json says {params['dim']}; use the pair that "
+            f"belongs"
+        )
+    return LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=hidden,
+        num_hidden_layers=params["n_layers"],
+        num_attention_heads=params["n_heads"],
+        num_key_value_heads=params.get("n_kv_heads") or params["n_heads"],
+        rms_norm_eps=params["norm_eps"],
+        max_position_embeddings=max_positions,
+        rope_parameters={"rope_type": "default", "rope_theta": float(params.get("rope_theta", 10000.0))},
+        tie_word_embeddings=False,
+    )
+
 
 PARAMS_FILE = "params.json"
 CONTEXT = 2048
@@ -252,3 +380,98 @@ def _renamed(rule: KeyRule, info: TensorInfo, source: TensorSource) -> OutTensor
 
     words = "" if change is None else "rows of each head from pairs to halves"
     return OutTensor(rule.ours, info, rule.theirs, read, words)
+
+
+_BY_OUTPUT = ("wq", "wk", "wv", "w1", "w3", "output")
+"""Maps whose outputs were shared out: their rows follow each other."""
+_BY_INPUT = ("wo", "w2")
+"""Maps whose inputs were: their columns do."""
+_EMBEDDING = "tok_embeddings"
+
+
+class MergedFiles:
+    """The pieces of each tensor joined again; what every file holds whole is taken from the first.
+
+    Args:
+        paths: all files, in order.
+        width: of the model (``dim`` in ``params.json``); it tells how the token embedding was cut, by
+            columns (LLaMA 1 and 2) or by rows (3).
+
+    Raises:
+        CheckpointError: as :class:`TensorFile`, files that do not hold the same tensors, or too few of them.
+    """
+
+    def __init__(self, paths: Sequence[Path], width: int) -> None:
+        self._parts = [TensorFile(path) for path in paths]
+        self._width = width
+        first = self._parts[0]
+        for part in self._parts[1:]:
+            if part.infos.keys() != first.infos.keys():
+                odd = sorted(part.infos.keys() ^ first.infos.keys())
+                raise CheckpointError(
+                    f"{first.path.name} and {part.path.name} do not hold the same tensors ({len(odd)} "
+                    f"differ: {odd[0]}, …); use the files of one model"
+                )
+        self._infos = {key: self._joined(key) for key in first.infos}
+        columns = [info.shape[-1] for key, info in self._infos.items() if key == f"{_EMBEDDING}.weight"]
+        if columns and columns[0] != width:
+            raise CheckpointError(
+                f"the {len(paths)} consolidated files in {str(paths[0].parent)!r} hold {columns[0]} columns "
+                f"of the token embedding, params.json says {width}; get the files that are missing, or the "
+                "params.json that belongs"
+            )
+
+    @property
+    def infos(self) -> Mapping[str, TensorInfo]:
+        """Every tensor, with the shape it has when joined."""
+        return self._infos
+
+    @property
+    def files(self) -> list[Path]:
+        """All files, in order."""
+        return [part.path for part in self._parts]
+
+    def get(self, key: str) -> Tensor:
+        """One tensor, joined.
+
+        Raises:
+            CheckpointError: the files disagree on one that each holds whole.
+        """
+        pieces = [part.get(key) for part in self._parts]
+        axis = None if len(pieces) == 1 else self._axis(key)
+        if axis is not None:
+            return torch.cat(pieces, dim=axis)
+        for part, piece in zip(self._parts, pieces, strict=True):
+            if not torch.equal(piece, pieces[0]):
+                raise CheckpointError(
+                    f"{self._parts[0].path.name} and {part.path.name} have different values of {key}; "
+                    "use the files of one model"
+                )
+        return pieces[0]
+
+    def release(self) -> None:
+        """Unmap all files."""
+        for part in self._parts:
+            part.release()
+
+    def _axis(self, key: str) -> int | None:
+        """Along which axis the pieces follow each other; ``None`` for tensors that were not cut."""
+        name = key.removesuffix(".weight").rpartition(".")[2]
+        if name == _EMBEDDING:
+            return 0 if self._parts[0].infos[key].shape[-1] == self._width else 1
+        return 0 if name in _BY_OUTPUT else 1 if name in _BY_INPUT else None
+
+    def _joined(self, key: str) -> TensorInfo:
+        infos = [part.infos[key] for part in self._parts]
+        axis = self._axis(key)
+        sizes = [list(info.shape) for info in infos]
+        if axis is not None and all(len(size) == 2 for size in sizes):
+            total = sum(size[axis] for size in sizes)
+            for size in sizes:
+                size[axis] = total
+        if any(size != sizes[0] for size in sizes) or len({info.dtype for info in infos}) > 1:
+            shapes = ", ".join(str(list(info.shape)) for info in infos)
+            raise CheckpointError(
+                f"the pieces of {key} do not fit together ({shapes}); use the files of one model"
+            )
+        return TensorInfo(tuple(sizes[0]), infos[0].dtype)

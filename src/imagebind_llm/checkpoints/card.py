@@ -1,6 +1,7 @@
 """The model card of any export: what the configuration says, and what an evaluation measured."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +9,27 @@ import yaml
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.locate import HUB_ID, NANO, nano_folder
-from imagebind_llm.publishing.compare import Comparison
 
 if TYPE_CHECKING:
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Logits before and after, on random tokens with and without conditions.
+
+    Attributes:
+        largest: largest absolute difference of a logit.
+        spread: standard deviation of the logits before.
+        agreement: share of positions with the same likeliest token.
+        allowed: largest difference that would have passed.
+    """
+
+    largest: float
+    spread: float
+    agreement: float
+    allowed: float
+
 
 _STAGES = {
     "base": "untrained: bind network and gates are as they were initialised",

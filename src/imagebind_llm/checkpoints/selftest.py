@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from imagebind_llm.checkpoints.checks import Report
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.diagnosis.report import Report
 
 _PART = "self-test"
 _NEW_TOKENS = 8

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.checkpoints import checks
+from imagebind_llm.checkpoints.checks import Report
 from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import ADAPTER_FILE, NANO, locate_folder
 from imagebind_llm.common.tensor_files import weights_of
-from imagebind_llm.diagnosis import memory, parts, weights
-from imagebind_llm.diagnosis.report import Report
 from imagebind_llm.model.adaptation import adapter_state_dict, language_model_fingerprint_of
 from imagebind_llm.model.configuration import read_model_config
 
@@ -38,7 +38,7 @@ def diagnose(
     folder = Path(name).expanduser()
     if name != NANO and (folder / "manifest.json").is_file() and not (folder / "config.json").is_file():
         report = Report(name, "cache")
-        parts.check_cache(report, folder, None, None)
+        checks.check_cache(report, folder, None, None)
         return report
     folder = locate_folder(name)
     values = read_json(folder / "config.json")
@@ -57,20 +57,20 @@ def diagnose(
 
 
 def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool | None, device: str) -> Report:
-    from imagebind_llm.diagnosis.selftest import self_test as run
-    from imagebind_llm.diagnosis.tokens import check_tokenizer
+    from imagebind_llm.checkpoints.checks import check_tokenizer
+    from imagebind_llm.checkpoints.selftest import self_test as run
 
     adapter = (folder / ADAPTER_FILE).is_file()
     report = Report(name, "adapter" if adapter else "model")
     try:
         config = read_model_config(folder)
-        bare = weights.bare_model(config)
+        bare = checks.bare_model(config)
     except Exception as error:  # what modules make of odd values has many names
         reason = reason_of(error)
         report.find("config.json", f"no model can be built from it: {reason}", "get the file again")
         return report
     text = config.text_config
-    counts = weights.parameter_counts(bare)
+    counts = checks.parameter_counts(bare)
     report.facts["model"] = {
         "folder": str(folder),
         "stage": config.stage,
@@ -87,17 +87,17 @@ def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool |
     whole = _weight_files(report, bare, folder, adapter)
     found: dict[str, str | None] = {}
     if adapter:
-        found = parts.of_adapter(report, config, folder, compute)
+        found = checks.of_adapter(report, config, folder, compute)
     elif whole is not None and compute:
-        found = parts.inside(config, bare, whole)
-    parts.check_fingerprints(report, parts.Fingerprints(config.fingerprints, found))
+        found = checks.inside(config, bare, whole)
+    checks.check_fingerprints(report, checks.Fingerprints(config.fingerprints, found))
     if not compute:
         report.notes.append(
             "fingerprints were not computed from the weights; add --fingerprints to read them all"
         )
     if (folder / "cache").is_dir():
         encoder = config.fingerprints.get("encoder") or found.get("encoder")
-        parts.check_cache(report, folder / "cache", encoder, config.embedding_dim)
+        checks.check_cache(report, folder / "cache", encoder, config.embedding_dim)
     check_tokenizer(report, folder, config.text_config)
     _memory(report, counts, bare.language_model, config.text_config)
     if small if self_test is None else self_test:
@@ -113,29 +113,29 @@ def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool |
 def _weight_files(report: Report, bare: Any, folder: Path, adapter: bool) -> Any:
     """Look at the headers; the files if they are whole and fit the configuration."""
     try:
-        source = weights.adapter_files(folder) if adapter else weights_of(folder)
+        source = checks.adapter_files(folder) if adapter else weights_of(folder)
     except UserError as error:
         report.find("weights", str(error), "copy or download the folder again")
         return None
     report.facts["weights"] = {
         "files": len(source.files),
-        "bytes": weights.bytes_of(source),
-        "precisions": weights.precisions(source),
+        "bytes": checks.bytes_of(source),
+        "precisions": checks.precisions(source),
     }
     expected = adapter_state_dict(bare) if adapter else bare.state_dict(keep_vars=True)
-    return source if weights.compare(report, "weights", expected, source) else None
+    return source if checks.compare(report, "weights", expected, source) else None
 
 
 def _memory(report: Report, counts: dict[str, int], language_model: Any, text_config: Any) -> None:
     tokens = min(2048, getattr(text_config, "max_position_embeddings", None) or 2048)
-    maps = memory.linear_map_parameters(language_model)
-    needed = memory.memory_needed(counts, maps, text_config, tokens)
-    free = memory.devices()
+    maps = checks.linear_map_parameters(language_model)
+    needed = checks.memory_needed(counts, maps, text_config, tokens)
+    free = checks.devices()
     report.facts["memory"] = {
         "needed_bytes": needed,
         "for_tokens": tokens,
         "free_bytes": free,
-        "plan": memory.device_plan(needed, free),
+        "plan": checks.device_plan(needed, free),
     }
 
 
@@ -149,11 +149,11 @@ def _encoder(name: str, folder: Path, fingerprints: bool | None, self_test: bool
     except UserError as error:
         report.find("weights", str(error), "copy or download the folder again")
         return report
-    size = weights.bytes_of(source)
+    size = checks.bytes_of(source)
     report.facts["weights"] = {
         "files": len(source.files),
         "bytes": size,
-        "precisions": weights.precisions(source),
+        "precisions": checks.precisions(source),
     }
     small = size <= _CHEAP_BYTES
     if not (small if self_test is None else self_test) and not fingerprints:
@@ -171,21 +171,21 @@ def _encoder(name: str, folder: Path, fingerprints: bool | None, self_test: bool
         "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
         "fingerprint": str(encoder.fingerprint),
     }
-    from imagebind_llm.diagnosis.selftest import try_encoder
+    from imagebind_llm.checkpoints.selftest import try_encoder
 
     try_encoder(report, encoder, media_of_encoder(folder, encoder))
     return report
 
 
 def _language_model(name: str, folder: Path, fingerprints: bool | None) -> Report:
-    from imagebind_llm.diagnosis.tokens import check_tokenizer
+    from imagebind_llm.checkpoints.checks import check_tokenizer
     from imagebind_llm.model.bases import language_model_config
     from imagebind_llm.model.families import family_of
 
     report = Report(name, "language model")
     try:
         config = language_model_config(str(folder))
-        bare = weights.bare_language_model(config)
+        bare = checks.bare_language_model(config)
     except Exception as error:  # what modules make of odd values has many names
         reason = reason_of(error)
         report.find("config.json", f"no model can be built from it: {reason}", "get the file again")
@@ -204,10 +204,10 @@ def _language_model(name: str, folder: Path, fingerprints: bool | None) -> Repor
         return report
     report.facts["weights"] = {
         "files": len(source.files),
-        "bytes": weights.bytes_of(source),
-        "precisions": weights.precisions(source),
+        "bytes": checks.bytes_of(source),
+        "precisions": checks.precisions(source),
     }
-    fits = weights.compare(report, "weights", bare.state_dict(keep_vars=True), source)
+    fits = checks.compare(report, "weights", bare.state_dict(keep_vars=True), source)
     if fits and (2 * total <= _CHEAP_BYTES if fingerprints is None else fingerprints):
         report.facts["fingerprint"] = language_model_fingerprint_of(source, bare)
     check_tokenizer(report, folder, config, with_processor=False)
