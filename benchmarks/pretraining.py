@@ -35,7 +35,7 @@ from imagebind_llm.common.settings import build
 from imagebind_llm.data.embed.run import embed_sources
 from imagebind_llm.data.embed.shard import Job
 from imagebind_llm.data.packing import Example
-from imagebind_llm.data.sources.settings import SourceSettings
+from imagebind_llm.data.sources.base import SourceSettings
 from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 from imagebind_llm.media.batch import MediaBatch
 from imagebind_llm.model.dialog import ALPACA_TEMPLATE

@@ -10,9 +10,8 @@ import numpy as np
 from PIL import Image
 
 from imagebind_llm.common.errors import BadSample
-from imagebind_llm.data.sources.base import Record
+from imagebind_llm.data.sources.base import Record, SourceSettings
 from imagebind_llm.data.sources.captions import caption_record
-from imagebind_llm.data.sources.settings import SourceSettings
 
 THINGS = ("dog", "cat", "ship", "truck", "bird", "horse", "frog", "plane", "house", "tree", "boat", "lamp")
 PLACES = ("garden", "street", "harbour", "field", "kitchen", "forest", "desert", "station", "valley", "room")

@@ -23,7 +23,7 @@ from imagebind_llm.common.errors import CleanError, TrainingDataError
 from imagebind_llm.data.clean.run import clean
 from imagebind_llm.data.clean.settings import load_settings
 from imagebind_llm.data.sources import open_source
-from imagebind_llm.data.sources.settings import SourceSettings
+from imagebind_llm.data.sources.base import SourceSettings
 
 NO_ENCODER = ["rules.agreement.enabled=false", "rules.similar_embedding.enabled=false"]
 COUNT = 150

@@ -120,7 +120,7 @@ def test_the_command_refuses_what_it_does_not_know(table, tmp_path):
 def test_nano_sees_captions_that_belong_to_other_pictures(tmp_path):
     """The bundled encoder on the bundled example pictures, each with its own and with another's caption."""
     from imagebind_llm.data.clean.run import clean
-    from imagebind_llm.data.sources.settings import SourceSettings
+    from imagebind_llm.data.sources.base import SourceSettings
 
     folder = Path(__file__).parents[2] / "examples" / "inputs"
     things = {"bird": "bird", "car": "automobile", "cat": "cat", "deer": "deer", "dog": "dog", "frog": "frog"}

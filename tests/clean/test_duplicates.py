@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from imagebind_llm.data.clean.duplicates import exact_leaders, roots, similar_leaders
-from imagebind_llm.data.clean.greedy import HashProposer, find_leaders
+from imagebind_llm.data.clean.duplicates import (
+    HashProposer,
+    exact_leaders,
+    find_leaders,
+    roots,
+    similar_leaders,
+)
 from imagebind_llm.data.clean.settings import EmbeddingBounds
 
 

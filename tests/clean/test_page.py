@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from clean_made_up import MadeUpEncoder, encoded, picture
 
-from imagebind_llm.data.clean.charts import histogram
+from imagebind_llm.data.clean.report import histogram
 from imagebind_llm.data.clean.run import clean
 from imagebind_llm.data.clean.settings import load_settings
-from imagebind_llm.data.sources.settings import SourceSettings
+from imagebind_llm.data.sources.base import SourceSettings
 
 EVIL = "<script>alert('dog')</script> a dog & a cat in the garden"
 

@@ -5,7 +5,7 @@ import pytest
 from clean_made_up import encoded, picture
 from PIL import Image, ImageEnhance
 
-from imagebind_llm.data.clean import captions, pictures
+from imagebind_llm.data.clean import rules
 from imagebind_llm.media.base import Limits
 from imagebind_llm.media.image import open_image
 
@@ -22,13 +22,13 @@ from imagebind_llm.media.image import open_image
     ],
 )
 def test_units_are_words_and_unspaced_characters(text, count):
-    assert len(captions.units(text)) == count
+    assert len(rules.units(text)) == count
 
 
 def test_normalised_captions_ignore_case_spaces_and_punctuation():
-    assert captions.normalised("A  Dog, running.") == captions.normalised("a dog running")
-    assert captions.normalised("A dog") != captions.normalised("a cat")
-    assert captions.normalised("!!!") != captions.normalised("???")
+    assert rules.normalised("A  Dog, running.") == rules.normalised("a dog running")
+    assert rules.normalised("A dog") != rules.normalised("a cat")
+    assert rules.normalised("!!!") != rules.normalised("???")
 
 
 @pytest.mark.parametrize(
@@ -43,23 +43,23 @@ def test_normalised_captions_ignore_case_spaces_and_punctuation():
     ],
 )
 def test_script_share(text, scripts, share):
-    assert captions.script_share(text, scripts) == pytest.approx(share)
+    assert rules.script_share(text, scripts) == pytest.approx(share)
 
 
 def test_every_script_that_letters_have_can_be_named():
     for name in ("latin", "Han", "cjk", "cyrillic", "arabic", "hiragana", "hangul", "devanagari", "thai"):
-        assert captions.is_script(name), name
+        assert rules.is_script(name), name
     for name in ("english", "", "unknown", "chinese"):
-        assert not captions.is_script(name), name
+        assert not rules.is_script(name), name
 
 
 def test_letters_and_repetition():
-    assert captions.letter_share("###--- 12:30") == 0.0
-    assert captions.letter_share("a small dog") == 1.0
-    assert captions.word_repetition("a man with a dog in a park near a house") < 0.1
-    assert captions.word_repetition("buy now buy now buy now buy now") > 0.6
-    assert captions.character_repetition("ha" * 20) > 0.8
-    assert captions.character_repetition("a man with a dog in a park near a house") == 0.0
+    assert rules.letter_share("###--- 12:30") == 0.0
+    assert rules.letter_share("a small dog") == 1.0
+    assert rules.word_repetition("a man with a dog in a park near a house") < 0.1
+    assert rules.word_repetition("buy now buy now buy now buy now") > 0.6
+    assert rules.character_repetition("ha" * 20) > 0.8
+    assert rules.character_repetition("a man with a dog in a park near a house") == 0.0
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_letters_and_repetition():
     ],
 )
 def test_boilerplate_is_seen(text):
-    assert captions.boilerplate_share(text, captions.boilerplate_pattern()) > 0.2
+    assert rules.boilerplate_share(text, rules.boilerplate_pattern()) > 0.2
 
 
 @pytest.mark.parametrize(
@@ -95,25 +95,25 @@ def test_boilerplate_is_seen(text):
     ],
 )
 def test_plain_captions_are_no_boilerplate(text):
-    assert captions.boilerplate_share(text, captions.boilerplate_pattern()) == 0.0
+    assert rules.boilerplate_share(text, rules.boilerplate_pattern()) == 0.0
 
 
 def test_own_patterns_and_word_lists():
-    own = captions.boilerplate_pattern([r"brought to you by \w+"])
-    assert captions.boilerplate_share("a dog brought to you by ACME", own) > 0.5
-    words = captions.word_list_pattern(["Darn", "heck no", "混蛋"])
-    assert captions.listed_words("darn! heck no, a darned dog", words) == 2
-    assert captions.listed_words("这个混蛋狗", words) == 1
-    assert captions.word_list_pattern(["", "  "]) is None
+    own = rules.boilerplate_pattern([r"brought to you by \w+"])
+    assert rules.boilerplate_share("a dog brought to you by ACME", own) > 0.5
+    words = rules.word_list_pattern(["Darn", "heck no", "混蛋"])
+    assert rules.listed_words("darn! heck no, a darned dog", words) == 2
+    assert rules.listed_words("这个混蛋狗", words) == 1
+    assert rules.word_list_pattern(["", "  "]) is None
 
 
 def test_content_hash_is_of_pixels():
     image = picture(1)
     png, bmp = (open_image(encoded(image, kind), kind, Limits()) for kind in ("PNG", "BMP"))
-    assert pictures.content_hash(png) == pictures.content_hash(bmp)
-    assert pictures.content_hash(image) != pictures.content_hash(picture(2))
+    assert rules.content_hash(png) == rules.content_hash(bmp)
+    assert rules.content_hash(image) != rules.content_hash(picture(2))
     wide, tall = Image.new("RGB", (8, 4)), Image.new("RGB", (4, 8))
-    assert pictures.content_hash(wide) != pictures.content_hash(tall)
+    assert rules.content_hash(wide) != rules.content_hash(tall)
 
 
 def changed(image: Image.Image) -> dict[str, Image.Image]:
@@ -131,39 +131,39 @@ def changed(image: Image.Image) -> dict[str, Image.Image]:
 def test_hash_and_signature_survive_what_the_web_does():
     for seed in range(20):
         image = picture(seed)
-        code, mark = pictures.perceptual_hash(image), np.frombuffer(pictures.signature(image), np.uint8)
+        code, mark = rules.perceptual_hash(image), np.frombuffer(rules.signature(image), np.uint8)
         for name, other in changed(image).items():
-            assert (pictures.perceptual_hash(other) ^ code).bit_count() <= 8, name
-            assert pictures.correlations(mark, _marks([other]))[0] > 0.97, name
+            assert (rules.perceptual_hash(other) ^ code).bit_count() <= 8, name
+            assert rules.correlations(mark, _marks([other]))[0] > 0.97, name
 
 
 def test_hash_and_signature_tell_pictures_apart():
     images = [picture(seed) for seed in range(60)]
-    codes = [pictures.perceptual_hash(image) for image in images]
+    codes = [rules.perceptual_hash(image) for image in images]
     near = [(a ^ b).bit_count() for i, a in enumerate(codes) for b in codes[:i]]
     assert min(near) > 8
     marks = _marks(images)
-    assert max(pictures.correlations(marks[0], marks[1:])) < 0.9
+    assert max(rules.correlations(marks[0], marks[1:])) < 0.9
 
 
 def test_signature_sees_the_mirror_image():
     image = picture(3)
     mirror = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    mark = np.frombuffer(pictures.signature(image), np.uint8)
-    assert pictures.correlations(mark, _marks([mirror]))[0] > 0.999
+    mark = np.frombuffer(rules.signature(image), np.uint8)
+    assert rules.correlations(mark, _marks([mirror]))[0] > 0.999
 
 
 def test_flat_pictures_have_no_contrast_and_are_like_nothing():
     flat = Image.new("RGB", (50, 40), (200, 10, 10))
-    assert pictures.contrast(flat) == 0.0
-    assert pictures.contrast(picture(1)) > 20
-    assert pictures.contrast(Image.fromarray(np.array([[0, 255]], np.uint8)).convert("RGB")) == 127.5
-    mark = np.frombuffer(pictures.signature(flat), np.uint8)
-    assert pictures.correlations(mark, _marks([flat]))[0] == 0.0
+    assert rules.contrast(flat) == 0.0
+    assert rules.contrast(picture(1)) > 20
+    assert rules.contrast(Image.fromarray(np.array([[0, 255]], np.uint8)).convert("RGB")) == 127.5
+    mark = np.frombuffer(rules.signature(flat), np.uint8)
+    assert rules.correlations(mark, _marks([flat]))[0] == 0.0
 
 
 def _marks(images: list[Image.Image]) -> np.ndarray:
-    return np.stack([np.frombuffer(pictures.signature(image), np.uint8) for image in images])
+    return np.stack([np.frombuffer(rules.signature(image), np.uint8) for image in images])
 
 
 def test_contrast_sees_colours_that_are_equally_light():
@@ -173,8 +173,8 @@ def test_contrast_sees_colours_that_are_equally_light():
     seen.paste(yellow, (16, 16, 48, 48))
     grey = float(np.asarray(seen.convert("L"), dtype=float).std())
     assert grey < 4
-    assert pictures.contrast(seen) == pytest.approx(np.asarray(seen, dtype=float).std((0, 1)).max())
-    assert pictures.contrast(seen) > 50
-    assert pictures.contrast(Image.new("RGB", (64, 64), lilac)) == 0
+    assert rules.contrast(seen) == pytest.approx(np.asarray(seen, dtype=float).std((0, 1)).max())
+    assert rules.contrast(seen) > 50
+    assert rules.contrast(Image.new("RGB", (64, 64), lilac)) == 0
     ramp = Image.linear_gradient("L")
-    assert pictures.contrast(ramp.convert("RGB")) == pytest.approx(float(np.asarray(ramp, dtype=float).std()))
+    assert rules.contrast(ramp.convert("RGB")) == pytest.approx(float(np.asarray(ramp, dtype=float).std()))

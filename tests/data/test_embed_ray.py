@@ -73,7 +73,7 @@ def _nodes_alive(count: int, patience: float) -> bool:
 @pytest.mark.timeout(900)  # on a busy machine it took seven minutes
 def test_a_node_dies_and_the_result_is_complete_and_equal(cluster, tmp_path, monkeypatch):
     from imagebind_llm.data.embed import store
-    from imagebind_llm.data.embed.cluster import on_cluster
+    from imagebind_llm.data.embed.run import on_cluster
 
     started, second = cluster
     job = replace(made.write_job(tmp_path), shard_rows=4)

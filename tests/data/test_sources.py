@@ -122,8 +122,8 @@ def test_a_draw_depends_on_the_generator_only(tmp_path):
 
 def test_too_many_bad_samples_stop_the_run_with_a_clear_message(tmp_path):
     made.pictures(tmp_path)
-    rows = [f"{'missing' if row % 3 == 0 else row % 10}.png\tcaption" for row in range(300)]
-    (tmp_path / "captions.tsv").write_text("url\tcaption\n" + "\n".join(rows))
+    tables = [f"{'missing' if row % 3 == 0 else row % 10}.png\tcaption" for row in range(300)]
+    (tmp_path / "captions.tsv").write_text("url\tcaption\n" + "\n".join(tables))
     source = open_source(SourceSettings("tsv", str(tmp_path / "captions.tsv")), tmp_path / "index")
     quarantine = Quarantine(tmp_path / "bad.jsonl", max_rate=0.1, min_count=10)
     with pytest.raises(TrainingDataError, match=r"10 of 28 samples are bad.*0\.1.*missing\.png.*bad\.jsonl"):
@@ -199,23 +199,23 @@ def test_a_table_without_its_header_is_told_what_to_do(tmp_path, name, first, me
 
 @pytest.mark.parametrize("block", [1, 2, 7])
 def test_lines_are_the_same_whatever_the_block(tmp_path, monkeypatch, block):
-    from imagebind_llm.data.sources import rows
+    from imagebind_llm.data.sources import tables
 
     text = b"a\n\r\n\nbc\r\n\n\nd\n\r\nlast"
     (tmp_path / "x").write_bytes(text)
-    monkeypatch.setattr(rows, "_BLOCK", block)
-    found = np.concatenate(list(rows.lines(tmp_path / "x")))
+    monkeypatch.setattr(tables, "_BLOCK", block)
+    found = np.concatenate(list(tables.lines(tmp_path / "x")))
     assert [text[at:].split(b"\n")[0].strip() for at in found] == [b"a", b"bc", b"d", b"last"]
 
 
 @pytest.mark.parametrize("block", [16, 100, 1000])
 def test_a_json_list_is_split_whatever_the_block(tmp_path, monkeypatch, block):
-    from imagebind_llm.data.sources import rows
+    from imagebind_llm.data.sources import tables
 
     items = [{"text": 'brackets ]} and "quotes" 图' * (n % 4), "n": [n, {"m": n}]} for n in range(60)]
     (tmp_path / "x.json").write_text("\ufeff " + json.dumps(items, ensure_ascii=False), encoding="utf-8")
-    monkeypatch.setattr(rows, "_BLOCK", block)
-    files = rows.RowFiles([tmp_path / "x.json"], rows.json_items, tmp_path / "index")
+    monkeypatch.setattr(tables, "_BLOCK", block)
+    files = tables.RowFiles([tmp_path / "x.json"], tables.json_items, tmp_path / "index")
     decoder = json.JSONDecoder()
     assert [decoder.raw_decode(files.text(n))[0] for n in range(len(files))] == items
 

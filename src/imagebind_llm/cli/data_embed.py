@@ -107,7 +107,7 @@ def _executor(ray: str | None, workers: int | None, device: str) -> "Execute":
     from imagebind_llm.data.embed.executors import in_processes, in_this_process
 
     if ray is not None:
-        from imagebind_llm.data.embed.cluster import on_cluster
+        from imagebind_llm.data.embed.run import on_cluster
 
         return on_cluster(ray)
     if workers is None:

@@ -58,8 +58,8 @@ def read_sources(
     """
     from imagebind_llm.common.settings import build
     from imagebind_llm.data.sources import SourceKind
+    from imagebind_llm.data.sources.base import SourceSettings
     from imagebind_llm.data.sources.guess import guess_kind
-    from imagebind_llm.data.sources.settings import SourceSettings
 
     if kind is not None and kind not in get_args(SourceKind):
         raise UserError(f"--kind is {kind!r}; expected {', '.join(get_args(SourceKind))}")

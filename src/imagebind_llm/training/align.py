@@ -13,9 +13,9 @@ from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.bank import EmbeddingBank, open_or_build_bank
-from imagebind_llm.data.dialogs import pick_kind, to_example
 from imagebind_llm.data.packing import Example
 from imagebind_llm.data.pool import ImagePool
+from imagebind_llm.data.records import pick_kind, to_example
 from imagebind_llm.data.world import DialogWorld, Phrasing, PictureWorld
 from imagebind_llm.encoders.imagebind import ImageBindModel
 from imagebind_llm.training.bind_sense import image_bank, vision_fingerprint

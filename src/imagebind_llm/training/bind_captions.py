@@ -8,7 +8,7 @@ from torch import Tensor
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.data.captions import CaptionedPicture, CaptionReader
+from imagebind_llm.data.records import CaptionedPicture, CaptionReader
 from imagebind_llm.encoders.imagebind import ImageBindModel
 from imagebind_llm.encoders.registry import encoder_kind, load_encoder, media_of_encoder
 from imagebind_llm.media.base import MediaReader

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.data.dialogs import pick_kind, to_example
 from imagebind_llm.data.packing import Example, PackedBatch
+from imagebind_llm.data.records import pick_kind, to_example
 from imagebind_llm.data.world import DialogWorld, Phrasing
 from imagebind_llm.training.dialog_stage import DialogStage
 from imagebind_llm.training.recipe import LanguageRecipe

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import check_numbers
 from imagebind_llm.data.quarantine import DEFAULT_MAX_RATE
-from imagebind_llm.data.sources.settings import SourceSettings
+from imagebind_llm.data.sources.base import SourceSettings
 
 
 @dataclass(frozen=True)

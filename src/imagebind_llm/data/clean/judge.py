@@ -12,18 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from imagebind_llm.data.clean import captions
+from imagebind_llm.data.clean import rules
 from imagebind_llm.data.clean.duplicates import (
+    Leaders,
     RowFile,
     exact_leaders,
     near_leaders,
     roots,
     similar_leaders,
 )
-from imagebind_llm.data.clean.greedy import Leaders
-from imagebind_llm.data.clean.measured import LIGHT, Measured
-from imagebind_llm.data.clean.pictures import SIGNATURE_BYTES
-from imagebind_llm.data.clean.rules import NAMES, PLACE, RULES, UNREADABLE, Facts, Lists
+from imagebind_llm.data.clean.measure import LIGHT, Measured
+from imagebind_llm.data.clean.rules import NAMES, PLACE, RULES, SIGNATURE_BYTES, UNREADABLE, Facts, Lists
 from imagebind_llm.data.clean.settings import Bounds, Rules, Switch
 
 REASONS: tuple[str, ...] = (UNREADABLE, *NAMES)
@@ -84,7 +83,7 @@ class _Light:
     pixels: np.ndarray
     near: np.ndarray
     dialogs: np.ndarray
-    captions: np.ndarray
+    rules: np.ndarray
 
     @property
     def visible(self) -> np.ndarray:
@@ -210,7 +209,7 @@ def _read(measured: Measured, lists: Lists) -> _Light:
             )
             light.scores[row] = [math.nan if r.score is None else r.score(facts, lists) for r in RULES]
             light.dialogs[row] = _short(values["text_hash"])
-            words = captions.normalised(facts.caption).encode("utf-8", "surrogatepass")
+            words = rules.normalised(facts.caption).encode("utf-8", "surrogatepass")
             light.captions[row] = _short(hashlib.sha256(words).digest())
             if values["pixel_hash"] is not None:
                 light.pictured[row] = True

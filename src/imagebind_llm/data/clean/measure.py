@@ -1,20 +1,329 @@
-"""Samples → measured shards, each sample once. Goes on behind the last shard that is there."""
+"""What cleaning looks at in a record: its words, and its first picture or what stands for it.
+
+What was measured, on disk: shards of Parquet that are written whole, one after the other.
+
+A folder of shards belongs to one source, one encoder and one way of measuring (``job.json``); thresholds do
+not matter here, so they can be changed without measuring again. ``complete.json`` says that the source ended.
+
+Pictures and captions → unit embeddings in the joint space, one batch at a time.
+
+Nothing is remembered between calls: what a sample's embedding is depends on its batch alone, so a run that
+was interrupted computes the same bits.
+
+Samples → measured shards, each sample once. Goes on behind the last shard that is there.
+"""
 
 import hashlib
+import json
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
-from imagebind_llm.common.errors import BadSample, CleanError, TrainingDataError
-from imagebind_llm.data.clean import pictures
-from imagebind_llm.data.clean.encode import Encoder
-from imagebind_llm.data.clean.measured import THUMBNAIL_SIDE, Measured
-from imagebind_llm.data.clean.sample import Sample, sample_of, storable
+from imagebind_llm.common.errors import BadSample, CleanError, ConfigError, TrainingDataError, UserError
+from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.modality import Modality
+from imagebind_llm.data.clean import rules
+from imagebind_llm.data.clean.rules import content_hash
+from imagebind_llm.data.clean.settings import EncoderSettings
 from imagebind_llm.data.mixture import samples
-from imagebind_llm.data.sources.base import Record, Source, StreamingSource
+from imagebind_llm.data.sources.base import Embedded, Record, Source, StreamingSource
+from imagebind_llm.messages import read_messages
+
+if TYPE_CHECKING:
+    import torch
+
+    from imagebind_llm.encoders.base import JointEncoder
+    from imagebind_llm.media.base import MediaReader
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One sample to judge.
+
+    Attributes:
+        key: where it is, unique in its source.
+        caption: what the model is to say: the assistant's words (all words, if it says none).
+        dialog: all words, and which other media there are. Two samples with the same picture and the same
+            dialog are the same.
+        image: the first picture, RGB; None for text-only samples.
+        embedding: ``[D]`` unit vector that stands in the picture's place, if it was embedded before.
+    """
+
+    key: str
+    caption: str
+    dialog: str
+    image: Image.Image | None = None
+    embedding: np.ndarray | None = None
+
+
+def sample_of(record: Record) -> Sample:
+    """Read a record and open its picture.
+
+    Raises:
+        BadSample: a malformed dialog, no words, or a picture that cannot be opened.
+    """
+    opened = record.load()
+    try:
+        turns = read_messages(opened.messages)
+    except UserError as error:
+        raise BadSample(record.key, str(error)) from error
+    said = [turn.text.strip() for turn in turns if turn.role == "assistant"]
+    words = [turn.text.strip() for turn in turns if turn.text.strip()]
+    caption = "\n".join(said or words)
+    if not caption:
+        raise BadSample(record.key, "an empty caption; expected words about the picture")
+    media = [item for turn in turns for item in turn.media]
+    pictures = [item for item in media if item.modality is Modality.IMAGE]
+    looked_at = pictures[0] if pictures else None
+    first = looked_at.source if looked_at else None
+    others = [f"{item.modality.value} {_name(item.source)}" for item in media if item is not looked_at]
+    dialog = "\n".join([*words, *others])
+    if isinstance(first, Embedded):
+        return Sample(record.key, caption, dialog, embedding=first.vector)
+    if first is not None and not isinstance(first, Image.Image):
+        first = _from_array(record.key, first)
+    image = None if first is None else first.convert("RGB")
+    return Sample(record.key, caption, dialog, image=image)
+
+
+def _name(source: object) -> str:
+    """What tells media that are not looked at apart: the path, or a hash of what is there."""
+    if isinstance(source, str | os.PathLike):
+        return str(source)
+    if isinstance(source, Image.Image):
+        return content_hash(source.convert("RGB")).hex()
+    values = source.vector if isinstance(source, Embedded) else source
+    held = values if isinstance(values, bytes) else np.ascontiguousarray(values).tobytes()
+    return hashlib.sha256(held).hexdigest()
+
+
+def _from_array(key: str, values: object) -> Image.Image:
+    array = np.asarray(values)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3):
+        raise BadSample(key, f"a picture as an array {array.dtype} {array.shape}; expected bytes [H, W, 3]")
+    return Image.fromarray(array)
+
+
+def storable(text: str) -> str:
+    """``text`` as UTF-8 can hold it: bytes of a file name that are not are shown as ``\\udc…``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+THUMBNAIL_SIDE = 112
+"""Longer side of the pictures in the report, pixels (about 3 kB each)."""
+
+LIGHT = ("key", "caption", "error", "text_hash", "width", "height", "contrast", "pixel_hash", "near_hash")
+"""Columns needed to judge, beside ``agreement``: some hundred bytes a sample."""
+
+_SHARD = re.compile(r"shard-(\d{6})\.parquet")
+
+
+class Measured:
+    """The shards in a folder.
+
+    Args:
+        folder: made if it is not there.
+        job: plain values that must be the same for every run that adds to the folder.
+
+    Raises:
+        CleanError: the folder belongs to another job or holds something else.
+    """
+
+    def __init__(self, folder: Path, job: dict[str, Any]) -> None:
+        self.folder = folder
+        self._claim(job)
+        numbers = sorted(int(found[1]) for p in folder.iterdir() if (found := _SHARD.fullmatch(p.name)))
+        if numbers != list(range(len(numbers))):
+            raise CleanError(f"{str(folder)!r} lacks shards in between; delete the folder and start again")
+        self.shards = [self._path(number) for number in numbers]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the source was measured to its end."""
+        return (self.folder / "complete.json").is_file()
+
+    def append(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write the next shard, whole or not at all."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self._path(len(self.shards))
+        with atomic_write(path) as temporary:
+            pq.write_table(pa.Table.from_pylist(list(rows), schema=_schema()), temporary)
+        self.shards.append(path)
+
+    def finish(self) -> None:
+        """Remember that there are no more samples."""
+        with atomic_write(self.folder / "complete.json") as path:
+            path.write_text(json.dumps({"shards": len(self.shards)}) + "\n", encoding="utf-8")
+
+    def sizes(self) -> list[int]:
+        """Samples in each shard."""
+        import pyarrow.parquet as pq
+
+        return [_guard(path, lambda p: int(pq.read_metadata(p).num_rows)) for path in self.shards]
+
+    def tables(self, columns: Sequence[str]) -> Iterator[Any]:
+        """The shards in order as Arrow tables of some columns, one in memory at a time."""
+        import pyarrow.parquet as pq
+
+        for path in self.shards:
+            yield _guard(path, lambda p: pq.read_table(p, columns=list(columns)))
+
+    def take(self, rows: Sequence[int], columns: Sequence[str]) -> dict[int, dict[str, Any]]:
+        """Some columns of some samples, by number."""
+        wanted = sorted(set(rows))
+        found: dict[int, dict[str, Any]] = {}
+        first = 0
+        import pyarrow.parquet as pq
+
+        for path, size in zip(self.shards, self.sizes(), strict=True):
+            here = [row - first for row in wanted if first <= row < first + size]
+            if here:
+                table = _guard(path, lambda p: pq.read_table(p, columns=list(columns)))
+                for row, values in zip(here, table.take(here).to_pylist(), strict=True):
+                    found[first + row] = values
+            first += size
+        return found
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"shard-{number:06d}.parquet"
+
+    def _claim(self, job: dict[str, Any]) -> None:
+        path = self.folder / "job.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".*"):  # of a process that was killed while it wrote
+            leftover.unlink()
+        if not path.is_file():
+            if any(self.folder.iterdir()):
+                raise CleanError(f"{str(self.folder)!r} holds other files; choose another --out or empty it")
+            with atomic_write(path) as temporary:
+                temporary.write_text(json.dumps(job, indent=1) + "\n", encoding="utf-8")
+            return
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise CleanError(f"{str(path)!r} is damaged; delete its folder and start again") from None
+        for name, value in job.items():
+            if found.get(name) != value:
+                raise CleanError(
+                    f"{str(self.folder)!r} was measured with {name} {found.get(name)!r}, this run has "
+                    f"{value!r}; delete that folder to measure again, or choose another --out"
+                )
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("key", pa.string()),
+            ("caption", pa.string()),
+            ("error", pa.string()),
+            ("text_hash", pa.binary(16)),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("contrast", pa.float32()),
+            ("pixel_hash", pa.binary(16)),
+            ("near_hash", pa.uint64()),
+            ("signature", pa.binary(768)),
+            ("thumbnail", pa.binary()),
+            ("agreement", pa.float32()),
+            ("embedding", pa.binary()),
+        ]
+    )
+
+
+def _guard(path: Path, read: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        return read(path)
+    except (OSError, pa.ArrowException) as error:
+        raise CleanError(
+            f"{str(path)!r} is damaged ({' '.join(str(error).split())}); delete its folder and start again"
+        ) from error
+
+
+_LONGEST_TEXT = 2000
+"""Characters that are tokenised; text encoders read 77 tokens."""
+
+
+class Encoder:
+    """The image and text encoders of a joint space.
+
+    Args:
+        encoder: encodes images and text.
+        media: how pictures and texts become tensors.
+        batch_size: items encoded at once.
+
+    Raises:
+        ConfigError: the encoder lacks images or text.
+    """
+
+    def __init__(self, encoder: "JointEncoder", media: "MediaReader", batch_size: int = 64) -> None:
+        for modality in (Modality.IMAGE, Modality.TEXT):
+            if modality not in encoder.modalities:
+                raise ConfigError(
+                    f"the encoder has no {modality.value} tower, it knows {sorted(encoder.modalities)}; give "
+                    "another with encoder.model=…, or set rules.agreement.enabled=false and "
+                    "rules.similar_embedding.enabled=false"
+                )
+        self._encoder = encoder
+        self._media = media
+        self.batch_size = batch_size
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells the weights apart."""
+        return str(self._encoder.fingerprint)
+
+    def prepare(self, image: Image.Image) -> "torch.Tensor":
+        """``[3, H, W]``: what is kept of a picture until its batch is full."""
+        return self._media.load(Modality.IMAGE, image)
+
+    def images(self, tensors: Sequence["torch.Tensor"]) -> np.ndarray:
+        """Unit rows float32 ``[n, D]`` of prepared pictures."""
+        return self._encode(Modality.IMAGE, tensors)
+
+    def texts(self, captions: Sequence[str]) -> np.ndarray:
+        """Unit rows float32 ``[n, D]``; what is longer than the text encoder reads is cut."""
+        short = [caption[:_LONGEST_TEXT] for caption in captions]
+        return self._encode(Modality.TEXT, [self._media.load(Modality.TEXT, text) for text in short])
+
+    def _encode(self, modality: Modality, tensors: Sequence["torch.Tensor"]) -> np.ndarray:
+        import torch
+
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(tensors), self.batch_size):
+                batch = torch.stack(list(tensors[start : start + self.batch_size]))
+                rows = self._encoder.encode(modality, batch).float()
+                parts.append(torch.nn.functional.normalize(rows, dim=-1).cpu().numpy())
+        return np.concatenate(parts)
+
+
+def open_encoder(settings: EncoderSettings) -> Encoder:
+    """The encoder of the model that ``settings`` name.
+
+    Raises:
+        CheckpointError: there is no such model, or it has no encoder.
+        ConfigError: the encoder lacks images or text.
+    """
+    from imagebind_llm.encoders import load_encoder, media_of_encoder
+    from imagebind_llm.inference.loading import choose_device, choose_dtype
+
+    device = choose_device(settings.device)
+    encoder: Any = load_encoder(settings.model, device, choose_dtype("auto", device)).eval()
+    return Encoder(encoder, media_of_encoder(settings.model, encoder), settings.batch_size)
+
 
 _Row = dict[str, Any]
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -145,11 +454,11 @@ def _measure_one(sample: Sample) -> _Row:
         row |= {
             "width": sample.image.width,
             "height": sample.image.height,
-            "contrast": pictures.contrast(sample.image),
-            "pixel_hash": pictures.content_hash(sample.image),
-            "near_hash": pictures.perceptual_hash(sample.image),
-            "signature": pictures.signature(sample.image),
-            "thumbnail": pictures.thumbnail(sample.image, THUMBNAIL_SIDE),
+            "contrast": rules.contrast(sample.image),
+            "pixel_hash": rules.content_hash(sample.image),
+            "near_hash": rules.perceptual_hash(sample.image),
+            "signature": rules.signature(sample.image),
+            "thumbnail": rules.thumbnail(sample.image, THUMBNAIL_SIDE),
         }
     elif sample.embedding is not None:
         vector = np.ascontiguousarray(sample.embedding, np.float32)

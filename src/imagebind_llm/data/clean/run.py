@@ -14,14 +14,12 @@ from typing import Any
 
 from imagebind_llm.common.errors import CleanError
 from imagebind_llm.common.files import atomic_directory, held
-from imagebind_llm.data.clean.cleaned import writable
-from imagebind_llm.data.clean.encode import Encoder, open_encoder
 from imagebind_llm.data.clean.judge import Verdicts, judge
-from imagebind_llm.data.clean.measure import measure
-from imagebind_llm.data.clean.measured import Measured
-from imagebind_llm.data.clean.page import render, text_summary
+from imagebind_llm.data.clean.measure import Encoder, Measured, measure, open_encoder
+from imagebind_llm.data.clean.report import render, text_summary
 from imagebind_llm.data.clean.results import (
     summary,
+    writable,
     write_cleaned,
     write_groups,
     write_lists,
@@ -30,8 +28,7 @@ from imagebind_llm.data.clean.results import (
 from imagebind_llm.data.clean.rules import read_lists
 from imagebind_llm.data.clean.settings import CleanSettings, to_yaml
 from imagebind_llm.data.sources import open_source
-from imagebind_llm.data.sources.base import Source, StreamingSource
-from imagebind_llm.data.sources.settings import SourceSettings
+from imagebind_llm.data.sources.base import Source, SourceSettings, StreamingSource
 
 FORMAT = 2
 """Of measured shards; another number measures again."""

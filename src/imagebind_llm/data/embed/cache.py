@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from imagebind_llm.common.errors import TrainingDataError
+from imagebind_llm.data.sources.base import SourceSettings
 from imagebind_llm.data.sources.embedded import EmbeddedSource
-from imagebind_llm.data.sources.settings import SourceSettings
 
 if TYPE_CHECKING:
     from imagebind_llm.cache import VisualCache

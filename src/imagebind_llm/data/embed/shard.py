@@ -13,9 +13,15 @@ from imagebind_llm.common.errors import BadSample, TrainingDataError, UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.augment import random_resized_crop
 from imagebind_llm.data.sources import open_source
-from imagebind_llm.data.sources.base import Embedded, Record, Source, StreamingSource, replace_media
-from imagebind_llm.data.sources.files import digest
-from imagebind_llm.data.sources.settings import SourceSettings
+from imagebind_llm.data.sources.base import (
+    Embedded,
+    Record,
+    Source,
+    SourceSettings,
+    StreamingSource,
+    digest,
+    replace_media,
+)
 
 if TYPE_CHECKING:
     import torch

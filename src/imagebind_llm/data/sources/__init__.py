@@ -4,9 +4,15 @@ from importlib import import_module
 from pathlib import Path
 
 from imagebind_llm.common.errors import BadSample
-from imagebind_llm.data.sources.base import Embedded, Record, Source, StreamingSource
+from imagebind_llm.data.sources.base import (
+    Embedded,
+    Record,
+    Source,
+    SourceKind,
+    SourceSettings,
+    StreamingSource,
+)
 from imagebind_llm.data.sources.described import follow
-from imagebind_llm.data.sources.settings import SourceKind, SourceSettings
 
 __all__ = [
     "BadSample",

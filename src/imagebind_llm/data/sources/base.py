@@ -3,22 +3,32 @@
 Two steps, so that looking through a data set does not decode it: ``Source.read`` finds and checks the row and
 says where its media are; :meth:`Record.load` opens the pictures. Both raise :class:`BadSample`, and
 :class:`~imagebind_llm.data.mixture.SourceMixture` does both, so what it draws can be used.
+
+A source as a recipe describes it.
+
+The files of a source, what tells them from others, and where positions in them are remembered.
 """
 
+import difflib
+import glob
+import hashlib
+import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from imagebind_llm.common.errors import BadSample, UserError
+from imagebind_llm.common.errors import BadSample, ConfigError, TrainingDataError, UserError
 from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
     from imagebind_llm.media.base import Limits
 
 __all__ = ["BadSample", "Embedded", "Record", "Source", "StreamingSource", "replace_media"]
+
 
 CAPTION_INSTRUCTION = "Generate caption of this image"
 """What the published recipe asks for each image-caption pair."""
@@ -135,3 +145,136 @@ def replace_media(
             content = parts
         changed.append({**message, "content": content})
     return changed
+
+
+SourceKind = Literal[
+    "tsv", "csv", "llava", "alpaca", "webdataset", "parquet", "datasets", "folder", "embedded"
+]
+
+_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "tsv": {"image": "url", "caption": "caption"},
+    "csv": {"image": "url", "caption": "caption"},
+    "parquet": {"image": "image", "caption": "caption"},
+    "datasets": {"image": "image", "caption": "caption"},
+    "webdataset": {"caption": "caption"},
+    "alpaca": {"instruction": "instruction", "input": "input", "output": "output"},
+}
+"""The columns (or JSON fields) each kind reads, and their names unless ``columns`` says otherwise."""
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """One source of a mixture."""
+
+    kind: SourceKind
+    """What the data look like: tables of captions (tsv, csv, parquet), JSON dialogs (llava, alpaca), tar
+    files of img2dataset (webdataset), a Hugging Face data set (datasets), a folder of pictures with captions
+    (folder), or what ``imagebind-llm data embed`` wrote (embedded)."""
+    path: str
+    """A file, a folder or a pattern (``shards/*.tar``); tsv and csv: also a YAML file with a list META;
+    datasets: a hub id or a folder. Of any kind: the ``source.yaml`` that ``data clean`` wrote."""
+    weight: float = 1.0
+    """Share of the draws; only the ratios count."""
+    name: str | None = None
+    """What reports call it; null = the path's last part."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Other names of the columns that are read, for example ``{image: file, caption: text}``."""
+    root: str | None = None
+    """Folder that relative picture paths start from; null = the folder of the file that names them."""
+    instruction: str = CAPTION_INSTRUCTION
+    """What the user asks for each image-caption pair."""
+    split: str = "train"
+    """datasets only: which split."""
+    config: str | None = None
+    """datasets only: which configuration."""
+    streaming: bool = False
+    """datasets only: read while downloading; for ``data embed``, not for drawing at random."""
+
+    def __post_init__(self) -> None:
+        if not self.weight >= 0 or self.weight == float("inf"):
+            raise ConfigError(f"source {self.path!r}: weight is {self.weight}; expected 0 or more")
+        known = _COLUMNS.get(self.kind, {})
+        for column in self.columns:
+            if column not in known:
+                near = difflib.get_close_matches(column, list(known), n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known) or 'none'}"
+                raise ConfigError(f"source {self.path!r} of kind {self.kind}: columns has {column!r}; {hint}")
+        if self.kind != "datasets" and (self.streaming or self.config is not None or self.split != "train"):
+            raise ConfigError(
+                f"source {self.path!r} of kind {self.kind}: split, config and streaming belong to "
+                "kind: datasets; leave them out"
+            )
+
+    @property
+    def label(self) -> str:
+        """``name``, or what stands for it."""
+        return self.name or self.path.rstrip("/").rpartition("/")[2]
+
+    def column(self, role: str) -> str:
+        """What the file calls the column ``role``."""
+        return self.columns.get(role, _COLUMNS[self.kind][role])
+
+
+_ENDS = 65536
+
+
+def list_files(path: str, suffixes: Sequence[str]) -> list[Path]:
+    """The file ``path``, the files of a folder that end in one of ``suffixes``, or those a pattern matches.
+
+    Returns:
+        Sorted by name, at least one.
+
+    Raises:
+        TrainingDataError: there are none.
+    """
+    place = Path(path).expanduser()
+    if place.is_file():
+        return [place]
+    if place.is_dir():
+        found = sorted(
+            file
+            for file in place.rglob("*")
+            if file.name.lower().endswith(tuple(suffixes)) and file.is_file()
+        )
+        if not found:
+            raise TrainingDataError(f"the folder {path!r} holds no files that end in {' or '.join(suffixes)}")
+        return found
+    found = sorted(Path(name) for name in glob.glob(str(place), recursive=True) if os.path.isfile(name))
+    if not found:
+        raise TrainingDataError(f"there is no file {path!r}, nor does it match any as a pattern")
+    return found
+
+
+def digest(*parts: Any) -> str:
+    """16 hex digits of plain values."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()[:16]
+
+
+def files_digest(files: Sequence[Path]) -> str:
+    """Of names, sizes and both ends of files; the same wherever they are copied to. An edit that keeps a
+    file's size and its first and last 64 kB is not seen."""
+    total = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(_ENDS)
+            file.seek(max(0, size - _ENDS))
+            total.update(json.dumps([path.name, size]).encode() + head + file.read(_ENDS))
+    return total.hexdigest()[:16]
+
+
+def index_path(folder: Path | None, files: Sequence[Path], layout: str, suffix: str) -> Path:
+    """Where the index of ``files`` belongs; another one as soon as a file changes.
+
+    Args:
+        folder: None = the user's cache folder.
+        layout: what kind of index, with its version.
+    """
+    if folder is None:
+        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        folder = Path(cache).expanduser() / "imagebind-llm" / "index"
+    facts = []
+    for path in files:
+        found = path.stat()
+        facts.append([str(path.resolve()), found.st_size, found.st_mtime_ns])
+    return folder / f"{digest(layout, facts)}{suffix}"

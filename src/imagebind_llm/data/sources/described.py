@@ -8,7 +8,7 @@ import yaml
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import build
-from imagebind_llm.data.sources.settings import SourceSettings
+from imagebind_llm.data.sources.base import SourceSettings
 
 
 def read_description(path: str) -> dict[str, Any] | None:

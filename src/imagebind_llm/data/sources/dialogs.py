@@ -12,11 +12,9 @@ from typing import Any
 
 from imagebind_llm.common.errors import BadSample
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.data.sources.base import Record
+from imagebind_llm.data.sources.base import Record, SourceSettings, list_files
 from imagebind_llm.data.sources.captions import clean_text, picture_path
-from imagebind_llm.data.sources.files import list_files
-from imagebind_llm.data.sources.rows import RowFiles, json_items
-from imagebind_llm.data.sources.settings import SourceSettings
+from imagebind_llm.data.sources.tables import RowFiles, json_items
 
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 _MEDIA = [modality.value for modality in Modality if modality is not Modality.TEXT]

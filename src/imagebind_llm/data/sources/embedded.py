@@ -15,10 +15,8 @@ import numpy as np
 from imagebind_llm.common.errors import TrainingDataError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.embed.store import file_sha256, read_manifest
-from imagebind_llm.data.sources.base import Embedded, Record, replace_media
-from imagebind_llm.data.sources.files import digest
-from imagebind_llm.data.sources.rows import RowFiles, lines
-from imagebind_llm.data.sources.settings import SourceSettings
+from imagebind_llm.data.sources.base import Embedded, Record, SourceSettings, digest, replace_media
+from imagebind_llm.data.sources.tables import RowFiles, lines
 
 _OPEN = 64
 """Shards mapped into memory at once (each holds a file open)."""

@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import BadSample, TrainingDataError
-from imagebind_llm.data.sources.base import Record
+from imagebind_llm.data.sources.base import Record, SourceSettings, digest
 from imagebind_llm.data.sources.captions import caption_record, picture_path
-from imagebind_llm.data.sources.files import digest
-from imagebind_llm.data.sources.rows import RowFiles, lines
-from imagebind_llm.data.sources.settings import SourceSettings
-from imagebind_llm.data.sources.tables import TableSource
+from imagebind_llm.data.sources.tables import RowFiles, TableSource, lines
 from imagebind_llm.data.sources.tars import PICTURES
 
 _TABLES = ("captions.tsv", "captions.csv", "captions.jsonl", "metadata.jsonl")

@@ -6,8 +6,8 @@ from typing import Any
 
 from imagebind_llm.common.errors import TrainingDataError
 from imagebind_llm.data.embed.store import FORMAT, MANIFEST
-from imagebind_llm.data.sources.rows import json_items
-from imagebind_llm.data.sources.settings import SourceKind
+from imagebind_llm.data.sources.base import SourceKind
+from imagebind_llm.data.sources.tables import json_items
 from imagebind_llm.data.sources.tars import PICTURES
 
 _SUFFIXES: dict[str, SourceKind] = {

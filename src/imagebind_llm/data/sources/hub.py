@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import BadSample, TrainingDataError, reason_of, require
-from imagebind_llm.data.sources.base import Record
+from imagebind_llm.data.sources.base import Record, SourceSettings, digest
 from imagebind_llm.data.sources.captions import caption_record
-from imagebind_llm.data.sources.files import digest
 from imagebind_llm.data.sources.parquet import picture_of
-from imagebind_llm.data.sources.settings import SourceSettings
 
 _LOOKED_AT = 64
 """Captions that the fingerprint of a data set covers, spread over it evenly."""

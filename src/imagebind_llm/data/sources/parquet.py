@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import BadSample, TrainingDataError
-from imagebind_llm.data.sources.base import Record
+from imagebind_llm.data.sources.base import Record, SourceSettings, digest, files_digest, list_files
 from imagebind_llm.data.sources.captions import caption_record, picture_path
-from imagebind_llm.data.sources.files import digest, files_digest, list_files
-from imagebind_llm.data.sources.settings import SourceSettings
 
 _KEPT = 2
 """Row groups in memory."""

@@ -1,21 +1,241 @@
-"""Image-caption tables: tab-separated as the published recipe uses them, or comma-separated.
+"""Rows of text files by number: each file is looked through once, then read at any place.
+
+The index of a file is a flat int64 file of the byte positions where rows start, the end of the last one, and
+32 bytes of the content's SHA-256; it is mapped into memory, so it costs none however many rows there are.
+
+Image-caption tables: tab-separated as the published recipe uses them, or comma-separated.
 
 The first line names the columns (``url`` and ``caption`` unless ``columns`` says otherwise). A tab-separated
 row is one line; quotes around a whole field are taken off, line breaks inside are not possible. Instead of a
 table, a YAML file with ``META: [table, …]`` may be given, as in the original.
 """
 
+import bisect
 import csv
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import yaml
 
 from imagebind_llm.common.errors import BadSample, TrainingDataError
-from imagebind_llm.data.sources.base import Record
+from imagebind_llm.common.files import atomic_write
+from imagebind_llm.data.sources.base import Record, SourceSettings, digest, index_path, list_files
 from imagebind_llm.data.sources.captions import caption_record, picture_path
-from imagebind_llm.data.sources.files import list_files
-from imagebind_llm.data.sources.rows import RowFiles, csv_rows, lines
-from imagebind_llm.data.sources.settings import SourceSettings
+
+LONGEST_ROW = 64 * 1024 * 1024
+"""Bytes of one row; a longer one is not text about a sample."""
+
+_BLOCK = 4 * 1024 * 1024
+_QUOTED_LINES = 200
+"""Physical lines that a quoted CSV field may run over; a quote that is open longer was never closed."""
+
+Splitter = Callable[[Path], Iterator[np.ndarray]]
+"""A file → int64 blocks of the positions where its rows start."""
+
+
+class RowFiles:
+    """The rows of several files, one after the other.
+
+    Args:
+        files: in order.
+        split: finds the rows.
+        index_folder: see :func:`imagebind_llm.data.sources.open_source`.
+        skip: rows at the start of each file that are no samples (a header).
+
+    Attributes:
+        hashes: SHA-256 of each file, hex.
+        fingerprint: of names and contents.
+
+    Raises:
+        TrainingDataError: a file cannot be split into rows at all, or there are no rows.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], split: Splitter, index_folder: Path | None, skip: int = 0
+    ) -> None:
+        self.files = list(files)
+        self._starts: list[np.ndarray] = []
+        self._handles: dict[int, int] = {}
+        self._skip = skip
+        self._firsts = [0]
+        self.hashes: list[str] = []
+        for path in self.files:
+            index = index_path(index_folder, [path], f"rows-1-{split.__name__}", ".rows")
+            if not index.exists():
+                _write_index(index, path, split)
+            values = np.memmap(index, np.int64, "r")
+            self._starts.append(values[:-4])
+            self.hashes.append(values[-4:].tobytes().hex())
+            self._firsts.append(self._firsts[-1] + max(0, len(values) - 5 - skip))
+        self.fingerprint = digest("rows", [path.name for path in self.files], self.hashes)
+        if not len(self):
+            raise TrainingDataError(f"{str(self.files[0])!r} holds no rows; expected at least one sample")
+
+    def __len__(self) -> int:
+        return self._firsts[-1]
+
+    def locate(self, index: int) -> tuple[int, int]:
+        """Number of the file and of the row in it, the skipped ones counted."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        file = bisect.bisect_right(self._firsts, index) - 1
+        return file, index - self._firsts[file] + self._skip
+
+    def key(self, index: int) -> str:
+        """``captions.tsv:17``: the file and the row (a table's header is row 1, as in an editor)."""
+        file, row = self.locate(index)
+        return f"{self.files[file].name}:{row + 1}"
+
+    def text(self, index: int) -> str:
+        """The row with its line break.
+
+        Raises:
+            BadSample: not UTF-8, too long, or the file is shorter than it was.
+        """
+        file, row = self.locate(index)
+        return self.at(file, row, self.key(index))
+
+    def at(self, file: int, row: int, key: str) -> str:
+        """Row ``row`` of file ``file``, for example its header."""
+        start, end = (int(value) for value in self._starts[file][row : row + 2])
+        if end - start > LONGEST_ROW:
+            raise BadSample(key, f"a row of {end - start} bytes; expected at most {LONGEST_ROW}")
+        data = os.pread(self._handle(file), end - start, start)
+        if len(data) < end - start:
+            raise BadSample(key, "the file was cut short while it was in use")
+        try:
+            return data.decode("utf-8-sig" if start == 0 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise BadSample(
+                key, f"not UTF-8 text ({error.reason} at byte {error.start} of the row)"
+            ) from None
+
+    def _handle(self, file: int) -> int:
+        if file not in self._handles:
+            while len(self._handles) >= 64:
+                os.close(self._handles.pop(next(iter(self._handles))))
+            self._handles[file] = os.open(self.files[file], os.O_RDONLY)
+        return self._handles[file]
+
+    def __del__(self) -> None:
+        for handle in getattr(self, "_handles", {}).values():
+            os.close(handle)
+
+
+def lines(path: Path) -> Iterator[np.ndarray]:
+    """One row a line; blank lines are none."""
+    at, previous, last = 0, 0, b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + (at + 1)
+            if len(breaks):
+                starts = np.concatenate([[previous], breaks[:-1]])
+                # a line of one or two bytes may be a bare line break; look at those few only
+                seen, origin = last + block, at - len(last)
+                short = np.flatnonzero(breaks - starts <= 2)
+                blank = [i for i in short if not seen[starts[i] - origin : breaks[i] - origin].strip()]
+                yield np.delete(starts, blank)
+                previous = int(breaks[-1])
+            at, last = at + len(block), block[-1:]
+    if previous < at:
+        yield np.array([previous])
+
+
+def csv_rows(path: Path) -> Iterator[np.ndarray]:
+    """Rows whose quoted fields may hold line breaks. A quote that is never closed costs its own line only."""
+    with path.open("rb") as file:
+        pending: list[bytes] = []  # physical lines read ahead
+        at = 0
+        starts: list[int] = []
+        while True:
+            line = pending.pop(0) if pending else file.readline(LONGEST_ROW)
+            if not line:
+                break
+            row = [line]
+            while (state := _quotes(row)) == "open":
+                more = pending.pop(0) if pending else file.readline(LONGEST_ROW)
+                if not more or len(row) == _QUOTED_LINES or sum(map(len, row)) > LONGEST_ROW:
+                    state = "wrong"
+                    pending = [more, *pending] if more else pending
+                    break
+                row.append(more)
+            if state == "wrong":  # a quote of the first line was never closed: the others are rows too
+                pending = [*row[1:], *pending]
+                row = row[:1]
+            if len(row) > 1 or line.strip():
+                starts.append(at)
+            at += sum(map(len, row))
+            if len(starts) >= 65536:
+                yield np.array(starts)
+                starts = []
+        yield np.array(starts, np.int64)
+
+
+def _quotes(row: list[bytes]) -> Literal["closed", "open", "wrong"]:
+    """Whether the quotes of these lines make a row, may make one with more lines, or never will."""
+    if not any(b'"' in line for line in row):
+        return "closed"
+    try:
+        next(csv.reader([line.decode("latin-1") for line in row], strict=True))
+    except csv.Error as error:
+        return "open" if "unexpected end of data" in str(error) else "wrong"
+    return "closed"
+
+
+def json_items(path: Path) -> Iterator[np.ndarray]:
+    """The members of a JSON list, or the lines of a JSON Lines file, whichever the file is."""
+    with path.open("rb") as file:
+        head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    yield from _json_list(path) if head.startswith(b"[") else lines(path)
+
+
+def _json_list(path: Path) -> Iterator[np.ndarray]:
+    """Positions of a list's members. The text is taken for Latin-1: every byte is a character, so positions
+    agree, and JSON's own signs are ASCII."""
+    decoder = json.JSONDecoder(strict=False)  # bare line breaks in strings are read as they are
+    with path.open("rb") as file:
+        text, base, wanted = file.read(_BLOCK).decode("latin-1"), 0, _BLOCK
+        at = text.index("[") + 1
+        starts: list[int] = []
+        while True:
+            while at < len(text) and text[at] in " \t\r\n,":
+                at += 1
+            try:
+                if at < len(text) and text[at] == "]":
+                    break
+                _, end = decoder.raw_decode(text, at)
+                if end == len(text):
+                    raise ValueError  # it may go on
+            except ValueError:
+                more = file.read(wanted).decode("latin-1") if len(text) - at <= LONGEST_ROW else ""
+                if not more:
+                    raise TrainingDataError(
+                        f"{str(path)!r} is no valid JSON from byte {base + at} on; "
+                        "mend it, or write one object a line (.jsonl), where a bad line costs only itself"
+                    ) from None
+                text, base, at = text[at:] + more, base + at, 0
+                wanted = max(_BLOCK, len(text))
+                continue
+            starts.append(base + at)
+            at = end
+            if len(starts) >= 65536:
+                yield np.array(starts)
+                starts = []
+        yield np.array(starts, np.int64)
+
+
+def _write_index(index: Path, path: Path, split: Splitter) -> None:
+    with atomic_write(index) as temporary, temporary.open("wb") as out:
+        for block in split(path):
+            out.write(block.astype(np.int64).tobytes())
+        out.write(np.int64(path.stat().st_size).tobytes())
+        with path.open("rb") as file:
+            out.write(hashlib.file_digest(file, "sha256").digest())
 
 
 class TableSource:

@@ -14,10 +14,8 @@ from typing import Any
 
 from imagebind_llm.common.errors import BadSample, TrainingDataError
 from imagebind_llm.common.files import atomic_write
-from imagebind_llm.data.sources.base import Record
+from imagebind_llm.data.sources.base import Record, SourceSettings, files_digest, index_path, list_files
 from imagebind_llm.data.sources.captions import caption_record
-from imagebind_llm.data.sources.files import files_digest, index_path, list_files
-from imagebind_llm.data.sources.settings import SourceSettings
 
 PICTURES = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"})
 
