@@ -21,7 +21,7 @@ from imagebind_llm.common.settings import build
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.parallel import Processes
 from imagebind_llm.training.recipe import STAGES
-from imagebind_llm.training.run_settings import RunSettings
+from imagebind_llm.training.settings import RunSettings
 from imagebind_llm.training.stages import make_stage
 
 pytestmark = pytest.mark.timeout(300)

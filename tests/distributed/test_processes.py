@@ -170,7 +170,7 @@ def test_a_run_goes_on_with_other_processes(folder: Path, inputs: Path) -> None:
 
 def test_processes_that_cannot_share_are_told(tmp_path: Path, inputs: Path) -> None:
     from imagebind_llm.training.parallel import Processes
-    from imagebind_llm.training.run_settings import RunSettings
+    from imagebind_llm.training.settings import RunSettings
 
     class Two:
         num_processes, process_index, is_main_process, device = 2, 0, True, torch.device("cpu")

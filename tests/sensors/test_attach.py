@@ -14,8 +14,8 @@ from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.imagebind import save_imagebind
 from imagebind_llm.encoders.registry import load_encoder
-from imagebind_llm.training.attach import attach_encoder
 from imagebind_llm.training.new_sensor import NewSensor, with_sensor
+from imagebind_llm.training.towers import attach_encoder
 
 QUESTION = "What is this?"
 

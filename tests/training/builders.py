@@ -20,11 +20,11 @@ from imagebind_llm.media.settings import ImageSettings, MediaSettings
 from imagebind_llm.training.align import Finetune, Pretrain
 from imagebind_llm.training.bind_images import BindImages
 from imagebind_llm.training.bind_sense import BindSense
-from imagebind_llm.training.encoders import open_encoder
 from imagebind_llm.training.language import Language
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import STAGES
 from imagebind_llm.training.stage import Stage
+from imagebind_llm.training.towers import open_encoder
 
 KINDS = ("images", "depth", "language", "pretrain", "finetune")
 SHARES = {"colours": 0.8, "unclear": 0.2}

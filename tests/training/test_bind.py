@@ -14,8 +14,8 @@ from imagebind_llm.training.bind_images import BindImages
 from imagebind_llm.training.bind_sense import BindSense
 from imagebind_llm.training.contrastive import multi_positive_loss
 from imagebind_llm.training.loop import train
-from imagebind_llm.training.merge import merge_towers
 from imagebind_llm.training.recipe import BindRecipe
+from imagebind_llm.training.towers import merge_towers
 
 
 def images_recipe(folder: Path, **changes: Any) -> BindRecipe:

@@ -17,10 +17,10 @@ from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import build
 from imagebind_llm.encoders.imagebind import load_imagebind
 from imagebind_llm.training.checkpoint import list_checkpoints
-from imagebind_llm.training.encoders import in_tower
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import BindRecipe
 from imagebind_llm.training.stages import make_stage
+from imagebind_llm.training.towers import in_tower
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 

@@ -11,8 +11,8 @@ from builders import make
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.checkpoint import list_checkpoints
-from imagebind_llm.training.guard import LossGuard
 from imagebind_llm.training.loop import TrainingError, train
+from imagebind_llm.training.monitor import LossGuard
 
 
 @pytest.fixture(scope="session")
@@ -165,7 +165,7 @@ def test_attach_prints_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     from imagebind_llm.cli.train import app
 
-    monkeypatch.setattr("imagebind_llm.training.attach.attach_encoder", lambda *_: ["audio", "image"])
+    monkeypatch.setattr("imagebind_llm.training.towers.attach_encoder", lambda *_: ["audio", "image"])
     words = ["attach", "nano", str(tmp_path), "--out", str(tmp_path / "out")]
     assert "modalities: audio, image\n" in CliRunner().invoke(app, words).stdout
     assert json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["modalities"] == ["audio", "image"]

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from imagebind_llm.training.loop import RunResult
-    from imagebind_llm.training.run_settings import RunSettings
+    from imagebind_llm.training.settings import RunSettings
 
 _EXAMPLES = """
 \b
@@ -128,7 +128,7 @@ def merge(
     json_: JsonOption = False,
 ) -> None:
     """Collect towers trained in separate runs into one encoder."""
-    from imagebind_llm.training.merge import merge_towers
+    from imagebind_llm.training.towers import merge_towers
 
     fingerprint = merge_towers(base, towers, out)
     _report({"encoder": str(out), "fingerprint": fingerprint}, json_)
@@ -144,7 +144,7 @@ def attach(
     """Put an encoder that has learnt more senses into a finished model, whose language stays as it is."""
     from imagebind_llm.cli.options import know_sensors
     from imagebind_llm.common.locate import locate_folder
-    from imagebind_llm.training.attach import attach_encoder
+    from imagebind_llm.training.towers import attach_encoder
 
     know_sensors(model)
     modalities = attach_encoder(locate_folder(model), encoder, out)

@@ -110,7 +110,8 @@ def family_of(model_type: str) -> Family:
     except KeyError:
         raise ConfigError(
             f"language models of type {model_type!r} are not known; known are {', '.join(sorted(FAMILIES))}; "
-            "add an entry to imagebind_llm.model.families.FAMILIES that says where its layers and projections are"
+            "add an entry to imagebind_llm.model.families.FAMILIES that says where its layers and projections "
+            "are"
         ) from None
 
 
@@ -161,7 +162,8 @@ def project_values(layer: nn.Module, family: Family, shape: DecoderShape, states
         raise ConfigError(
             "the low-rank update of the value projection is folded into it, but injection style 'value' "
             "needs "
-            "the projection without; fold with imagebind_llm.model.adaptation.merge_lora, which leaves it apart"
+            "the projection without; fold with imagebind_llm.model.adaptation.merge_lora, which leaves it "
+            "apart"
         )
     rows = shape.kv_heads * shape.head_dim
     if not _is_plain(base):

@@ -18,7 +18,7 @@ from imagebind_llm.model.processing import ImageBindLLMProcessor
 from imagebind_llm.nano.captions import captions as all_captions
 from imagebind_llm.nano.grammar.words import EN_NAMES, EN_NUMBERS
 from imagebind_llm.nano.world.concepts import DIGITS, UNCLEAR
-from imagebind_llm.training.bind_sense import vision_fingerprint
+from imagebind_llm.training.towers import vision_fingerprint
 
 CACHE_IMAGES_PER_LABEL = 200
 """Training images of each concept in the visual cache: 4,200 in all, 2 MB."""

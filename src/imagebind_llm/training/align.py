@@ -18,9 +18,10 @@ from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.data.records import pick_kind, to_example
 from imagebind_llm.data.world import DialogWorld, Phrasing, PictureWorld
 from imagebind_llm.encoders.imagebind import ImageBindModel
-from imagebind_llm.training.bind_sense import image_bank, vision_fingerprint
+from imagebind_llm.training.bind_sense import image_bank
 from imagebind_llm.training.condition_stage import ConditionStage
 from imagebind_llm.training.recipe import AlignSettings, FinetuneRecipe, PretrainRecipe
+from imagebind_llm.training.towers import vision_fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.world import PictureWorld
-from imagebind_llm.training.contrastive import nearest_class_accuracy, symmetric_loss
-from imagebind_llm.training.contrastive_stage import ContrastiveStage
-from imagebind_llm.training.encoders import open_encoder
+from imagebind_llm.training.contrastive import ContrastiveStage, nearest_class_accuracy, symmetric_loss
 from imagebind_llm.training.recipe import BindRecipe
 from imagebind_llm.training.stage import step_rng
+from imagebind_llm.training.towers import open_encoder
 
 _CAPTIONS_PER_LABEL = 400
 _TEST_CAPTIONS = 40

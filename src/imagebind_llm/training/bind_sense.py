@@ -13,11 +13,10 @@ from imagebind_llm.data.bank import EmbeddingBank, open_or_build_bank
 from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.data.world import PictureWorld
 from imagebind_llm.encoders.imagebind import ImageBindModel
-from imagebind_llm.training.contrastive import nearest_class_accuracy
-from imagebind_llm.training.encoders import open_encoder
+from imagebind_llm.training.contrastive import SenseBatch, TowerStage, nearest_class_accuracy
 from imagebind_llm.training.recipe import BindRecipe
 from imagebind_llm.training.stage import step_rng
-from imagebind_llm.training.tower import SenseBatch, TowerStage
+from imagebind_llm.training.towers import open_encoder, vision_fingerprint
 
 
 def image_bank(
@@ -36,15 +35,6 @@ def image_bank(
             views,
             seed,
         )
-
-
-def vision_fingerprint(encoder: ImageBindModel) -> str:
-    """Hash of the vision tower alone: training other towers does not change it."""
-    from imagebind_llm.common.fingerprint import fingerprint_state_dict
-    from imagebind_llm.training.encoders import in_tower
-
-    state = {name: tensor for name, tensor in encoder.state_dict().items() if in_tower(name, "vision")}
-    return fingerprint_state_dict(state)
 
 
 class BindSense(TowerStage):

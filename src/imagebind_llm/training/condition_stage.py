@@ -8,7 +8,7 @@ from torch import Tensor
 
 from imagebind_llm.data.packing import PackedBatch
 from imagebind_llm.training.dialog_stage import DialogStage
-from imagebind_llm.training.sharding import Shards
+from imagebind_llm.training.stage import Shards
 
 if TYPE_CHECKING:
     from imagebind_llm.media.base import MediaReader

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.data.packing import Example, PackedBatch, examples_right, pack
 from imagebind_llm.data.world import Phrasing
-from imagebind_llm.training.sharding import Shards
-from imagebind_llm.training.stage import AnsweredTurn, SampleAnswer, Stage, step_rng
+from imagebind_llm.training.stage import AnsweredTurn, SampleAnswer, Shards, Stage, step_rng
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -1,4 +1,8 @@
-"""The one training loop: AdamW, warm-up and cosine, accumulation, averaging, checkpoints, exact resume.
+"""The micro-batches of the steps to come, prepared ahead if asked.
+
+torch.compile for the repeated layers of a stage, and what to say when it cannot.
+
+The one training loop: AdamW, warm-up and cosine, accumulation, averaging, checkpoints, exact resume.
 
 Exactness: a micro-batch, dropout included, is a pure function of (seed, its number), so the state of a run is
 its weights, its optimizer moments and its step; also on several processes (:mod:`.parallel`).
@@ -9,30 +13,30 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.common.errors import CheckpointError, ConfigError
+from imagebind_llm.common.errors import CheckpointError, ConfigError, reason_of
 from imagebind_llm.common.files import held
 from imagebind_llm.common.settings import flatten, to_plain
-from imagebind_llm.training.batches import MicroBatch, batches
 from imagebind_llm.training.checkpoint import (
     TrainedTensors,
     list_checkpoints,
     load_checkpoint,
     read_header,
+    refuse_another_recipe,
+    refuse_other_data,
     remove_remains,
     save_checkpoint,
+    save_resolved,
 )
-from imagebind_llm.training.compiling import compile_blocks, compiler_explained
-from imagebind_llm.training.continuing import refuse_another_recipe, refuse_other_data
-from imagebind_llm.training.guard import LossGuard, TrainingError
-from imagebind_llm.training.interrupts import Interrupts
+from imagebind_llm.training.monitor import Interrupts, LossGuard, Outcome, Progress, TrainingError
 from imagebind_llm.training.optimization import (
     averaged,
     learning_rate,
@@ -40,14 +44,73 @@ from imagebind_llm.training.optimization import (
     start_average,
     update_average,
 )
-from imagebind_llm.training.outcome import Outcome
 from imagebind_llm.training.parallel import Processes
-from imagebind_llm.training.progress import Progress
-from imagebind_llm.training.resolved import save_resolved
-from imagebind_llm.training.run_settings import OptimizerSettings, RunSettings
+from imagebind_llm.training.settings import OptimizerSettings, RunSettings
 from imagebind_llm.training.stage import Stage, seed_torch
 
 __all__ = ["RunResult", "TrainingError", "is_finished", "train"]
+
+
+class MicroBatch(NamedTuple):
+    """A batch and its number, counted over the whole run."""
+
+    number: int
+    batch: Any
+
+
+def batches(stage: Stage, run: RunSettings, mine: range, first_step: int) -> Iterator[list[MicroBatch]]:
+    """For each step from ``first_step`` on, its micro-batches ``mine``."""
+
+    def make(step: int) -> list[MicroBatch]:
+        numbers = [step * run.accumulate + micro for micro in mine]
+        return [MicroBatch(number, stage.batch(number)) for number in numbers]
+
+    if not run.prefetch:
+        for step in range(first_step, run.steps):
+            yield make(step)
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting: list[Future[list[MicroBatch]]] = []
+        for step in range(first_step, run.steps):
+            while len(waiting) <= run.prefetch and step + len(waiting) < run.steps:
+                waiting.append(pool.submit(make, step + len(waiting)))
+            yield waiting.pop(0).result()
+
+
+def compile_blocks(stage: Stage) -> None:
+    """Have the stage's repeated layers compiled when they are first called.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    blocks = stage.blocks()
+    if not blocks:
+        raise ConfigError(f"stage {stage.name!r} has no layers to compile; drop run.compile")
+    for block in blocks:
+        block.compile(dynamic=True)
+
+
+@contextmanager
+def compiler_explained(wanted: bool) -> Iterator[None]:
+    """Turn a compiler's errors into one line, if it is ``wanted`` at all.
+
+    Raises:
+        ConfigError: the layers cannot be compiled here.
+    """
+    if not wanted:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = reason_of(error)
+        raise ConfigError(
+            f"run.compile: the layers cannot be compiled here ({reason}); install what is missing (for "
+            "a CPU a C++ compiler such as g++, for a GPU Triton), or drop run.compile"
+        ) from error
+
 
 logger = logging.getLogger(__name__)
 

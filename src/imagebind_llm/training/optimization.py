@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.training.run_settings import OptimizerSettings
-from imagebind_llm.training.sharding import local
+from imagebind_llm.training.parallel import local
+from imagebind_llm.training.settings import OptimizerSettings
 
 
 def learning_rate(settings: OptimizerSettings, peak: float, step: int, steps: int) -> float:

@@ -1,4 +1,6 @@
-"""One process or many: who computes which micro-batch, how gradients meet, who writes.
+"""A model divided over processes (FSDP2), and whole tensors out of it and back into it.
+
+One process or many: who computes which micro-batch, how gradients meet, who writes.
 
 A step's micro-batches are numbered; process ``r`` of ``n`` takes every ``n``-th. Gradients and losses are
 summed with the weights of the whole step, so a recipe describes the same run on any number of processes, and
@@ -21,11 +23,70 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.training.run_settings import RunSettings
-from imagebind_llm.training.sharding import full, shard
-from imagebind_llm.training.stage import Stage
+from imagebind_llm.training.settings import RunSettings
+from imagebind_llm.training.stage import Shards, Stage
+
+
+def shard(parts: Shards, device: torch.device, count: int) -> None:
+    """Divide ``parts`` over ``count`` processes, in place; parameters become ``DTensor``."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (count,))
+    ignored: set[nn.Parameter] = set()
+    if parts.whole is not None:
+        parts.whole.to(device)
+        ignored = set(parts.whole.parameters())
+    for unit in parts.units:
+        fully_shard(unit, mesh=mesh)
+    fully_shard(parts.root, mesh=mesh, ignored_params=ignored)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """The whole of a divided tensor (all processes must ask); any other tensor as it is."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part of a divided tensor, sharing its memory; any other tensor as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def divided_like(tensor: Tensor, whole: Tensor) -> Tensor:
+    """``whole`` laid out over processes as ``tensor`` is; on its device in any case."""
+    moved = whole.to(tensor.device)
+    if not isinstance(tensor, DTensor):
+        return moved
+    return distribute_tensor(moved, tensor.device_mesh, tensor.placements, src_data_rank=None)
+
+
+def undivide(module: nn.Module, keep: bool) -> None:
+    """End the division of ``module`` for good: plain whole parameters and the classes from before.
+
+    All processes must call it; those with ``keep=False`` are left with empty parameters.
+    """
+    from torch.distributed.fsdp import FSDPModule
+
+    divided: list[Any] = [part for part in module.modules() if isinstance(part, FSDPModule)]
+    for part in divided:
+        part.reshard()
+    known: dict[int, nn.Parameter] = {}
+    for part in module.modules():
+        for name, parameter in list(part._parameters.items()):
+            if isinstance(parameter, DTensor):
+                if id(parameter) not in known:
+                    value = parameter.full_tensor().detach()
+                    known[id(parameter)] = nn.Parameter(
+                        value if keep else value.new_empty(0), requires_grad=parameter.requires_grad
+                    )
+                part._parameters[name] = known[id(parameter)]
+    for part in divided:
+        _, _, before, *_ = type(part).__mro__  # ``fully_shard`` made a class of FSDPModule and this one
+        part.__class__ = before
+
 
 logger = logging.getLogger(__name__)
 

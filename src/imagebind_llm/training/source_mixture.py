@@ -11,8 +11,7 @@ from imagebind_llm.data.mixture import SourceMixture
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources import SourceSettings, open_source
 from imagebind_llm.training.checkpoint import list_checkpoints
-from imagebind_llm.training.run_settings import RunSettings
-from imagebind_llm.training.stage_settings import SourcesData
+from imagebind_llm.training.settings import RunSettings, SourcesData
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.training.sharding import Shards
+
+class Shards(NamedTuple):
+    """How a stage can be divided.
+
+    ``root`` is the module that training and evaluation call; of it, ``units`` are collected one at a time
+    when they are computed, the rest when the root is. ``whole`` stays a copy in each process (the frozen
+    encoder, which is not called through the root).
+    """
+
+    root: nn.Module
+    units: list[nn.Module]
+    whole: nn.Module | None
 
 
 class AnsweredTurn(NamedTuple):

@@ -5,8 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.training.checkpoint import list_checkpoints, read_header
-from imagebind_llm.training.continuing import refuse_another_recipe
+from imagebind_llm.training.checkpoint import list_checkpoints, read_header, refuse_another_recipe
 from imagebind_llm.training.loop import RunResult, is_finished, train
 from imagebind_llm.training.recipe import BindRecipe, FinetuneRecipe, LanguageRecipe, PretrainRecipe
 from imagebind_llm.training.report import can_plot, plot_loss
@@ -44,11 +43,11 @@ def make_stage(recipe: Any) -> Stage:
     """The stage for a recipe; without ``data.sources``, nano's pictures and grammar are its data."""
     if isinstance(recipe, BindRecipe):
         if recipe.data.sources:
-            from imagebind_llm.training.bind_captions import BindCaptions
+            from imagebind_llm.training.bind import BindCaptions
 
             return BindCaptions(recipe)
         if recipe.source == "pairs":
-            from imagebind_llm.training.bind_pairs import BindPairs
+            from imagebind_llm.training.bind import BindPairs
 
             return BindPairs(recipe)
         from imagebind_llm.data.nano import nano_pictures
