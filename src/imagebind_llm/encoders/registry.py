@@ -118,9 +118,7 @@ def media_of_encoder(name: str | os.PathLike[str], encoder: Any, revision: str |
     folder = locate_folder(name, revision)
     config = read_json(folder / "config.json")
     if config.get("model_type") == _MODEL_TYPE:
-        from imagebind_llm.model.processing import ImageBindLLMProcessor
-
-        return ImageBindLLMProcessor.from_pretrained(folder).media
+        return read_media(read_processor_config(folder), folder)
     return encoder_kind(_kind_of(folder, config)).media_of(folder, encoder)
 
 
@@ -161,8 +159,8 @@ def read_processor_config(folder: Path) -> dict[str, Any]:
         config = folder / "config.json"
         if config.is_file() and read_json(config).get("model_type") not in (None, "imagebind_llm"):
             raise CheckpointError(
-                f"{str(folder)!r} holds no ImageBind-LLM (no {PROCESSOR_FILE}); if it is a language model, make "
-                f"one around it: imagebind-llm new --llm {folder} --encoder nano --out NEW"
+                f"{str(folder)!r} holds no ImageBind-LLM (no {PROCESSOR_FILE}); if it is a language model, "
+                f"make one around it: imagebind-llm new --llm {folder} --encoder nano --out NEW"
             )
         raise CheckpointError(f"{str(folder)!r} has no {PROCESSOR_FILE}; save the processor there too")
     try:

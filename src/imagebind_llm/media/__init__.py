@@ -4,10 +4,9 @@
 that training uses. Decoders are imported when first needed.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from imagebind_llm.common.errors import MediaError, UserError, naming_missing_packages
+from imagebind_llm.common.errors import MediaError, naming_missing_packages
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.base import Limits, MediaSource
 from imagebind_llm.media.settings import (
@@ -61,22 +60,7 @@ def load_media(
         MediaError: the source is missing, damaged, of another kind, or over a limit.
         MissingExtraError: a library that reads it is not installed.
     """
-    modality = Modality.parse(modality)
-    name = modality.value
-    if not modality.built_in:
-        from imagebind_llm.media.sensor import load_sensor
-
-        if name not in settings.sensors:
-            raise UserError(
-                f"these media settings say nothing of {name}; use the model folder that knows this sensor"
-            )
-        return load_sensor(source, settings.sensors[name], limits, name)
-    with naming_missing_packages(f"reading {name}"):
-        module = import_module(f"imagebind_llm.media.{name}")
-        tensor: torch.Tensor = getattr(module, f"load_{name}")(
-            source, getattr(settings, name), limits or Limits()
-        )
-    return tensor
+    return settings.load(modality, source, limits)
 
 
 def guess_modality(path: "str | os.PathLike[str]") -> Modality:

@@ -1,6 +1,4 @@
-"""What a sensor of an encoder's own delivers: arrays of one shape, and how they are standardised.
-
-What every encoder expects of its input, as plain numbers.
+"""What an encoder expects of its input, as plain numbers, and opening media that way.
 
 The defaults are those of ImageBind-Huge. Each dataclass is frozen and checks itself;
 ``MediaSettings.to_dict`` and ``from_dict`` are what ``processor_config.json`` holds.
@@ -10,10 +8,11 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
-from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError, UserError, naming_missing_packages
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.base import Limits
 
@@ -318,10 +317,22 @@ class MediaSettings(_Checked):
     """Of modalities that only the encoder at hand knows, by name."""
 
     def load(self, modality: Modality, source: Any, limits: Limits | None = None) -> "Tensor":
-        """One medium as these settings say; see :func:`imagebind_llm.media.load_media`."""
-        from imagebind_llm.media import load_media
-
-        return load_media(modality, source, self, limits)
+        """One medium, without a batch axis; see :func:`imagebind_llm.media.load_media`."""
+        modality = Modality.parse(modality)
+        name = modality.value
+        if not modality.built_in and name not in self.sensors:
+            raise UserError(
+                f"these media settings say nothing of {name}; use the model folder that knows this sensor"
+            )
+        room = "imagebind_llm.media"  # decoders are imported when first needed
+        tensor: Tensor
+        if not modality.built_in:
+            tensor = import_module(f"{room}.sensor").load_sensor(source, self.sensors[name], limits, name)
+            return tensor
+        with naming_missing_packages(f"reading {name}"):
+            load = getattr(import_module(f"{room}.{name}"), f"load_{name}")
+            tensor = load(source, getattr(self, name), limits or Limits())
+        return tensor
 
     def save_files(self, folder: Path) -> None:
         """Nothing: :meth:`to_dict` holds everything."""

@@ -141,7 +141,7 @@ def read_model_config(folder: Path) -> ImageBindLLMConfig:
     except Exception as error:  # what transformers' classes make of odd values has many names
         reason = " ".join((str(error).strip() or type(error).__name__).split())[:_REASON]
         raise CheckpointError(
-            f"no model can be made of {str(folder / CONFIG_FILE)!r} ({type(error).__name__}: {reason}); get the "
-            "file again"
+            f"no model can be made of {str(folder / CONFIG_FILE)!r} ({type(error).__name__}: {reason}); get "
+            "the file again"
         ) from error
     return config

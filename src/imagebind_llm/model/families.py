@@ -110,8 +110,8 @@ def family_of(model_type: str) -> Family:
     except KeyError:
         raise ConfigError(
             f"language models of type {model_type!r} are not known; known are {', '.join(sorted(FAMILIES))}; "
-            "add an entry to imagebind_llm.model.families.FAMILIES that says where its layers and projections "
-            "are"
+            "add an entry to imagebind_llm.model.families.FAMILIES that says where its layers and "
+            "projections are"
         ) from None
 
 

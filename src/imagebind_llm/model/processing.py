@@ -30,6 +30,7 @@ from imagebind_llm.media.base import Limits, MediaReader
 from imagebind_llm.media.batch import MediaBatch, MediaPart
 from imagebind_llm.media.settings import MediaSettings
 from imagebind_llm.messages import MediaItem
+from imagebind_llm.model.configuration import ImageBindLLMConfig
 from imagebind_llm.model.dialog import Dialog, Message, build_dialog, render_dialog
 from imagebind_llm.model.loss import IGNORED_LABEL
 
@@ -277,11 +278,10 @@ class ImageBindLLMProcessor(ProcessorMixin):
 def _load_tokenizer(folder: Path) -> Any:
     if not (folder / "tokenizer_config.json").is_file():
         raise CheckpointError(f"{str(folder)!r} has no tokenizer_config.json; save the processor there too")
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
-    from imagebind_llm.model import register
-
-    register()  # a model folder's config.json names our model type, which AutoTokenizer looks up
+    # a model folder's config.json names our model type, which AutoTokenizer looks up
+    AutoConfig.register(ImageBindLLMConfig.model_type, ImageBindLLMConfig, exist_ok=True)
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:

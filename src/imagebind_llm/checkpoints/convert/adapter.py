@@ -81,7 +81,7 @@ class AdapterLayout:
         return "finetune" if self.lora_rank is not None else "pretrain"
 
     def settings(self) -> dict[str, Any]:
-        """Arguments for :class:`~imagebind_llm.model.configuration.ImageBindLLMConfig`, without ``text_config``."""
+        """Arguments for an ``ImageBindLLMConfig``, without ``text_config``."""
         return {
             "embedding_dim": self.embedding_dim,
             "bind": {

@@ -14,6 +14,7 @@ from typing import Any
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.encoders.imagebind.presets import huge, nano
 from imagebind_llm.encoders.imagebind.records import from_plain, to_plain
 
 __all__ = [
@@ -389,13 +390,9 @@ class ImageBindConfig:
     @classmethod
     def huge(cls, point: bool = False) -> "ImageBindConfig":
         """The published ImageBind-Huge; with ``point`` the one that Point-Bind added its encoder to."""
-        from imagebind_llm.encoders.imagebind.presets import huge
-
-        return huge(point)
+        return cls.from_dict(huge(point))
 
     @classmethod
     def nano(cls) -> "ImageBindConfig":
         """The small encoder that this package carries."""
-        from imagebind_llm.encoders.imagebind.presets import nano
-
-        return nano()
+        return cls.from_dict(nano())

@@ -1,1 +1,0 @@
-"""Looking at folders without loading them: what they hold, whether it belongs together, what it needs."""

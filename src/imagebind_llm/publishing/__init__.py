@@ -1,1 +1,0 @@
-"""Making model folders that can be given away: whole, adapter only or merged, with a model card."""
