@@ -336,3 +336,13 @@ def require_same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Tens
 def _some(names: set[str]) -> str:
     shown = sorted(names)[:_SHOWN]
     return ", ".join(shown) + (", …" if len(names) > _SHOWN else "")
+
+
+def tensors_below(folder: Path, prefix: str) -> dict[str, Tensor]:
+    """Tensors of a whole model whose name begins with ``prefix``, without it.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    source = TensorsBelow(weights_of(folder), prefix)
+    return {name: source.get(name) for name in source.infos}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.files import read_json
@@ -139,18 +139,6 @@ def _kind_of(folder: Path, config: Mapping[str, Any]) -> str:
         f"{str(folder)!r} holds no joint encoder that is known here (model type "
         f"{config.get('model_type')!r}); give a folder of type {' or '.join(KINDS)}, or a model folder"
     )
-
-
-def tensors_below(folder: Path, prefix: str) -> dict[str, Tensor]:
-    """Tensors of a whole model whose name begins with ``prefix``, without it.
-
-    Raises:
-        CheckpointError: a file is missing or damaged.
-    """
-    from imagebind_llm.common.tensor_files import TensorsBelow, weights_of
-
-    source = TensorsBelow(weights_of(folder), prefix)
-    return {name: source.get(name) for name in source.infos}
 
 
 def read_processor_config(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from imagebind_llm.common.tensor_files import tensors_below
 from imagebind_llm.encoders.imagebind import (
     ImageBindConfig,
     ImageBindModel,
@@ -49,8 +50,6 @@ def from_model(
     folder: Path, settings: Mapping[str, Any], device: torch.device, dtype: torch.dtype
 ) -> nn.Module:
     """Reads the encoder's tensors alone; see :class:`~imagebind_llm.encoders.base.EncoderKind`."""
-    from imagebind_llm.encoders.registry import tensors_below
-
     config = ImageBindConfig.from_dict(dict(settings))
     return imagebind_from_state_dict(config, tensors_below(folder, "encoder."), device, dtype)
 

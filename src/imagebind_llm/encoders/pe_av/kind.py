@@ -1,6 +1,5 @@
 """PE-AV as an encoder type: the functions of :class:`~imagebind_llm.encoders.base.EncoderKind`."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,10 @@ from safetensors import SafetensorError
 from torch import nn
 
 from imagebind_llm.common.errors import CheckpointError, reason_of
+from imagebind_llm.common.files import read_json
+from imagebind_llm.common.tensor_files import tensors_below
 from imagebind_llm.encoders.pe_av.media import PeAvMedia, open_tokenizer
-from imagebind_llm.encoders.pe_av.model import PeAvEncoder
+from imagebind_llm.encoders.pe_av.model import PARTS, PeAvEncoder
 from imagebind_llm.encoders.pe_av.settings import PeAvDescription, pe_av_config, published_settings
 from imagebind_llm.media.base import MediaReader
 
@@ -32,42 +33,76 @@ def build(settings: Mapping[str, Any]) -> nn.Module:
 def from_model(
     folder: Path, settings: Mapping[str, Any], device: torch.device, dtype: torch.dtype
 ) -> nn.Module:
-    """Through transformers, which stores some towers' tensors under other names than they have in memory."""
-    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+    """The towers among the tensors of a whole model.
 
-    encoder = ImageBindLLMForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).encoder
-    assert encoder is not None, "the configuration has one"
-    return encoder.to(device, dtype)
+    transformers stores some towers' tensors under other names than they have in memory, so it reads them. The
+    towers of ``PeAudioVideoModel`` that this encoder leaves out are not stored, and not looked at.
+    """
+    stored = {}
+    for name, tensor in tensors_below(folder, "encoder.").items():
+        part, _, rest = name.partition(".")
+        if part not in PARTS:
+            raise CheckpointError(
+                f"{str(folder)!r} holds encoder.{name}, unknown to PE-AV; copy the whole folder again"
+            )
+        stored[f"{PARTS[part]}.{rest}"] = tensor
+    whole = _read(folder, settings, tuple(PARTS.values()), state_dict=stored)
+    return PeAvEncoder.taken_from(whole).to(device, dtype).eval()
 
 
 def load(folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """The towers of the ``PeAudioVideoModel`` in ``folder``, strictly, in evaluation mode."""
+    settings = read_json(folder / "config.json")
+    encoder = PeAvEncoder.taken_from(_read(folder, settings, ("",)))
+    if dtype is not torch.float32:
+        encoder.remember_fingerprint(encoder.fingerprint)  # of the weights before they are rounded
+    return encoder.to(device, dtype).eval()
+
+
+def _read(
+    folder: Path,
+    settings: Mapping[str, Any],
+    wanted: tuple[str, ...],
+    state_dict: dict[str, torch.Tensor] | None = None,
+) -> Any:
+    """A float32 ``PeAudioVideoModel``; tensors whose names begin with one of ``wanted`` must be there.
+
+    Args:
+        folder: holds its files; only for messages where ``state_dict`` is given.
+        settings: its configuration.
+        wanted: beginnings of names.
+        state_dict: its tensors, instead of those of the folder.
+
+    Raises:
+        CheckpointError: tensors are missing, left over or of another shape, or a file is damaged.
+    """
     from transformers import PeAudioVideoModel
 
-    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = pe_av_config(PeAvDescription(values))
+    config = pe_av_config(PeAvDescription(dict(settings)))
+    source: dict[str, Any] = {"local_files_only": True} if state_dict is None else {"state_dict": state_dict}
     try:
         loaded: Any = PeAudioVideoModel.from_pretrained(
-            folder, config=config, dtype=torch.float32, output_loading_info=True, local_files_only=True
+            folder if state_dict is None else None,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **source,
         )
     except (RuntimeError, OSError, ValueError, SafetensorError) as error:
         reason = reason_of(error)
         raise CheckpointError(f"the PE-AV in {str(folder)!r} cannot be loaded ({reason})") from error
     whole, info = loaded
-    faults = [
-        f"{len(info[kind])} {kind.partition('_')[0]} ({', '.join(sorted(map(str, info[kind]))[:3])})"
-        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        if info[kind]
-    ]
+    found = {
+        kind: sorted(key for key in map(str, info[f"{kind}_keys"]) if key.startswith(wanted))
+        for kind in ("missing", "unexpected", "mismatched")
+    }
+    faults = [f"{len(keys)} {kind} ({', '.join(keys[:3])})" for kind, keys in found.items() if keys]
     if faults:
         raise CheckpointError(
             f"the weights in {str(folder)!r} do not fit its config.json: {'; '.join(faults)}; "
             "download the whole folder again"
         )
-    encoder = PeAvEncoder.taken_from(whole)
-    if dtype is not torch.float32:
-        encoder.remember_fingerprint(encoder.fingerprint)  # of the weights before they are rounded
-    return encoder.to(device, dtype).eval()
+    return whole
 
 
 def media_of(folder: Path, encoder: PeAvEncoder) -> MediaReader:
