@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import pytest
 import torch
-from cache_worlds import clustered
+from support.cache_worlds import clustered
 
 from imagebind_llm.cache import CacheError, VisualCache, build_cache
 from imagebind_llm.common.errors import UserError

@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 import torch
-from cache_worlds import clustered, shifted
 from PIL import Image
+from support.cache_worlds import clustered, shifted
 
 import imagebind_llm.cache.index as indexing
 from imagebind_llm.cache import VisualCache, build_cache

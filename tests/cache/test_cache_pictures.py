@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from cache_worlds import clustered
 from PIL import Image, ImageChops
+from support.cache_worlds import clustered
 
 from imagebind_llm.cache import CacheError, VisualCache, build_cache, build_cache_from_images, contact_sheet
 

@@ -2,16 +2,12 @@
 
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
-from model_folders import change_json, copy_folder
+from support.model_folders import change_json, copy_folder
+from support.tiny import language_model
 
 from imagebind_llm.cli import main
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
-from tiny import language_model
 
 WEIGHTS = "model.safetensors"
 

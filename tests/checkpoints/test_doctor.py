@@ -2,21 +2,17 @@
 
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from model_folders import change_json, change_tensors, copy_folder, shift
+from support.model_folders import change_json, change_tensors, copy_folder, shift
+from support.tiny import language_model
 
 from imagebind_llm.checkpoints import checks, doctor
 from imagebind_llm.checkpoints.doctor import diagnose
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.engine import Engine, Generated
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
-from tiny import language_model
 
 WEIGHTS = "model.safetensors"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from model_folders import change_json, change_tensors, copy_folder, shift
 from safetensors.torch import load_file
+from support.model_folders import change_json, change_tensors, copy_folder, shift
 
 from imagebind_llm.checkpoints.export import export, probe_logits
 from imagebind_llm.common.errors import CheckpointError, UserError
@@ -63,8 +63,8 @@ def test_the_transformers_way_to_an_adapter(adapter, nano_logits):
 
 def test_an_adapter_on_the_hub(adapter, nano_logits, tmp_path, monkeypatch):
     """By its id alone: what it consists of is fetched, and its base is the model in this package."""
-    from hub_server import HubServer, Repository
     from huggingface_hub import constants
+    from support.hub_server import HubServer, Repository
 
     server = HubServer()
     files = {path.name: path.read_bytes() for path in adapter.iterdir() if path.is_file()}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hub_server import HubServer, Repository
+from support.hub_server import HubServer, Repository
 
 from imagebind_llm.checkpoints.registry import read_registry
 from imagebind_llm.common.errors import CheckpointError, ConfigError

@@ -9,10 +9,10 @@ import signal
 import time
 from dataclasses import replace
 
-import embed_samples as made
 import numpy as np
 import pytest
-import source_samples
+from support import embed_samples as made
+from support import source_samples
 
 from imagebind_llm.common.errors import TrainingDataError
 from imagebind_llm.data.embed.executors import in_processes, in_this_process

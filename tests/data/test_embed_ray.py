@@ -7,8 +7,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import embed_samples as made
 import pytest
+from support import SUPPORT
+from support import embed_samples as made
 
 from imagebind_llm.data.embed.run import embed_sources
 
@@ -46,7 +47,7 @@ def cluster(monkeypatch):
     from ray.cluster_utils import Cluster
 
     # the workers must find this folder's modules, whatever they were started from
-    here = os.path.dirname(__file__)
+    here = str(SUPPORT.parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     _patient(monkeypatch)

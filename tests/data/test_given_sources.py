@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from source_samples import pictures
+from support.source_samples import pictures
 
 from imagebind_llm.cli.data_sources import read_sources
 from imagebind_llm.common.errors import ConfigError, TrainingDataError

@@ -6,7 +6,7 @@ import tarfile
 
 import numpy as np
 import pytest
-import source_samples as made
+from support import source_samples as made
 
 from imagebind_llm.common.errors import (
     BadSample,

@@ -4,8 +4,8 @@ import sys
 import tracemalloc
 from pathlib import Path
 
-import embed_samples
 import psutil
+from support import embed_samples
 
 from imagebind_llm.data.mixture import SourceMixture
 from imagebind_llm.data.sources import SourceSettings, open_source

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_pe_av import SIDE, whole_model, write_pe_av
+from support.tiny_pe_av import SIDE, whole_model, write_pe_av
 from torch.nn.functional import normalize
 
 from imagebind_llm.common.errors import CheckpointError, UserError

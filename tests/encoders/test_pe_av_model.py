@@ -1,13 +1,12 @@
 """A whole model around PE-AV, by the command line, from new to answers about image, video, audio and text."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_pe_av import write_pe_av
+from support.llm_folders import run_cli, write_llm
+from support.tiny_pe_av import write_pe_av
 
 from imagebind_llm import Assistant
 from imagebind_llm.common.locate import ADAPTER_FILE
@@ -15,9 +14,6 @@ from imagebind_llm.encoders import load_encoder
 from imagebind_llm.encoders.pe_av.media import PeAvMedia
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.model.processing import ImageBindLLMProcessor
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "loading"))
-from llm_folders import run_cli, write_llm
 
 
 @pytest.fixture(scope="module")

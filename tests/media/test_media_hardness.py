@@ -15,8 +15,8 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from media_samples import SHAPES, SMALL, box_glb, glb, make_samples, movie, npy, npz, saved, sound
 from PIL import Image
+from support.media_samples import SHAPES, SMALL, box_glb, glb, make_samples, movie, npy, npz, saved, sound
 
 from imagebind_llm.common.errors import MissingExtraError
 from imagebind_llm.common.modality import Modality

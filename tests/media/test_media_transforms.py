@@ -10,8 +10,8 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from media_samples import SMALL, box, make_samples, movie, npy, npz, saved, sound
 from PIL import Image
+from support.media_samples import SMALL, box, make_samples, movie, npy, npz, saved, sound
 
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.common.modality import Modality

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import ENCODER, OPTIMIZER, TinyWorld, run_values
+from support.tiny_training import ENCODER, OPTIMIZER, TinyWorld, run_values
 
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.settings import build

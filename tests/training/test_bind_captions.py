@@ -2,16 +2,16 @@
 of them."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from builders import encoder_folder
-from caption_data import captions_values, write_captions
 from safetensors.torch import load_file
-from tiny_training import ENCODER
+from support.builders import encoder_folder
+from support.caption_data import captions_values, write_captions
+from support.source_samples import WRITERS
+from support.tiny_training import ENCODER
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import build
@@ -21,10 +21,6 @@ from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import BindRecipe
 from imagebind_llm.training.stages import make_stage
 from imagebind_llm.training.towers import in_tower
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-
-from source_samples import WRITERS
 
 BOTH = {"modalities": ["image", "text"]}
 

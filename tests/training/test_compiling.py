@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from builders import encoder_folder
-from caption_data import captions_values, write_captions
+from support.builders import encoder_folder
+from support.caption_data import captions_values, write_captions
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import build

@@ -1,13 +1,13 @@
 """kill -9 at ten random moments, started again each time: the result is that of a run nobody disturbed."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from support import SUPPORT, worker_environment
 
 from imagebind_llm.training.checkpoint import list_checkpoints
 
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def test_ten_kills_leave_no_trace(tmp_path: Path) -> None:
-    driver = Path(__file__).with_name("kill_driver.py")
+    driver = SUPPORT / "kill_driver.py"
     done = subprocess.run(
         [sys.executable, str(driver), str(tmp_path), str(KILLS), "7"],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=worker_environment(),
         timeout=800,
     )
     assert done.returncode == 0, done.stderr[-3000:]

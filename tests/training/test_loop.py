@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from builders import KINDS, make
 from safetensors.torch import load_file
+from support.builders import KINDS, make
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.checkpoint import list_checkpoints

@@ -1,16 +1,11 @@
 """Packed rows teach what the same dialogs one by one teach: loss and gradients, in three families."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
-
-from tiny import VOCABULARY, D, make_model, open_gates
+from support.tiny import VOCABULARY, D, make_model, open_gates
 
 from imagebind_llm.data.packing import Example, PackedBatch, pack
 from imagebind_llm.model.adaptation import add_biases, add_lora, set_stage, tune_norms

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import make
+from support.builders import make
 
 from imagebind_llm.data.packing import Example, assign_rows, examples_right, pack
 from imagebind_llm.training.align import Finetune

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from builders import encoder_folder, language_folder
 from PIL import Image
-from tiny_training import OPTIMIZER, run_values
+from support.builders import encoder_folder, language_folder
+from support.tiny_training import OPTIMIZER, run_values
 
 from imagebind_llm.common.errors import ConfigError, TrainingDataError
 from imagebind_llm.common.settings import build

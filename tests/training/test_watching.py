@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import make
+from support.builders import make
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.checkpoint import list_checkpoints
