@@ -1,4 +1,7 @@
-"""Turn nested plain data (YAML, ``key=value``) into frozen dataclasses, refusing what they do not know."""
+"""Plain data (JSON, YAML, ``key=value``) into frozen dataclasses and back, refusing what they do not know.
+
+The only reader of settings: recipes, sources, cleaning, media, encoders and models are all read here.
+"""
 
 import dataclasses
 import difflib
@@ -9,8 +12,6 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
-
-import yaml
 
 from imagebind_llm.common.errors import ConfigError
 
@@ -24,12 +25,20 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
     whole numbers are accepted where a float is declared, and null for a whole group that has a default;
     nothing else is converted.
 
+    Args:
+        kind: a dataclass.
+        values: its fields by name; an instance of ``kind`` may stand for a nested group.
+        path: how messages call it; empty for settings that are also given as ``key=value``.
+
     Raises:
         ConfigError: a key that does not exist (naming the nearest one), a missing key or a value of another
         type.
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{path or 'the recipe'} is {values!r}; expected a mapping of settings")
+        raise ConfigError(
+            f"{path or 'the recipe'} is {values!r}; "
+            f"expected a mapping of settings, not {type(values).__name__}"
+        )
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
     for key in values:
@@ -43,10 +52,8 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
         if name in values:
             arguments[name] = _convert(hints[name], values[name], _join(path, name))
         elif not default:
-            raise ConfigError(
-                f"setting {_join(path, name)!r} is missing; "
-                f"add it to the recipe or give {_join(path, name)}=VALUE"
-            )
+            way = "" if path else f" to the recipe or give {name}=VALUE"
+            raise ConfigError(f"{_join(path, name)} is missing; add it{way}")
     return kind(**arguments)
 
 
@@ -116,11 +123,47 @@ def check_numbers(
             value = getattr(settings, name)
             for number in value if isinstance(value, tuple) else (value,):
                 if number is not None and not (math.isfinite(number) and holds(number, limit)):
-                    raise ConfigError(f"{_join(group, name)} is {value}; expected {words} {limit:g}")
+                    wanted = f"{words} {limit:g}" if math.isfinite(limit) else "a finite number"
+                    raise ConfigError(f"{_join(group, name)} is {value}; expected {wanted}")
+
+
+class Checked:
+    """Base of frozen dataclasses whose numbers are all finite and, if not said otherwise, positive.
+
+    Values are checked and converted as in :func:`build`, also where an instance is made in Python.
+
+    Raises:
+        ConfigError: a value of another type, or a number that cannot be.
+    """
+
+    _may_be_zero_or_less: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        group, hints = type(self).__name__, typing.get_type_hints(type(self))
+        numbers = []
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = _convert(hints[field.name], getattr(self, field.name), _join(group, field.name))
+            object.__setattr__(self, field.name, value)
+            if all(isinstance(v, int | float) for v in (value if isinstance(value, tuple) else (value,))):
+                numbers.append(field.name)
+        free = [name for name in numbers if name in self._may_be_zero_or_less or hints[name] is bool]
+        check_numbers(self, group, least=dict.fromkeys(free, -math.inf))
+        check_numbers(self, group, above={name: 0 for name in numbers if name not in free})
+
+
+def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes``, group by group, so that one setting is changed without losing the others."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = overlay(merged[key], value) if both else value
+    return merged
 
 
 def parse_scalar(text: str) -> Any:
     """A YAML value, with ``3e-4`` read as the number it looks like (YAML 1.1 would keep it a string)."""
+    import yaml
+
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -173,7 +216,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             )
         return value
     if dataclasses.is_dataclass(hint):
-        return build(hint, value, path)  # type: ignore[arg-type]
+        return value if isinstance(value, hint) else build(hint, value, path)  # type: ignore[arg-type]
     if origin is tuple:
         return _convert_tuple(arguments, value, path)
     if origin is dict:

@@ -5,15 +5,15 @@ The defaults are those of ImageBind-Huge. Each dataclass is frozen and checks it
 """
 
 import math
-import types
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from imagebind_llm.common.errors import ConfigError, UserError, naming_missing_packages
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.common.settings import Checked, build, to_plain
 from imagebind_llm.media.base import Limits
 
 if TYPE_CHECKING:
@@ -64,26 +64,6 @@ class SensorSettings:
         """Numbers of mean and std that fit: the channels, or the three axes of a cloud."""
         return 3 if self.kind == "cloud" else self.shape[0]
 
-    @classmethod
-    def from_dict(cls, name: str, data: Mapping[str, Any]) -> "SensorSettings":
-        """Settings of the sensor ``name`` from plain values; the name becomes known (see ``Modality``).
-
-        Raises:
-            ConfigError: an unknown or missing key, or values that do not fit.
-        """
-        Modality.declare(name)
-        values: dict[str, Any] = {key: _tupled(value) for key, value in data.items()}
-        try:
-            return cls(**values)
-        except TypeError:
-            raise ConfigError(
-                f"media.sensors.{name} has {', '.join(map(str, data))}; expected kind, shape, mean and std"
-            ) from None
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 """Mean of RGB in 0..1 over CLIP's training images (CLIP's own preprocessing)."""
@@ -91,29 +71,8 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """Standard deviation belonging to ``CLIP_MEAN``."""
 
 
-class _Checked:
-    """Checks types and signs of all fields after construction."""
-
-    _may_be_zero_or_less: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for item in fields(self):  # type: ignore[arg-type]
-            value, where = getattr(self, item.name), f"{type(self).__name__}.{item.name}"
-            if not _fits(value, hints[item.name]):
-                raise ConfigError(f"{where} is {value!r}; expected {_spell(hints[item.name])}")
-            numbers = value if isinstance(value, tuple) else (value,)
-            for number in numbers:
-                if isinstance(number, bool | str | dict) or number is None or is_dataclass(number):
-                    continue
-                if not abs(number) < float("inf"):
-                    raise ConfigError(f"{where} is {value!r}; expected a finite number")
-                if number <= 0 and item.name not in self._may_be_zero_or_less:
-                    raise ConfigError(f"{where} is {value!r}; expected a positive number")
-
-
 @dataclass(frozen=True)
-class ImageSettings(_Checked):
+class ImageSettings(Checked):
     """Still images: RGB, short side resized (bicubic), centre cropped, standardised."""
 
     size: int = 224
@@ -126,7 +85,7 @@ class ImageSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class VideoSettings(_Checked):
+class VideoSettings(Checked):
     """Video: clips spread over the whole file, a few frames of each, crops along the longer side."""
 
     size: int = 224
@@ -148,7 +107,7 @@ class VideoSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class AudioSettings(_Checked):
+class AudioSettings(Checked):
     """Audio: resampled, cut in clips, log-mel filter bank (Kaldi's), standardised."""
 
     sample_rate: int = 16_000
@@ -186,7 +145,7 @@ class AudioSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class TextSettings(_Checked):
+class TextSettings(Checked):
     """Text: cleaned, CLIP's byte-pair encoding."""
 
     context_length: int = 77
@@ -204,7 +163,7 @@ class TextSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class PointSettings(_Checked):
+class PointSettings(Checked):
     """Point clouds: a fixed number of points, centred and scaled."""
 
     count: int = 8192
@@ -224,7 +183,7 @@ class PointSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class DepthSettings(_Checked):
+class DepthSettings(Checked):
     """Depth maps: turned into disparity (nearer = larger), resized, centre cropped, standardised.
 
     ImageBind's depth encoder reads disparity. Omnivore's published SUN RGB-D recipe, which ImageBind
@@ -260,7 +219,7 @@ class DepthSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class ThermalSettings(_Checked):
+class ThermalSettings(Checked):
     """Thermal images: scaled to 0..1 (warmer = larger), resized, centre cropped.
 
     ImageBind published no loader. Users who reproduced its LLVIP numbers found plain 0..1 values better
@@ -285,7 +244,7 @@ class ThermalSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class ImuSettings(_Checked):
+class ImuSettings(Checked):
     """Inertial recordings: accelerometer (m/s²) and gyroscope (rad/s), x y z each, at a fixed rate."""
 
     samples: int = 2000
@@ -300,7 +259,7 @@ class ImuSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class MediaSettings(_Checked):
+class MediaSettings(Checked):
     """The settings of all modalities, for encoders of ImageBind's kind."""
 
     encoder_type: ClassVar[str] = "imagebind"
@@ -315,6 +274,11 @@ class MediaSettings(_Checked):
     imu: ImuSettings = field(default_factory=ImuSettings)
     sensors: dict[str, SensorSettings] = field(default_factory=dict)
     """Of modalities that only the encoder at hand knows, by name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.sensors:
+            Modality.declare(name)
 
     def load(self, modality: Modality, source: Any, limits: Limits | None = None) -> "Tensor":
         """One medium, without a batch axis; see :func:`imagebind_llm.media.load_media`."""
@@ -339,68 +303,14 @@ class MediaSettings(_Checked):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        plain: dict[str, Any] = _listed(asdict(self))
+        plain = to_plain(self)
         return plain if self.sensors else {name: plain[name] for name in plain if name != "sensors"}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "MediaSettings":
+    def from_dict(cls, data: Mapping[str, Any]) -> "MediaSettings":
         """Settings from plain values; what is left out keeps its default.
 
         Raises:
             ConfigError: an unknown key, or a value of the wrong type or sign.
         """
-        groups: dict[str, Any] = {item.name: item.default_factory for item in fields(cls)}
-        _refuse_unknown(data, groups, "media")
-        built = {
-            name: _build(groups[name], values, f"media.{name}")
-            for name, values in data.items()
-            if name != "sensors"
-        }
-        sensors = {name: SensorSettings.from_dict(name, own) for name, own in data.get("sensors", {}).items()}
-        return cls(**built, sensors=sensors)
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _listed(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _build(cls: type, data: Any, where: str) -> Any:
-    known = {item.name for item in fields(cls)}
-    _refuse_unknown(data, known, where)
-    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
-
-
-def _refuse_unknown(data: Any, known: Any, where: str) -> None:
-    if not isinstance(data, dict):
-        raise ConfigError(f"{where} is {type(data).__name__}; expected a mapping of settings")
-    unknown = sorted(str(key) for key in data if key not in known)
-    if unknown:
-        raise ConfigError(f"{where} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return value in arguments
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, option) for option in arguments)
-    if origin is dict:
-        return isinstance(value, dict) and all(isinstance(item, arguments[1]) for item in value.values())
-    if origin is tuple:
-        return (
-            isinstance(value, tuple)
-            and len(value) == len(arguments)
-            and all(_fits(part, option) for part, option in zip(value, arguments, strict=True))
-        )
-    if hint in (int, float):
-        allowed = int if hint is int else int | float
-        return isinstance(value, allowed) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _spell(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return " or ".join(map(repr, get_args(hint)))
-    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+        return build(cls, data, "media")

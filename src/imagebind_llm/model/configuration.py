@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.common.settings import build, to_plain
 
 CONFIG_FILE = "config.json"
 GENERATION_FILE = "generation_config.json"
@@ -19,16 +21,37 @@ _REASON = 200
 STAGES = ("base", "pretrain", "finetune")
 """How far a model has been trained: not at all, image-text alignment, instruction tuning."""
 
-_BIND = {"depth": 3, "norm": "rms", "hidden": None}
-_INJECTION = {"style": "residual", "layers": None, "query": None, "gate_std": 0.0}
-_LORA = {"rank": 16, "scale": 1.0, "dropout": 0.0, "targets": None}
-_CACHE = {
-    "modalities": [modality.value for modality in Modality if modality is not Modality.IMAGE],
-    "mixtures": True,
-    "k": 10,
-    "temperature": 20.0,
-    "weight": 0.5,
-}
+
+@dataclass(frozen=True)
+class _Bind:
+    depth: int = 3
+    norm: str = "rms"
+    hidden: int | None = None
+
+
+@dataclass(frozen=True)
+class _Injection:
+    style: str = "residual"
+    layers: int | tuple[int, ...] | None = None
+    query: bool | None = None
+    gate_std: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Lora:
+    rank: int = 16
+    scale: float = 1.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _Cache:
+    modalities: tuple[str, ...] = tuple(item.value for item in Modality if item is not Modality.IMAGE)
+    mixtures: bool = True
+    k: int = 10
+    temperature: float = 20.0
+    weight: float = 0.5
 
 
 class ImageBindLLMConfig(PreTrainedConfig):
@@ -55,7 +78,7 @@ class ImageBindLLMConfig(PreTrainedConfig):
         media: media settings as a dict (``None``: ImageBind's).
 
     Raises:
-        ConfigError: an unknown key in one of the groups, or an unknown stage.
+        ConfigError: an unknown key or a value of another type in one of the groups, or an unknown stage.
     """
 
     model_type = "imagebind_llm"
@@ -84,17 +107,15 @@ class ImageBindLLMConfig(PreTrainedConfig):
         self.text_config = _text_config(text_config)
         self.encoder_config = None if encoder_config is None else dict(encoder_config)
         self.embedding_dim = embedding_dim
-        self.bind = _merged("bind", _BIND, bind)
-        self.injection = _merged("injection", _INJECTION, injection)
-        if isinstance(self.injection["layers"], tuple):
-            self.injection["layers"] = list(self.injection["layers"])
-        self.lora = None if lora is None else _merged("lora", _LORA, lora)
+        self.bind = to_plain(build(_Bind, bind or {}, "bind"))
+        self.injection = to_plain(build(_Injection, injection or {}, "injection"))
+        self.lora = None if lora is None else to_plain(build(_Lora, lora, "lora"))
         self.bias_targets = None if bias_targets is None else list(bias_targets)
         self.norm_tuned = norm_tuned
         self.stage = stage
         self.fingerprints = {"encoder": None, "language_model": None, **(fingerprints or {})}
         self.base_models = {"encoder": None, "language_model": None, **(base_models or {})}
-        self.cache = _merged("cache", _CACHE, cache)
+        self.cache = to_plain(build(_Cache, cache or {}, "cache"))
         self.media = None if media is None else dict(media)
         kwargs.setdefault("tie_word_embeddings", getattr(self.text_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)
@@ -111,13 +132,6 @@ def _text_config(given: Mapping[str, Any] | PreTrainedConfig | None) -> PreTrain
             "text_config has no 'model_type'; it must be the full configuration of a language model"
         )
     return AutoConfig.for_model(**values)
-
-
-def _merged(group: str, defaults: dict[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
-    for key in given or {}:
-        if key not in defaults:
-            raise ConfigError(f"unknown setting {group}.{key}; expected one of {', '.join(defaults)}")
-    return {**defaults, **(given or {})}
 
 
 def read_model_config(folder: Path) -> ImageBindLLMConfig:

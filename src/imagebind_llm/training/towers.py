@@ -20,6 +20,7 @@ from imagebind_llm.cache.folder import CacheManifest
 from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.files import atomic_directory
 from imagebind_llm.common.modality import Modality, trunk_name
+from imagebind_llm.common.settings import overlay
 from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, load_imagebind, save_imagebind
 from imagebind_llm.encoders.imagebind.kind import sensor_media
 from imagebind_llm.media.settings import MediaSettings
@@ -37,7 +38,7 @@ def open_encoder(encoder: str, overrides: dict[str, Any] | None, seed: int) -> I
 
     if encoder != "new":
         return load_imagebind(encoder)
-    config = ImageBindConfig.from_dict(_merged(ImageBindConfig.nano().to_dict(), overrides or {}))
+    config = ImageBindConfig.from_dict(overlay(ImageBindConfig.nano().to_dict(), overrides or {}))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return ImageBindModel(config)
@@ -100,14 +101,6 @@ def set_training(encoder: ImageBindModel, trunks: set[str], mode: bool) -> None:
             module.train(mode and name in trunks)
     if mode and "point" in trunks:
         encoder.point_trunk.train()
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
 
 
 _ADAPTER = "default"

@@ -1,6 +1,6 @@
 """What cleaning can be told: one YAML file, ``key=value`` overrides, frozen dataclasses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 
 from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.common.settings import apply_overrides, build, to_plain
+from imagebind_llm.common.settings import apply_overrides, build, overlay, to_plain
 
 
 def _check_cosine(name: str, value: float) -> None:
@@ -201,18 +201,9 @@ def load_settings(path: Path | None = None, overrides: Sequence[str] = ()) -> Cl
         if not isinstance(given, dict):
             raise ConfigError(f"{str(path)!r} holds {type(given).__name__}; expected a mapping of settings")
     given = apply_overrides(given, overrides)
-    return build(CleanSettings, _over(to_plain(CleanSettings()), given))
+    return build(CleanSettings, overlay(to_plain(CleanSettings()), given))
 
 
 def to_yaml(settings: CleanSettings) -> str:
     """The settings as a file that :func:`load_settings` reads back."""
     return yaml.safe_dump(to_plain(settings), sort_keys=False, allow_unicode=True)
-
-
-def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``changes``, group by group, so that one bound can be set without losing the other."""
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _over(merged[key], value) if both else value
-    return merged

@@ -14,8 +14,8 @@ from typing import Any
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.common.settings import build, to_plain
 from imagebind_llm.encoders.imagebind.presets import huge, nano
-from imagebind_llm.encoders.imagebind.records import from_plain, to_plain
 
 __all__ = [
     "ConvLayer",
@@ -385,7 +385,7 @@ class ImageBindConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ImageBindConfig":
         """The inverse of ``to_dict``. Raises ConfigError on an unknown, missing or contradicting setting."""
-        return from_plain(cls, values, "imagebind")
+        return build(cls, values, "imagebind")
 
     @classmethod
     def huge(cls, point: bool = False) -> "ImageBindConfig":

@@ -6,18 +6,19 @@ PE-AV's configuration as plain values, and back.
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import CheckpointError, ConfigError, reason_of, require
+from imagebind_llm.common.settings import Checked, build, to_plain
 
 _BILINEAR = 2
 """Pillow's number of the filter that PE-AV's video processor uses."""
 
 
 @dataclass(frozen=True)
-class PeAvSettings:
+class PeAvSettings(Checked):
     """The defaults are those of the published models."""
 
     height: int = 336
@@ -36,14 +37,10 @@ class PeAvSettings:
     context_length: int = 512
     """Longest text, in tokens of the encoder's own tokenizer; longer ones are cut."""
 
+    _may_be_zero_or_less = ("mean",)
+
     def __post_init__(self) -> None:
-        for name in ("height", "width", "frames", "sample_rate", "hop", "context_length"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(f"media.{name} is {value!r}; expected a whole number above 0")
-        for name in ("mean", "std"):
-            if len(getattr(self, name)) != 3:
-                raise ConfigError(f"media.{name} is {getattr(self, name)}; expected three numbers")
+        super().__post_init__()
         if self.capacity < self.hop:
             raise ConfigError(
                 f"media.seconds is {self.seconds}; expected at least one hop of {self.hop} samples"
@@ -56,7 +53,7 @@ class PeAvSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {key: list(item) if isinstance(item, tuple) else item for key, item in asdict(self).items()}
+        return to_plain(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "PeAvSettings":
@@ -65,12 +62,7 @@ class PeAvSettings:
         Raises:
             ConfigError: an unknown key or an impossible value.
         """
-        known = {item.name for item in fields(cls)}
-        unknown = sorted(str(key) for key in values if key not in known)
-        if unknown:
-            raise ConfigError(f"media has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**plain)
+        return build(cls, values, "media")
 
 
 def published_settings(folder: Path) -> PeAvSettings:

@@ -1,0 +1,1 @@
+"""What every room uses: files, settings, errors. No torch at import."""
