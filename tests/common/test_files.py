@@ -1,11 +1,12 @@
 """Files are written whole or not at all, and errors name the file that was asked for."""
 
+import hashlib
 import os
 
 import pytest
 
-from imagebind_llm.common.errors import reason_of
-from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.errors import CheckpointError, reason_of
+from imagebind_llm.common.files import atomic_write, read_json, sha256, write_json
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -34,3 +35,28 @@ def test_the_reason_of_an_error_is_one_line() -> None:
     assert reason_of(OSError("no space left.\nTraceback: much more")) == "no space left."
     assert reason_of(ValueError("one of:\n  this\n  that")) == "one of: this that"
     assert reason_of(KeyError()) == "KeyError"
+
+
+def test_sha256_reads_any_size(tmp_path):
+    content = bytes(range(256)) * 40_000  # more than two blocks
+    (tmp_path / "x").write_bytes(content)
+    told = []
+    assert sha256(tmp_path / "x", told.append) == hashlib.sha256(content).hexdigest()
+    assert sum(told) == len(content)
+    assert len(told) > 1
+
+
+def test_json_comes_back_and_faults_are_named(tmp_path):
+    path = tmp_path / "deep" / "x.json"
+    write_json(path, {"a": ["ä", None, 0.1], "b": {"c": "\udcff"}})
+    assert read_json(path) == {"a": ["ä", None, 0.1], "b": {"c": "\udcff"}}
+    assert os.listdir(path.parent) == ["x.json"]
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert read_json(path)["a"][0] == "ä"
+    for content, message in ((b"{", "is not JSON"), (b"\xff\xfe", "is not JSON"), (b"[1]", "holds a list")):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=message):
+            read_json(path)
+    with pytest.raises(CheckpointError, match="there is no file"):
+        read_json(tmp_path)

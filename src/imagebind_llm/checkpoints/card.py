@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import HUB_ID, NANO, nano_folder
 
 if TYPE_CHECKING:
@@ -222,12 +223,10 @@ def _licences(model: "ImageBindLLMForConditionalGeneration", own: str) -> str:
 
 def _is_nanos(model: "ImageBindLLMForConditionalGeneration") -> bool:
     """Whether the encoder is the one of the model in this package."""
-    import json
-
     config = nano_folder() / "config.json"
     if not config.is_file():
         return False
-    nano = json.loads(config.read_text(encoding="utf-8"))["fingerprints"]["encoder"]
+    nano = read_json(config)["fingerprints"]["encoder"]
     named = {str((found or {}).get("id")) for found in model.config.base_models.values()}
     recorded = model.config.fingerprints["encoder"]
     return (

@@ -1,9 +1,4 @@
-"""Writing files so that a reader never sees half of one, and two processes never write the same.
-
-The SHA-256 of files of any size.
-
-Reading the JSON files of model folders. Imports no torch.
-"""
+"""Files that no reader sees half of and no two processes write at once; SHA-256 and JSON."""
 
 import errno
 import hashlib
@@ -18,6 +13,7 @@ from typing import Any
 
 from imagebind_llm.common.errors import CheckpointError, UserError
 
+_BLOCK = 2**22
 _MARGIN = 64 * 2**20
 """Bytes left free beyond what is counted: headers, configuration, tokenizer."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -71,6 +67,39 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         sync(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sha256(path: Path, advance: Callable[[int], object] = lambda _: None) -> str:
+    """64 hex digits of a file of any size; ``advance`` is called with the number of bytes just read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            advance(len(block))
+    return digest.hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a model folder.
+
+    Raises:
+        CheckpointError: no such file, not JSON, or not an object.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {str(path)!r}; give a file that exists")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{str(path)!r} is not JSON ({error}); get the file again") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{str(path)!r} holds a {type(values).__name__}; expected an object")
+    return values
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write plain values as a JSON file, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager
@@ -160,33 +189,3 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-_BLOCK = 2**22
-
-
-def sha256(path: Path, advance: Callable[[int], object] = lambda _: None) -> str:
-    """64 hex digits; ``advance`` is called with the number of bytes just read."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-            advance(len(block))
-    return digest.hexdigest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        CheckpointError: no such file, not JSON, or not an object.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"there is no file {str(path)!r}; give a file that exists")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{str(path)!r} is not JSON ({error}); get the file again") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{str(path)!r} holds a {type(values).__name__}; expected an object")
-    return values

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import GenerationConfig
 
 from imagebind_llm.common.errors import CheckpointError, reason_of
-from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.files import atomic_write, read_json
 from imagebind_llm.common.locate import ADAPTER_FILE, PARTS, find_place, places_as_read, places_to_write
 from imagebind_llm.model.adaptation import (
     adapter_state_dict,
@@ -91,7 +91,7 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 def _name_places(config: Path, folder: Path) -> None:
     """Write other folders in a configuration as seen from the one it is for."""
-    values = json.loads(config.read_text(encoding="utf-8"))
+    values = read_json(config)
     values["base_models"] = places_to_write(values["base_models"], folder)
     config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from imagebind_llm.common.errors import TrainingDataError
-from imagebind_llm.common.files import atomic_write, held
+from imagebind_llm.common.files import atomic_write, held, sha256
 from imagebind_llm.data.embed.shard import ShardResult
 
 FORMAT = 1
@@ -112,7 +112,7 @@ class EmbeddingStore:
             rows=result.rows,
             media=result.vectors.shape[1],
             lines_sha256=hashlib.sha256(result.lines).hexdigest(),
-            vectors_sha256=file_sha256(stem.with_suffix(".npy")),
+            vectors_sha256=sha256(stem.with_suffix(".npy")),
             bad=tuple(result.bad),
         )
         with atomic_write(stem.with_suffix(".json")) as temporary:
@@ -198,19 +198,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def file_sha256(path: Path) -> str:
-    """Of the file's content, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _whole(folder: Path, facts: ShardFacts) -> bool:
     lines, vectors = (folder / f"{facts.name}{suffix}" for suffix in (".jsonl", ".npy"))
     return (
         lines.is_file()
         and vectors.is_file()
-        and file_sha256(lines) == facts.lines_sha256
-        and file_sha256(vectors) == facts.vectors_sha256
+        and sha256(lines) == facts.lines_sha256
+        and sha256(vectors) == facts.vectors_sha256
     )
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from imagebind_llm.common.errors import TrainingDataError
+from imagebind_llm.common.files import sha256
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.data.embed.store import file_sha256, read_manifest
+from imagebind_llm.data.embed.store import read_manifest
 from imagebind_llm.data.sources.base import Embedded, Record, SourceSettings, digest, replace_media
 from imagebind_llm.data.sources.tables import RowFiles, lines
 
@@ -102,7 +103,7 @@ class EmbeddedSource:
         if shard not in self._vectors:
             path = self._folder / f"{self._names[shard]}.npy"
             if shard not in self._checked:
-                if file_sha256(path) != self._shards[shard]["vectors_sha256"]:
+                if sha256(path) != self._shards[shard]["vectors_sha256"]:
                     raise self._damaged(path.name)
                 self._checked.add(shard)
             self._vectors[shard] = np.load(path, mmap_mode="r", allow_pickle=False)

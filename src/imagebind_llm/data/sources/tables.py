@@ -12,7 +12,6 @@ table, a YAML file with ``META: [table, …]`` may be given, as in the original.
 
 import bisect
 import csv
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ import numpy as np
 import yaml
 
 from imagebind_llm.common.errors import BadSample, TrainingDataError
-from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.files import atomic_write, sha256
 from imagebind_llm.data.sources.base import Record, SourceSettings, digest, index_path, list_files
 from imagebind_llm.data.sources.captions import caption_record, picture_path
 
@@ -234,8 +233,7 @@ def _write_index(index: Path, path: Path, split: Splitter) -> None:
         for block in split(path):
             out.write(block.astype(np.int64).tobytes())
         out.write(np.int64(path.stat().st_size).tobytes())
-        with path.open("rb") as file:
-            out.write(hashlib.file_digest(file, "sha256").digest())
+        out.write(bytes.fromhex(sha256(path)))
 
 
 class TableSource:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from imagebind_llm.common.errors import CheckpointError
-from imagebind_llm.common.files import atomic_directory
+from imagebind_llm.common.files import atomic_directory, read_json
 from imagebind_llm.encoders.base import fingerprint
 from imagebind_llm.encoders.imagebind.config import ImageBindConfig
 from imagebind_llm.encoders.imagebind.model import ImageBindModel
@@ -128,10 +128,7 @@ def read_config(folder: Path) -> ImageBindConfig:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise CheckpointError(f"{folder} has no {CONFIG_FILE}; expected a folder with it and {WEIGHTS_FILE}")
-    try:
-        return ImageBindConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON ({error}); get the file again") from error
+    return ImageBindConfig.from_dict(read_json(path))
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -4,13 +4,13 @@ PE-AV's configuration as plain values, and back.
 """
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import CheckpointError, ConfigError, reason_of, require
+from imagebind_llm.common.files import read_json
 from imagebind_llm.common.settings import Checked, build, to_plain
 
 _BILINEAR = 2
@@ -98,13 +98,7 @@ def published_settings(folder: Path) -> PeAvSettings:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file} is not JSON ({error}); get the file again") from None
-    return found if isinstance(found, dict) else {}
+    return read_json(file) if file.is_file() else {}
 
 
 _LEFT_OUT = frozenset(
