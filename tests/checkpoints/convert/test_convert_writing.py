@@ -312,15 +312,16 @@ def test_a_disk_that_fills_up(convert, tmp_path, leftovers, monkeypatch):
     run.refused("disk", "is full", "run the same command again", ".out.converting")
     assert leftovers(tmp_path, "in") == {".out.converting"}
     kept = sorted(file.name for file in (tmp_path / ".out.converting").iterdir())
-    assert kept == ["conversion.json", "model-00001-of-00004.safetensors", "model-00002-of-00004.safetensors"]
+    shards = [f"model-0000{n}-of-00004{suffix}" for n in (1, 2) for suffix in (".json", ".safetensors")]
+    assert kept == ["conversion.json", *shards]
     values = json.loads(convert(*command, "--shard-size", "2MB", "--json").out)
     assert values["resumed_files"] == 2
 
 
 def test_a_full_disk_is_noticed_before_anything_is_written(convert, tmp_path, leftovers, monkeypatch):
     file = world.write_encoder(tmp_path / "in")
-    usage = store.shutil.disk_usage(tmp_path)._replace(free=1_000_000)
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: usage)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     run = convert("imagebind", file, "--config", tmp_path / "in" / "sizes.json", "--out", tmp_path / "out")
     run.refused("the result needs", "1.0 MB free")
     assert not leftovers(tmp_path, "in")

@@ -7,7 +7,7 @@ vectors, so it writes what it has from time to time and goes on from there after
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,6 +23,7 @@ from imagebind_llm.checkpoints.convert.imagebind import encoder_of
 from imagebind_llm.checkpoints.convert.store import check_target, disk_errors, publish, staging
 from imagebind_llm.common.errors import CacheError, UserError
 from imagebind_llm.common.files import atomic_write, require_space
+from imagebind_llm.common.work_folder import WorkFolder
 from imagebind_llm.encoders.registry import find_encoder, load_encoder
 
 CacheKind = Literal["keep", "exact", "hnsw_sq8"]
@@ -32,7 +33,7 @@ _BYTES = {"exact": lambda dim: 4 * dim, "hnsw_sq8": lambda dim: dim + 272}
 """Size of a vector in each kind (32 neighbours of 8 bytes and a level, beside the code)."""
 _REOPEN_BLOCKS = 16
 _COPY_BYTES = 2**24
-_JOB_FILE, _PARTIAL_FILE, _RESULT = "job.json", "partial.faiss", "cache"
+_PARTIAL_FILE, _RESULT = "partial.faiss", "cache"
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,18 @@ def convert_cache(plan: CachePlan, out: Path, progress: bool = False) -> Convert
     check_target(out)
     file, manifest, names = plan.file, plan.manifest, plan.names
     with staging(out) as stage, disk_errors(stage):
-        job = _Job(file.name, file.stat().st_size, file.stat().st_mtime_ns, plan.kind)
-        resumed = job.claim(stage)
+        facts = file.stat()
+        job = {"name": file.name, "bytes": facts.st_size, "modified": facts.st_mtime_ns, "kind": plan.kind}
+        work = WorkFolder(stage, job, fresh=True)
+        shutil.rmtree(stage / _RESULT, ignore_errors=True)
+        resumed = _encoded(stage / _PARTIAL_FILE)
         if plan.kind == "keep":
             require_space(out.parent, plan.bytes, "the result")
             _copy(file, stage / _RESULT, manifest, names, progress)
             resumed = 0
         else:
             require_space(out.parent, 2 * plan.bytes, "the result")
+            work.note({})
             _encode(file, stage, manifest, plan.kind, names, resumed, progress)
         publish(stage / _RESULT, out)
         shutil.rmtree(stage)
@@ -159,36 +164,15 @@ def _identity(encoder: str) -> tuple[int, str]:
     return int(loaded.embedding_dim), str(loaded.fingerprint)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What must be the same for an interrupted run to go on."""
-
-    name: str
-    bytes: int
-    modified: int
-    kind: str
-
-    def claim(self, stage: Path) -> int:
-        """Make the staging folder this job's; returns how many vectors it has already encoded."""
-        file = stage / _JOB_FILE
-        try:
-            mine = json.loads(file.read_text(encoding="utf-8")) == asdict(self)
-        except (OSError, ValueError):
-            mine = False
-        if not mine:
-            for left in stage.iterdir():
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-            with atomic_write(file) as temporary:
-                temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        shutil.rmtree(stage / _RESULT, ignore_errors=True)
-        partial = stage / _PARTIAL_FILE
-        if not partial.is_file():
-            return 0
-        try:
-            return int(indexing.read_index(partial, memory_map=True).ntotal)
-        except CacheError:  # damaged since: what it held is encoded again
-            partial.unlink()
-            return 0
+def _encoded(partial: Path) -> int:
+    """How many vectors an earlier run has encoded."""
+    if not partial.is_file():
+        return 0
+    try:
+        return int(indexing.read_index(partial, memory_map=True).ntotal)
+    except CacheError:  # damaged since: what it held is encoded again
+        partial.unlink()
+        return 0
 
 
 def _copy(

@@ -35,6 +35,11 @@ class Shard:
     tensors: Sequence[OutTensor]
 
     @property
+    def step(self) -> str:
+        """The name without its suffix."""
+        return Path(self.name).stem
+
+    @property
     def bytes(self) -> int:
         """Size of the values, without the header."""
         return sum(tensor.bytes for tensor in self.tensors)

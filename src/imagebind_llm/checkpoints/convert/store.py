@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,9 +22,9 @@ from imagebind_llm.common.files import (
     held,
     is_full_disk,
     require_space,
-    sha256,
     sync,
 )
+from imagebind_llm.common.work_folder import WorkFolder, empty
 
 SHARD_BYTES = 2 * 10**9
 RECORD_FILE = "conversion.json"
@@ -57,9 +56,10 @@ def convert(plan: Plan, out: Path, shard_bytes: int = SHARD_BYTES, progress: boo
     check_target(out)
     shards = split(plan.tensors, plan.stem, None if plan.single else shard_bytes)
     with staging(out) as stage, disk_errors(stage):
-        record = _Record(stage, _job(plan, shards))
-        finished = [shard.name for shard in shards if record.holds(shard)]
-        missing = [shard for shard in shards if shard.name not in finished]
+        work = WorkFolder(stage, {"job": _job(plan, shards)}, file=RECORD_FILE, fresh=True)
+        finished = work.steps()
+        sums = {name: digest for files, _ in finished.values() for name, digest in files.items()}
+        missing = [shard for shard in shards if shard.step not in finished]
         need = sum(shard.bytes for shard in missing)
         require_space(out.parent, need, "the result")
         with tqdm(
@@ -71,10 +71,12 @@ def convert(plan: Plan, out: Path, shard_bytes: int = SHARD_BYTES, progress: boo
                         temporary, shard.tensors, plan.metadata, _releasing(plan, bar.update)
                     )
                 plan.release()
-                record.add(shard, digest)
+                sums |= work.finish(shard.step, {shard.name: digest}, {})
         if len(shards) > 1:
             (stage / f"{plan.stem}.safetensors.index.json").write_text(index_of(shards), encoding="utf-8")
         plan.finish(stage)
+        work.note({"shards": dict(sorted(sums.items()))})
+        work.forget_steps(shard.step for shard in shards)
         publish(stage, out)
     return Converted(out, len(plan.tensors), plan.bytes, len(shards), len(finished))
 
@@ -101,8 +103,6 @@ def staging(out: Path) -> Iterator[Path]:
     lock = out.parent / f"{stage.name}.lock"
     with held(lock, CheckpointError(f"another conversion to {str(out)!r} is running; wait for it")):
         stage.mkdir(exist_ok=True)
-        for left in stage.glob(".*"):  # what was being written when the last run was killed
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
         try:
             yield stage
         finally:
@@ -120,21 +120,13 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     check_target(out)
     with staging(out) as stage, full_disk_in_one_line(out):
-        _empty(stage)  # of what a killed run left
+        empty(stage)  # of what a killed run left
         try:
             yield stage
             publish(stage, out)
         except BaseException:
-            _empty(stage)
+            empty(stage)
             raise
-
-
-def _empty(stage: Path) -> None:
-    for path in stage.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 @contextmanager
@@ -182,33 +174,6 @@ def _releasing(plan: Plan, advance: Callable[[int], object]) -> Callable[[int], 
     return call
 
 
-class _Record:
-    """What the staging folder says about itself; a record of another job means a fresh start."""
-
-    def __init__(self, stage: Path, job: dict[str, Any]) -> None:
-        self._path = stage / RECORD_FILE
-        self._stage = stage
-        self._shards: dict[str, str] = {}
-        self._job = job
-        found = _read(self._path)
-        if found.get("job") == job and isinstance(found.get("shards"), dict):
-            self._shards = found["shards"]
-        elif any(stage.iterdir()):
-            _empty(stage)
-
-    def holds(self, shard: Shard) -> bool:
-        """Whether a finished shard is there, with the content it was written with."""
-        path = self._stage / shard.name
-        return shard.name in self._shards and path.is_file() and sha256(path) == self._shards[shard.name]
-
-    def add(self, shard: Shard, digest: str) -> None:
-        """Note that a shard is finished."""
-        self._shards[shard.name] = digest
-        with atomic_write(self._path) as temporary:
-            text = json.dumps({"job": self._job, "shards": self._shards}, indent=2)
-            temporary.write_text(text + "\n", encoding="utf-8")
-
-
 def _job(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
     """What must be the same for a shard to be used again."""
     listing = [[shard.name, [tensor.to_dict() for tensor in shard.tensors]] for shard in shards]
@@ -219,11 +184,3 @@ def _job(plan: Plan, shards: Sequence[Shard]) -> dict[str, Any]:
         "files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
         "tensors": hashlib.sha256(json.dumps([listing, dict(plan.metadata)]).encode()).hexdigest(),
     }
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

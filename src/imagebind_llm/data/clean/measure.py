@@ -2,8 +2,8 @@
 
 What was measured, on disk: shards of Parquet that are written whole, one after the other.
 
-A folder of shards belongs to one source, one encoder and one way of measuring (``job.json``); thresholds do
-not matter here, so they can be changed without measuring again. ``complete.json`` says that the source ended.
+A folder of shards belongs to one source, one encoder and one way of measuring (``identity.json``, which also
+says when the source ended); thresholds do not matter here, so they can be changed without measuring again.
 
 Pictures and captions → unit embeddings in the joint space, one batch at a time.
 
@@ -14,7 +14,6 @@ Samples → measured shards, each sample once. Goes on behind the last shard tha
 """
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +28,7 @@ from PIL import Image
 from imagebind_llm.common.errors import BadSample, CleanError, ConfigError, TrainingDataError, UserError
 from imagebind_llm.common.files import atomic_write
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.common.work_folder import WorkFolder
 from imagebind_llm.data.clean import rules
 from imagebind_llm.data.clean.rules import content_hash
 from imagebind_llm.data.clean.settings import EncoderSettings
@@ -129,16 +129,15 @@ class Measured:
     """The shards in a folder.
 
     Args:
-        folder: made if it is not there.
-        job: plain values that must be the same for every run that adds to the folder.
+        work: of one source, one encoder and one way of measuring.
 
     Raises:
-        CleanError: the folder belongs to another job or holds something else.
+        CleanError: shards are missing.
     """
 
-    def __init__(self, folder: Path, job: dict[str, Any]) -> None:
-        self.folder = folder
-        self._claim(job)
+    def __init__(self, work: WorkFolder) -> None:
+        self._work = work
+        self.folder = folder = work.path
         numbers = sorted(int(found[1]) for p in folder.iterdir() if (found := _SHARD.fullmatch(p.name)))
         if numbers != list(range(len(numbers))):
             raise CleanError(f"{str(folder)!r} lacks shards in between; delete the folder and start again")
@@ -147,7 +146,7 @@ class Measured:
     @property
     def complete(self) -> bool:
         """Whether the source was measured to its end."""
-        return (self.folder / "complete.json").is_file()
+        return bool(self._work.noted.get("complete"))
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write the next shard, whole or not at all."""
@@ -161,8 +160,7 @@ class Measured:
 
     def finish(self) -> None:
         """Remember that there are no more samples."""
-        with atomic_write(self.folder / "complete.json") as path:
-            path.write_text(json.dumps({"shards": len(self.shards)}) + "\n", encoding="utf-8")
+        self._work.note({"complete": True})
 
     def sizes(self) -> list[int]:
         """Samples in each shard."""
@@ -195,28 +193,6 @@ class Measured:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"shard-{number:06d}.parquet"
-
-    def _claim(self, job: dict[str, Any]) -> None:
-        path = self.folder / "job.json"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(".*"):  # of a process that was killed while it wrote
-            leftover.unlink()
-        if not path.is_file():
-            if any(self.folder.iterdir()):
-                raise CleanError(f"{str(self.folder)!r} holds other files; choose another --out or empty it")
-            with atomic_write(path) as temporary:
-                temporary.write_text(json.dumps(job, indent=1) + "\n", encoding="utf-8")
-            return
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise CleanError(f"{str(path)!r} is damaged; delete its folder and start again") from None
-        for name, value in job.items():
-            if found.get(name) != value:
-                raise CleanError(
-                    f"{str(self.folder)!r} was measured with {name} {found.get(name)!r}, this run has "
-                    f"{value!r}; delete that folder to measure again, or choose another --out"
-                )
 
 
 def _schema() -> Any:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import CleanError
-from imagebind_llm.common.files import atomic_directory, held
+from imagebind_llm.common.files import atomic_directory
+from imagebind_llm.common.work_folder import LOCK, work_folder
 from imagebind_llm.data.clean.judge import Verdicts, judge
 from imagebind_llm.data.clean.measure import Encoder, Measured, measure, open_encoder
 from imagebind_llm.data.clean.report import render, text_summary
@@ -98,8 +99,11 @@ def clean(
     same_text = settings.duplicate_text == "same" or (
         settings.duplicate_text == "auto" and source.kind in ("llava", "alpaca")
     )
-    with _alone(out):
-        measured = Measured(out / "measured", job)
+    busy = f"another run is cleaning into {str(out)!r}; wait for it or choose another"
+    with work_folder(out / "measured", job, CleanError, busy=busy, lock=out / LOCK, begun="measured") as work:
+        for leftover in (*out.glob(".result.*"), *out.glob(".dry-run.*")):  # of a process that was killed
+            shutil.rmtree(leftover)
+        measured = Measured(work)
         resumed = measure(data, measured, encoder, settings.shard_rows, settings.max_unreadable, progress)
         with _stages(progress) as tell:
             verdicts = judge(measured, settings.rules, lists, same_text, tell)
@@ -134,17 +138,6 @@ def _check_embedded(data: Source | StreamingSource, encoder: Encoder | None) -> 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Refuse a second process in the same folder, and remove what a killed one left half-written."""
-    out.mkdir(parents=True, exist_ok=True)
-    refusal = CleanError(f"another run is cleaning into {str(out)!r}; wait for it or choose another")
-    with held(out / ".lock", refusal):
-        for leftover in (*out.glob(".result.*"), *out.glob(".dry-run.*")):
-            shutil.rmtree(leftover)
-        yield
 
 
 @contextmanager

@@ -8,9 +8,8 @@
 Until the job is complete, ``shard-000000.json``, written last, says that both files of a shard are whole.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from imagebind_llm.common.errors import TrainingDataError
-from imagebind_llm.common.files import atomic_write, held, sha256
+from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.work_folder import WorkFolder, work_folder
 from imagebind_llm.data.embed.shard import ShardResult
 
 FORMAT = 1
@@ -57,68 +57,46 @@ class ShardFacts:
     @property
     def name(self) -> str:
         """Of its files, without suffix."""
-        return f"shard-{self.number:06d}"
+        return shard_name(self.number)
 
 
 class EmbeddingStore:
     """A folder that one process writes. Use :func:`open_store`."""
 
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        self.folder = folder
-        self.identity = identity
+    def __init__(self, work: WorkFolder) -> None:
+        self.folder = work.path
+        self._work = work
+        self.complete = bool(work.noted.get("complete"))
         self.done: dict[int, ShardFacts] = {}
-        for stale in folder.glob(".[mqs]*"):  # half-written files of a killed process
-            if stale.name.startswith((".shard-", ".manifest", ".quarantine")):
-                stale.unlink()
-        manifest = _read_json(folder / MANIFEST)
-        if manifest is None:
-            if any(not path.name.startswith(".") for path in folder.iterdir()):
-                raise TrainingDataError(
-                    f"the folder {str(folder)!r} holds other files; give a new or empty one"
-                )
-            self._write_manifest({"complete": False})
-            manifest = {**identity, "complete": False}
-        for name, value in identity.items():
-            if manifest.get(name) != value:
-                raise TrainingDataError(
-                    f"the embeddings in {str(folder)!r} were begun with {name} {manifest.get(name)!r}, this "
-                    f"run has {value!r}; delete the folder to start again, or give another"
-                )
-        self.complete = bool(manifest["complete"])
         if self.complete:
-            self._forget_marks()
+            work.forget_steps(shard_name(shard["number"]) for shard in work.noted["shards"])
             return
-        for path in sorted(folder.glob("shard-*.json")):
-            facts = _facts(_read_json(path))
-            if facts is not None and _whole(folder, facts):
-                self.done[facts.number] = facts
-            else:
-                path.unlink()
+        for files, facts in work.steps().values():
+            shard = _facts(files, facts)
+            self.done[shard.number] = shard
 
     def write(self, result: ShardResult) -> ShardFacts:
         """Keep a shard."""
         task = result.task
         assert result.rows + len(result.bad) == task.stop - task.start, "every sample is good or bad"
-        stem = self.folder / f"shard-{task.number:06d}"
-        with atomic_write(stem.with_suffix(".jsonl")) as temporary:
+        name = shard_name(task.number)
+        lines, vectors = f"{name}.jsonl", f"{name}.npy"
+        with atomic_write(self.folder / lines) as temporary:
             temporary.write_bytes(result.lines)
-        with atomic_write(stem.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
+        with atomic_write(self.folder / vectors) as temporary, temporary.open("wb") as file:
             np.save(file, result.vectors)
-        facts = ShardFacts(
-            number=task.number,
-            source=result.source,
-            start=task.start,
-            stop=task.stop,
-            rows=result.rows,
-            media=result.vectors.shape[1],
-            lines_sha256=hashlib.sha256(result.lines).hexdigest(),
-            vectors_sha256=sha256(stem.with_suffix(".npy")),
-            bad=tuple(result.bad),
-        )
-        with atomic_write(stem.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(vars(facts)), encoding="utf-8", errors="backslashreplace")
-        self.done[task.number] = facts
-        return facts
+        facts = {
+            "number": task.number,
+            "source": result.source,
+            "start": task.start,
+            "stop": task.stop,
+            "rows": result.rows,
+            "media": result.vectors.shape[1],
+            "bad": result.bad,
+        }
+        sums = self._work.finish(name, (lines, vectors), facts)
+        self.done[task.number] = _facts(sums, facts)
+        return self.done[task.number]
 
     def report(self) -> Path:
         """Write the list of bad samples found so far, in the order of the samples."""
@@ -141,7 +119,7 @@ class EmbeddingStore:
             values = {name: value for name, value in vars(self.done[number]).items() if name != "bad"}
             shards.append({**values, "bad": len(self.done[number].bad)})
         rows, bad = (sum(shard[name] for shard in shards) for name in ("rows", "bad"))
-        manifest = self._write_manifest(
+        manifest = self._work.note(
             {
                 "complete": True,
                 "rows": rows,
@@ -150,19 +128,9 @@ class EmbeddingStore:
                 "shards": shards,
             }
         )
-        self._forget_marks()
+        self._work.forget_steps(self.done[number].name for number in self.done)
         self.complete = True
         return manifest
-
-    def _write_manifest(self, more: dict[str, Any]) -> dict[str, Any]:
-        manifest = {**self.identity, **more}
-        with atomic_write(self.folder / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        return manifest
-
-    def _forget_marks(self) -> None:
-        for path in self.folder.glob("shard-*.json"):
-            path.unlink()
 
 
 @contextmanager
@@ -172,12 +140,10 @@ def open_store(folder: Path, identity: dict[str, Any]) -> Iterator[EmbeddingStor
     Raises:
         TrainingDataError: it belongs to another job, or another process is writing it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    refusal = TrainingDataError(
-        f"another process is writing {str(folder)!r}; wait for it, or give another folder"
-    )
-    with held(folder / _LOCK, refusal):
-        yield EmbeddingStore(folder, json.loads(json.dumps({"format": FORMAT, **identity})))
+    busy = f"another process is writing {str(folder)!r}; wait for it, or give another folder"
+    identity = {"format": FORMAT, **identity}
+    with work_folder(folder, identity, TrainingDataError, busy=busy, file=MANIFEST) as work:
+        yield EmbeddingStore(work)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -187,7 +153,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         TrainingDataError: it is none, or not complete.
     """
     manifest = _read_json(folder / MANIFEST)
-    if manifest is None or manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise TrainingDataError(
             f"{str(folder)!r} holds no embeddings of format {FORMAT}; make some: imagebind-llm data embed"
         )
@@ -198,21 +164,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _whole(folder: Path, facts: ShardFacts) -> bool:
-    lines, vectors = (folder / f"{facts.name}{suffix}" for suffix in (".jsonl", ".npy"))
-    return (
-        lines.is_file()
-        and vectors.is_file()
-        and sha256(lines) == facts.lines_sha256
-        and sha256(vectors) == facts.vectors_sha256
-    )
+def shard_name(number: int) -> str:
+    """Of a shard's files, without suffix."""
+    return f"shard-{number:06d}"
 
 
-def _facts(values: Any) -> ShardFacts | None:
-    try:
-        return ShardFacts(**{**values, "bad": tuple((key, reason) for key, reason in values["bad"])})
-    except (TypeError, KeyError, ValueError):
-        return None
+def _facts(files: Mapping[str, str], facts: Mapping[str, Any]) -> ShardFacts:
+    sums = {Path(name).suffix: digest for name, digest in files.items()}
+    values = {**facts, "bad": tuple((key, reason) for key, reason in facts["bad"])}
+    return ShardFacts(**values, lines_sha256=sums[".jsonl"], vectors_sha256=sums[".npy"])
 
 
 def _read_json(path: Path) -> Any:
