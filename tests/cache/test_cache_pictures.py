@@ -8,29 +8,44 @@ import torch
 from PIL import Image, ImageChops
 from support.cache_worlds import clustered
 
-from imagebind_llm.cache import CacheError, VisualCache, build_cache, build_cache_from_images, contact_sheet
+from imagebind_llm.cache import CacheError, VisualCache, build_cache, contact_sheet
+from imagebind_llm.data.embed.cache import build_cache_from_pictures
+from imagebind_llm.encoders.imagebind import ImageBindModel
 
 COLOURS = [(220, 30, 30), (30, 220, 30), (30, 30, 220), (220, 220, 30), (30, 220, 220), (220, 30, 220)]
 
 
-def encode(pictures):
-    """Mean colour and a constant: an encoder that can be checked by eye."""
-    rows = [np.append(np.asarray(p, np.float32).mean((0, 1)) / 255, 0.1) for p in pictures]
-    return torch.from_numpy(np.stack(rows)).float()
+@pytest.fixture
+def encoded(monkeypatch):
+    """Counts the pictures that the encoder sees, and stops after some as an interruption would."""
 
+    class Encoded:
+        seen = 0
+        stop_after = None
 
-class Encoder:
-    """Counts pictures, and stops after some of them as an interruption would."""
+    true = ImageBindModel.encode
 
-    def __init__(self, stop_after=None):
-        self.seen = 0
-        self.stop_after = stop_after
-
-    def __call__(self, pictures):
-        if self.stop_after is not None and self.seen >= self.stop_after:
+    def encode(self, modality, batch):
+        if Encoded.stop_after is not None and Encoded.seen >= Encoded.stop_after:
             raise KeyboardInterrupt
-        self.seen += len(pictures)
-        return encode(pictures)
+        Encoded.seen += len(batch)
+        return true(self, modality, batch)
+
+    monkeypatch.setattr(ImageBindModel, "encode", encode)
+    return Encoded
+
+
+@pytest.fixture
+def build(tiny_model_folder, monkeypatch):
+    """Build a cache in this process with a small encoder."""
+    from imagebind_llm.data.embed import executors
+
+    monkeypatch.setattr(executors.os, "sched_getaffinity", lambda _: {0})
+
+    def call(pictures, folder, encoder=tiny_model_folder, **more):
+        return build_cache_from_pictures(pictures, str(encoder), folder, device="cpu", progress=False, **more)
+
+    return call
 
 
 @pytest.fixture
@@ -102,83 +117,90 @@ def test_contact_sheet_refuses():
             contact_sheet(queries, results, tile)
 
 
-def test_folder_of_pictures(pictures, tmp_path):
-    done = build_cache_from_images(
-        pictures, encode, tmp_path / "c", encoder_fingerprint="f00d", batch_size=5, progress=False
-    )
+def test_folder_of_pictures(pictures, build, bot, tmp_path):
+    done = build(pictures, tmp_path / "c", batch_size=5)
     assert (done.used, done.resumed, done.skipped) == (24, 0, [])
-    cache = VisualCache.load(tmp_path / "c", "f00d")
-    found = cache.explain(encode([Image.new("RGB", (9, 9), COLOURS[4])])[0], k=4)
+    cache = VisualCache.load(tmp_path / "c", bot.encoder_fingerprint)
+    found = cache.explain(bot.embed(image=[Image.new("RGB", (40, 30), COLOURS[4])])[0], k=4)
     assert {r.caption for r in found} == {"1/04.png", "1/10.png", "1/16.png", "1/22.png"}
+    assert found[0].similarity == pytest.approx(1, abs=1e-5)
     assert found[0].thumbnail.getpixel((3, 3)) == pytest.approx(COLOURS[4], abs=6)
     assert not (tmp_path / "c.partial").exists()
 
 
-def test_interrupted_run_goes_on(pictures, tmp_path):
-    options = {"batch_size": 2, "shard_images": 5, "progress": False}
-    first = Encoder(stop_after=12)
+def test_interrupted_run_goes_on(pictures, build, encoded, tmp_path):
+    options = {"batch_size": 2, "shard_rows": 5}
+    encoded.stop_after = 12
     with pytest.raises(KeyboardInterrupt):
-        build_cache_from_images(pictures, first, tmp_path / "c", **options)
+        build(pictures, tmp_path / "c", **options)
     assert not (tmp_path / "c").exists()
-    second = Encoder()
-    done = build_cache_from_images(pictures, second, tmp_path / "c", **options)
+    encoded.seen, encoded.stop_after = 0, None
+    done = build(pictures, tmp_path / "c", **options)
     assert done.resumed == 10
-    assert second.seen == 14
-    straight = build_cache_from_images(pictures, encode, tmp_path / "d", **options)
+    assert encoded.seen == 14
+    straight = build(pictures, tmp_path / "d", **options)
     for name in ("index.faiss", "manifest.json", "skipped.json"):
         assert (tmp_path / "c" / name).read_bytes() == (tmp_path / "d" / name).read_bytes()
     for i in range(24):
         assert done.cache.entry(i).caption == straight.cache.entry(i).caption
 
 
-def test_work_of_another_run_is_refused(pictures, tmp_path):
+def test_work_of_another_run_is_refused(pictures, build, encoded, bot, tmp_path):
+    encoded.stop_after = 4
     with pytest.raises(KeyboardInterrupt):
-        build_cache_from_images(
-            pictures, Encoder(4), tmp_path / "c", encoder_fingerprint="old", batch_size=2, progress=False
-        )
-    with pytest.raises(CacheError, match=r"encoder_fingerprint 'old', this one has 'new'"):
-        build_cache_from_images(pictures, encode, tmp_path / "c", encoder_fingerprint="new", progress=False)
+        build(pictures, tmp_path / "c", batch_size=2, shard_rows=2)
+    encoded.stop_after = None
+    old = bot.encoder_fingerprint
+    with pytest.raises(CacheError, match=f"encoder_fingerprint '{old}', this run has '"):
+        build(pictures, tmp_path / "c", "nano", batch_size=2, shard_rows=2)
+    (pictures / "0" / "another.png").write_bytes((pictures / "0" / "00.png").read_bytes())
+    with pytest.raises(CacheError, match=r"begun with count 24, this run has 25"):
+        build(pictures, tmp_path / "c", batch_size=2, shard_rows=2)
 
 
-def test_bad_pictures_are_counted_and_listed(pictures, tmp_path):
+def test_other_files_in_the_work_folder_are_kept(pictures, build, tmp_path):
+    (tmp_path / "c.partial").mkdir()
+    (tmp_path / "c.partial" / "letter.txt").touch()
+    with pytest.raises(CacheError, match="holds other files"):
+        build(pictures, tmp_path / "c")
+    assert [path.name for path in (tmp_path / "c.partial").iterdir() if path.suffix] == ["letter.txt"]
+
+
+def test_bad_pictures_are_counted_and_listed(pictures, build, tmp_path):
     (pictures / "0" / "03.png").write_bytes(b"junk")
     whole = (pictures / "1" / "07.png").read_bytes()
     (pictures / "1" / "07.png").write_bytes(whole[:-30])
-    Image.new("RGB", (200, 200)).save(pictures / "2" / "08.png")
-    done = build_cache_from_images(
-        pictures, encode, tmp_path / "c", max_pixels=30_000, shard_images=4, batch_size=3, progress=False
-    )
+    Image.new("1", (11_000, 10_000)).save(pictures / "2" / "08.png")
+    done = build(pictures, tmp_path / "c", shard_rows=4, batch_size=3)
     assert done.used == done.cache.size == 21
-    names = [s.path.rsplit("/", 1)[1] for s in done.skipped]
+    names = [path.rsplit("/", 1)[1] for path, _ in done.skipped]
     assert names == ["03.png", "07.png", "08.png"]
-    assert "200 x 200 = 40000 pixels, the limit is 30000" in done.skipped[2].reason
+    assert "11000 × 10000 pixels; expected 1 to 100000000" in done.skipped[2][1]
     report = json.loads((tmp_path / "c" / "skipped.json").read_text())
     assert (report["used"], len(report["skipped"])) == (21, 3)
-    with pytest.raises(CacheError, match=r"3 of 24 pictures .* share 0\.1"):
-        build_cache_from_images(
-            pictures, encode, tmp_path / "d", max_pixels=30_000, max_skipped=0.1, progress=False
-        )
+    with pytest.raises(CacheError, match=r"3 of 24 pictures .* share 0\.1; the first: .*03\.png"):
+        build(pictures, tmp_path / "d", max_skipped=0.1)
 
 
-def test_nothing_to_read(tmp_path):
+def test_nothing_to_read(build, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(CacheError, match="0 pictures"):
-        build_cache_from_images(tmp_path / "empty", encode, tmp_path / "c")
+        build(tmp_path / "empty", tmp_path / "c")
     with pytest.raises(CacheError, match="no folder"):
-        build_cache_from_images(tmp_path / "nowhere", encode, tmp_path / "c")
-    with pytest.raises(CacheError, match="1 of 1 pictures could not be read"):
-        build_cache_from_images([tmp_path / "gone.png"], encode, tmp_path / "c", progress=False)
+        build(tmp_path / "nowhere", tmp_path / "c")
+    (tmp_path / "empty" / "gone.png").touch()
+    with pytest.raises(CacheError, match=r"1 of 1 pictures could not be read.*gone\.png"):
+        build(tmp_path / "empty", tmp_path / "c")
 
 
-def test_encoder_that_fails_is_named(pictures, tmp_path):
-    with pytest.raises(CacheError, match=r"01\.png.* zero or not finite"):
-        build_cache_from_images(
-            [pictures / "0" / "00.png", pictures / "1" / "01.png"],
-            lambda batch: encode(batch) * torch.tensor([[1.0], [float("nan")]]),
-            tmp_path / "c",
-            progress=False,
-        )
-    with pytest.raises(CacheError, match=r"shape \[3\] for 1 pictures"):
-        build_cache_from_images(
-            [pictures / "0" / "00.png"], lambda _: torch.ones(3), tmp_path / "d", progress=False
-        )
+def test_encoder_that_fails_is_named(pictures, build, monkeypatch, tmp_path):
+    true = ImageBindModel.encode
+
+    def broken(self, modality, batch):
+        rows = true(self, modality, batch)
+        rows[1] = float("nan")
+        return rows
+
+    monkeypatch.setattr(ImageBindModel, "encode", broken)
+    with pytest.raises(CacheError, match=r"0/03\.png'.* no finite embedding"):
+        build(pictures, tmp_path / "c")

@@ -10,15 +10,14 @@ towards the images that lie nearest to it (paper, section 3.4)::
     contact_sheet(["dog bark"], [cache.explain(embeddings[0])]).save("what-it-found.png")
 
 Files: ``manifest`` and ``folder`` (what lies on disk), ``rows`` (checked unit vectors in blocks), ``index``
-(all of faiss), ``entries`` (captions and thumbnails), ``visual_cache`` (search and enhance), ``build``,
-``images`` and ``shards`` (from a folder of pictures, resumable) and ``sheet`` (a picture of what was
-retrieved). Faiss and Arrow are imported on use.
+(all of faiss), ``entries`` (captions and thumbnails), ``visual_cache`` (search and enhance), ``build`` and
+``sheet`` (a picture of what was retrieved). A folder of pictures becomes a cache in
+:mod:`imagebind_llm.data.embed.cache`. Faiss and Arrow are imported on use.
 """
 
 from imagebind_llm.cache.build import build_cache
 from imagebind_llm.cache.entries import CacheEntry
 from imagebind_llm.cache.folder import CacheManifest
-from imagebind_llm.cache.images import ImageBuild, SkippedImage, build_cache_from_images
 from imagebind_llm.cache.sheet import contact_sheet
 from imagebind_llm.cache.visual_cache import CacheHits, Retrieved, VisualCache
 from imagebind_llm.common.errors import CacheError
@@ -28,11 +27,8 @@ __all__ = [
     "CacheError",
     "CacheHits",
     "CacheManifest",
-    "ImageBuild",
     "Retrieved",
-    "SkippedImage",
     "VisualCache",
     "build_cache",
-    "build_cache_from_images",
     "contact_sheet",
 ]

@@ -80,21 +80,22 @@ def build(
     if not images.is_dir():
         raise UserError(f"there is no folder {str(images)!r}")
     caption = None if captions is None else _captions(captions, images)
-    bot = shared.open_assistant(model, device, dtype)
-    from imagebind_llm.cache import build_cache_from_images
+    from imagebind_llm.cli.data_embed import absolute
+    from imagebind_llm.data.embed.cache import build_cache_from_pictures
 
-    built = build_cache_from_images(
+    built = build_cache_from_pictures(
         images,
-        lambda pictures: bot.embed(image=pictures),
+        absolute(model),
         out,
-        encoder_fingerprint=bot.encoder_fingerprint,
         kind=cast(Literal["exact", "hnsw_sq8", "auto"], kind),
         caption=caption,
         batch_size=batch_size,
+        device=device,
+        dtype=dtype,
         progress=_on_a_terminal(),
     )
-    for skipped in built.skipped:
-        typer.echo(f"left out {skipped.path!r}: {skipped.reason}", err=True)
+    for path, reason in built.skipped:
+        typer.echo(f"left out {path!r}: {reason}", err=True)
     values = {
         "out": str(out),
         "count": built.used,
@@ -221,7 +222,7 @@ def _picture(media: dict[str, list[tuple[str, float]]]) -> "Image | None":
     """What was searched for, if it is one image and nothing else."""
     if list(media) != ["image"] or len(media["image"]) != 1:
         return None
-    from imagebind_llm.cache.images import open_picture
+    from imagebind_llm.cache.entries import open_picture
 
     return open_picture(Path(media["image"][0][0]), "the query")
 

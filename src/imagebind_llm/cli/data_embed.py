@@ -75,7 +75,7 @@ def embed(
 
     job = Job(
         settings,
-        _absolute(encoder or model),
+        absolute(encoder or model),
         views=views,
         seed=seed,
         shard_rows=shard_rows,
@@ -104,22 +104,15 @@ def embed(
 
 
 def _executor(ray: str | None, workers: int | None, device: str) -> "Execute":
-    from imagebind_llm.data.embed.executors import in_processes, in_this_process
-
     if ray is not None:
         from imagebind_llm.data.embed.run import on_cluster
 
         return on_cluster(ray)
-    if workers is None:
-        import torch
+    from imagebind_llm.data.embed.executors import on_this_machine
 
-        from imagebind_llm.inference.loading import choose_device
-
-        gpu = choose_device(device).type == "cuda"
-        workers = torch.cuda.device_count() if gpu else len(os.sched_getaffinity(0))
-    return in_this_process if workers == 1 else in_processes(workers)
+    return on_this_machine(device, workers)
 
 
-def _absolute(name: str) -> str:
+def absolute(name: str) -> str:
     """A folder as every process finds it, whatever its working directory; other names as they are."""
     return os.path.abspath(name) if os.path.isdir(name) else name

@@ -61,6 +61,25 @@ def in_processes(workers: int) -> Execute:
     return execute
 
 
+def on_this_machine(device: str, workers: int | None = None, most: int | None = None) -> Execute:
+    """In processes of this machine, one a core or one a GPU.
+
+    Args:
+        device: where the encoder runs.
+        workers: so many processes instead.
+        most: no more than this many, for example because there are no more tasks.
+    """
+    if workers is None:
+        import torch
+
+        from imagebind_llm.inference.loading import choose_device
+
+        gpu = choose_device(device).type == "cuda"
+        workers = torch.cuda.device_count() if gpu else len(os.sched_getaffinity(0))
+    workers = workers if most is None else min(workers, most)
+    return in_this_process if workers == 1 else in_processes(workers)
+
+
 _job: Job | None = None
 _worker: ShardWorker | None = None
 
