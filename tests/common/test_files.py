@@ -6,7 +6,7 @@ import os
 import pytest
 
 from imagebind_llm.common.errors import CheckpointError, reason_of
-from imagebind_llm.common.files import atomic_write, read_json, sha256, write_json
+from imagebind_llm.common.files import atomic_write, read_json, sha256, shard_files, write_json
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -60,3 +60,13 @@ def test_json_comes_back_and_faults_are_named(tmp_path):
             read_json(path)
     with pytest.raises(CheckpointError, match="there is no file"):
         read_json(tmp_path)
+
+
+def test_an_index_lists_each_weight_file_once(tmp_path):
+    index = tmp_path / "model.safetensors.index.json"
+    write_json(index, {"weight_map": {"a": "two", "b": "one", "c": "two"}})
+    assert shard_files(index) == [tmp_path / "one", tmp_path / "two"]
+    for content in ("{", "[]", "{}", '{"weight_map": [1]}', '{"weight_map": {"a": []}}'):
+        index.write_text(content)
+        with pytest.raises(CheckpointError, match=r"index\.json' is damaged"):
+            shard_files(index)

@@ -112,6 +112,11 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
     return {**counts, "total": sum(counts.values())}
 
 
+def facts_of(source: TensorFiles) -> dict[str, Any]:
+    """Number, size and precisions of the weight files."""
+    return {"files": len(source.files), "bytes": bytes_of(source), "precisions": precisions(source)}
+
+
 def precisions(source: TensorSource) -> dict[str, int]:
     """Numbers of values in the files by their type, most first."""
     found: Counter[str] = Counter()

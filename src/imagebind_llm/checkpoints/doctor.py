@@ -117,11 +117,7 @@ def _weight_files(report: Report, bare: Any, folder: Path, adapter: bool) -> Any
     except UserError as error:
         report.find("weights", str(error), "copy or download the folder again")
         return None
-    report.facts["weights"] = {
-        "files": len(source.files),
-        "bytes": checks.bytes_of(source),
-        "precisions": checks.precisions(source),
-    }
+    report.facts["weights"] = checks.facts_of(source)
     expected = adapter_state_dict(bare) if adapter else bare.state_dict(keep_vars=True)
     return source if checks.compare(report, "weights", expected, source) else None
 
@@ -202,11 +198,7 @@ def _language_model(name: str, folder: Path, fingerprints: bool | None) -> Repor
     except UserError as error:
         report.find("weights", str(error), "copy or download the folder again")
         return report
-    report.facts["weights"] = {
-        "files": len(source.files),
-        "bytes": checks.bytes_of(source),
-        "precisions": checks.precisions(source),
-    }
+    report.facts["weights"] = checks.facts_of(source)
     fits = checks.compare(report, "weights", bare.state_dict(keep_vars=True), source)
     if fits and (2 * total <= _CHEAP_BYTES if fingerprints is None else fingerprints):
         report.facts["fingerprint"] = language_model_fingerprint_of(source, bare)

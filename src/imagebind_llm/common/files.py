@@ -96,6 +96,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def shard_files(index: Path) -> list[Path]:
+    """The weight files that a ``….safetensors.index.json`` lists, beside it (they need not be there).
+
+    Raises:
+        CheckpointError: it is no such index.
+    """
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return [index.parent / name for name in sorted(names)]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{str(index)!r} is damaged ({error}); get the file again") from None
+
+
 def write_json(path: Path, values: Any) -> None:
     """Write plain values as a JSON file, whole or not at all."""
     with atomic_write(path) as temporary:

@@ -1,7 +1,6 @@
 """Opening other people's weight files: tensors only, never code, and from disk only when asked for."""
 
 import argparse
-import json
 import pickle
 import re
 import struct
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from imagebind_llm.common.errors import CheckpointError, reason_of
+from imagebind_llm.common.files import shard_files
 
 _LAYOUTS = ("model.safetensors", "pytorch_model.bin")
 """transformers' names of whole weight files; sharded ones have an index of that name with ``.index.json``."""
@@ -280,11 +280,7 @@ def weights_of(folder: Path) -> TensorFiles:
             return TensorFiles([folder / name])
         index = folder / f"{name}.index.json"
         if index.is_file():
-            try:
-                names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise CheckpointError(f"{str(index)!r} is damaged ({error}); get the file again") from None
-            return TensorFiles([folder / name for name in names])
+            return TensorFiles(shard_files(index))
     raise CheckpointError(f"{str(folder)!r} has no weights ({' or '.join(_LAYOUTS)}); give a model folder")
 
 

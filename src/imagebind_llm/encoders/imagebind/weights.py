@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from imagebind_llm.common.errors import CheckpointError
-from imagebind_llm.common.files import atomic_directory, read_json
+from imagebind_llm.common.files import atomic_directory, read_json, shard_files
 from imagebind_llm.encoders.base import fingerprint
 from imagebind_llm.encoders.imagebind.config import ImageBindConfig
 from imagebind_llm.encoders.imagebind.model import ImageBindModel
@@ -142,14 +142,13 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / INDEX_FILE
     if not index.is_file():
         raise CheckpointError(f"{folder} has no {WEIGHTS_FILE}; expected a folder with it and {CONFIG_FILE}")
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index} is damaged ({error}); get the file again") from error
-    for name in names:
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} has no {name}, which {INDEX_FILE} lists; get the file again")
-    return [folder / name for name in names]
+    files = shard_files(index)
+    for file in files:
+        if not file.is_file():
+            raise CheckpointError(
+                f"{folder} has no {file.name}, which {INDEX_FILE} lists; get the file again"
+            )
+    return files
 
 
 def _load(
