@@ -16,7 +16,7 @@ MOST_NAMES = 16
 
 @cache
 def imports() -> dict[str, dict[str, bool]]:
-    """Module → the modules of this package that it imports, anywhere in it → whether only for type checking."""
+    """Module → the modules of this package that it imports anywhere → whether only for type checking."""
     files = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
     found: dict[str, dict[str, bool]] = {}
     for name, path in files.items():
