@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagebind_llm.data.packing import IGNORED_LABEL, Example, pack
+from imagebind_llm.data.packing import Example, pack
+from imagebind_llm.model.loss import IGNORED_LABEL
 from imagebind_llm.training.optimization import parameter_groups
 from imagebind_llm.training.stage import step_rng
 

@@ -1,23 +1,38 @@
-"""Packed rows teach what the same dialogs one by one teach: loss and gradients, in three families."""
+"""Packed rows teach what the same dialogs one by one teach: loss and gradients, in many families."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support.tiny import VOCABULARY, D, make_model, open_gates
+from support.tiny import VOCABULARY, D, language_model, open_gates
 
 from imagebind_llm.data.packing import Example, PackedBatch, pack
 from imagebind_llm.model.adaptation import add_biases, add_lora, set_stage, tune_norms
-from imagebind_llm.model.modeling import causal_loss
+from imagebind_llm.model.configuration import ImageBindLLMConfig
+from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration, causal_loss
 from imagebind_llm.training.condition_stage import ConditionStage
 
 FAMILIES = ("llama", "qwen3", "gpt_neox")
+_MIXED = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
+WINDOWED: dict[str, dict[str, Any]] = {
+    "mistral": {"sliding_window": 4},
+    "gemma2": {"sliding_window": 4, **_MIXED},
+    "gemma3_text": {"sliding_window": 4, **_MIXED},
+    "phi3": {"sliding_window": 4},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 4, **_MIXED},
+    "qwen3": {"use_sliding_window": True, "sliding_window": 4, **_MIXED},
+}
+"""Families whose layers, or some of them, see no further back than a window, and how to set it."""
 
 
-def model_of(family: str, style: str) -> Any:
+def model_of(family: str, style: str, **changes: Any) -> Any:
+    base = language_model(family, **changes)
+    config = ImageBindLLMConfig(
+        text_config=base.config, embedding_dim=D, injection={"style": style, "query": True}
+    )
     torch.manual_seed(3)
-    model = open_gates(make_model(family, style, injection={"query": True}))
+    model = open_gates(ImageBindLLMForConditionalGeneration(config, language_model=base).eval())
     add_lora(model, rank=2)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -44,15 +59,17 @@ def examples(count: int = 9) -> list[Example]:
     return found
 
 
-def gradients(model: Any, batches: list[PackedBatch]) -> tuple[float, dict[str, torch.Tensor]]:
-    """Of the mean over all learnt tokens of all batches."""
+def gradients(
+    model: Any, batches: list[PackedBatch], mask: torch.Tensor | None = None
+) -> tuple[float, dict[str, torch.Tensor]]:
+    """Of the mean over all learnt tokens of all batches; ``mask`` is an attention mask."""
     model.zero_grad(set_to_none=True)
     total = sum(batch.learnt_tokens for batch in batches)
     loss = 0.0
     for batch in batches:
         logits = model(
             input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
+            attention_mask=mask,
             position_ids=batch.position_ids,
             conditions=batch.conditions,
             condition_ids=batch.condition_ids,
@@ -65,10 +82,8 @@ def gradients(model: Any, batches: list[PackedBatch]) -> tuple[float, dict[str, 
     return loss, {name: gradient.clone() for name, gradient in found.items()}
 
 
-@pytest.mark.parametrize("style", ["residual", "value"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_loss_and_gradients(family: str, style: str) -> None:
-    model, dialogs = model_of(family, style), examples()
+def check_packed_is_unpacked(model: Any) -> None:
+    dialogs = examples()
     packed = pack(dialogs, 40, 0)
     assert len(packed.owner) < len(dialogs) / 2
     loss, found = gradients(model, [packed])
@@ -76,9 +91,7 @@ def test_loss_and_gradients(family: str, style: str) -> None:
     singles = []
     for example in dialogs:
         single = pack([example], 40, 0)
-        singles.append(
-            single._replace(attention_mask=torch.ones_like(single.input_ids), position_ids=None)  # type: ignore[arg-type]
-        )
+        singles.append(single._replace(position_ids=None))  # type: ignore[arg-type]
     expected_loss, expected = gradients(model, singles)
     assert loss == pytest.approx(expected_loss, abs=1e-5)
     assert found.keys() == expected.keys()
@@ -87,8 +100,24 @@ def test_loss_and_gradients(family: str, style: str) -> None:
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-4, msg=name)
     # A neighbour that could be seen would show.
-    leaking = packed._replace(attention_mask=torch.ones_like(packed.attention_mask).tril())
-    assert abs(gradients(model, [leaking])[0] - loss) > 1e-3
+    leaking = torch.ones_like(packed.input_ids)
+    assert abs(gradients(model, [packed], leaking)[0] - loss) > 1e-3
+
+
+@pytest.mark.parametrize("style", ["residual", "value"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_loss_and_gradients(family: str, style: str) -> None:
+    check_packed_is_unpacked(model_of(family, style))
+
+
+@pytest.mark.parametrize("attention", [None, "eager"])
+@pytest.mark.parametrize("family", WINDOWED)
+def test_windows_hold_in_packed_rows(family: str, attention: str | None) -> None:
+    model = model_of(family, "residual", **WINDOWED[family])
+    if attention is not None:
+        model.language_model.set_attn_implementation(attention)
+    assert {4} == {model.language_model.config.sliding_window}
+    check_packed_is_unpacked(model)
 
 
 class Recomputing(ConditionStage):

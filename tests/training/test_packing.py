@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 from support.builders import make
+from transformers import LlamaConfig
+from transformers.masking_utils import create_causal_mask
 
-from imagebind_llm.data.packing import Example, assign_rows, examples_right, pack
+from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.data.packing import Example, assign_rows, examples_right, laid_for, pack
+from imagebind_llm.model.loss import causal_loss, labelled_loss, logits_at, predicts_label
 from imagebind_llm.training.align import Finetune
 from imagebind_llm.training.stage import step_rng
 
@@ -53,7 +57,9 @@ def test_conditions_are_numbered_through_and_borders_are_not_learnt() -> None:
     assert batch.condition_ids.tolist() == [[1, 1, 2, -1, 0]]
     assert batch.conditions is not None
     assert batch.conditions.shape == (3, 4)
-    allowed = batch.attention_mask[0, 0]
+    allowed = create_causal_mask(  # as transformers makes it of the positions
+        LlamaConfig(attn_implementation="sdpa"), torch.zeros(1, 5, 2), None, None, batch.position_ids
+    )[0, 0]
     assert allowed[3].tolist() == [False, False, False, True, False]
     assert allowed[2].tolist() == [True, True, True, False, False]
 
@@ -63,6 +69,42 @@ def test_an_example_is_right_only_if_all_its_answers_are() -> None:
         [Example([1, 2, 3], [False, True, True], [-1] * 3), Example([4, 5], [False, True], [-1] * 2)], 5, 0
     )
     logits = torch.nn.functional.one_hot(torch.tensor([[2, 3, 0, 5, 0]]), 6).float()
-    assert examples_right(logits, batch).tolist() == [True, True]
+    labelled = predicts_label(batch.labels)
+    assert examples_right(logits[labelled], batch).tolist() == [True, True]
     logits[0, 1] = torch.tensor([9.0, 0, 0, 0, 0, 0])
-    assert examples_right(logits, batch).tolist() == [False, True]
+    assert examples_right(logits[labelled], batch).tolist() == [False, True]
+
+
+def test_flash_kernels_get_one_row() -> None:
+    """They look for restarting positions only in a batch of one row."""
+    dialogs = [Example([n] * 7, [True] * 7, [0] * 7, torch.eye(1, 4)) for n in range(3, 8)]
+    batch = pack(dialogs, 15, 0)
+    assert laid_for(batch, "sdpa") is batch
+    joined = laid_for(batch, "flash_attention_2")
+    assert joined.input_ids.shape == (1, batch.input_ids.numel())
+    assert joined.learnt_tokens == batch.learnt_tokens == 5 * 6
+    assert joined.position_ids.tolist() == [batch.position_ids.flatten().tolist()]
+    with pytest.raises(ConfigError, match="attention 'own' may not keep the dialogs"):
+        laid_for(batch, "own")
+
+
+def test_logits_are_computed_where_a_label_is_predicted() -> None:
+    """With transformers that take a mask, and with those that keep the same positions in all rows."""
+    batch = pack([Example([n] * 9, [n % 2 > 0] * 9, [-1] * 9) for n in range(1, 9)], 20, 0)
+    logits = torch.randn(*batch.labels.shape, 11, generator=torch.Generator().manual_seed(0))
+    positions = predicts_label(batch.labels)
+    asked = []
+
+    def forward(keep: torch.Tensor) -> torch.Tensor:
+        asked.append(keep)
+        return logits[keep] if keep.ndim == 2 else logits[:, keep]
+
+    found = logits_at(forward, positions)
+    assert len(found) == batch.learnt_tokens
+    assert float(labelled_loss(found, batch.labels)) == pytest.approx(
+        float(causal_loss(logits, batch.labels)), abs=1e-6
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr("transformers.modeling_utils.slice_logits_to_keep", raising=False)
+        torch.testing.assert_close(logits_at(forward, positions), found, rtol=0, atol=0)
+    assert asked[-1].ndim == 1

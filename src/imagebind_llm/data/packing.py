@@ -1,7 +1,8 @@
 """Many short dialogs in few rows: no token is padding that need not be.
 
-Each part of a row sees only itself (a block-diagonal causal mask), counts its positions from 0 and keeps its
-own conditions, so the loss is that of the same dialogs one by one.
+Each dialog in a row counts its positions from 0 and keeps its own conditions. Given such positions and no mask,
+transformers lets each token see its own dialog only, within the window of layers that have one. So the loss is
+that of the same dialogs one by one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.media.batch import MediaBatch, MediaPart
+from imagebind_llm.model.loss import IGNORED_LABEL, next_labels, predicts_label
 
-IGNORED_LABEL = -100
-"""Positions with this label are not learnt (transformers' and torch's convention)."""
+_MASKED = ("eager", "sdpa", "flex_attention")
+"""Attention implementations for which transformers makes a mask out of the positions of each row."""
+
+_TOKEN_FIELDS = ("input_ids", "labels", "position_ids", "condition_ids", "owner")
+"""The ``[R, T]`` tensors of a batch."""
+
+SHORT_ROW = 128
+"""Tokens: rows are not made longer than this only to hold more examples. The cost of attention grows with the
+square of a row's length, and rows of 512 cost a fifth more for the same tokens."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,8 @@ class PackedBatch(NamedTuple):
     Attributes:
         input_ids: ``[R, T]`` int64.
         labels: ``[R, T]`` int64, -100 where nothing is learnt (the model shifts them).
-        position_ids: ``[R, T]`` int64, from 0 in each dialog.
-        attention_mask: ``[R, 1, T, T]`` booleans, True where attention is allowed.
+        position_ids: ``[R, T]`` int64, from 0 in each dialog and 0 in padding. Give the model these, no
+            attention mask and ``use_cache=False``: then dialogs do not see each other.
         condition_ids: ``[R, T]`` int64 rows of ``conditions``, -1 for none.
         conditions: ``[N, D]`` float32, None without any.
         owner: ``[R, T]`` int64, the example each token belongs to, -1 for padding.
@@ -55,7 +65,6 @@ class PackedBatch(NamedTuple):
     input_ids: Tensor
     labels: Tensor
     position_ids: Tensor
-    attention_mask: Tensor
     condition_ids: Tensor
     conditions: Tensor | None
     owner: Tensor
@@ -89,11 +98,12 @@ def assign_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
 
 
 def pack(examples: Sequence[Example], row_length: int, pad_token: int) -> PackedBatch:
-    """Lay examples into rows; rows are as long as the longest of them.
+    """Lay examples into rows of at most ``row_length`` tokens; all are as long as the longest.
 
     A dialog's first token is never learnt: nothing in its part of the row comes before it.
     """
-    rows = assign_rows([len(example) for example in examples], row_length)
+    lengths = [len(example) for example in examples]
+    rows = assign_rows(lengths, min(row_length, max(SHORT_ROW, *lengths)))
     count, length = len(rows), max(sum(len(examples[n]) for n in row) for row in rows)
     input_ids = torch.full((count, length), pad_token, dtype=torch.int64)
     labels = torch.full((count, length), IGNORED_LABEL, dtype=torch.int64)
@@ -128,7 +138,6 @@ def pack(examples: Sequence[Example], row_length: int, pad_token: int) -> Packed
         input_ids,
         labels,
         position_ids,
-        block_causal_mask(owner),
         condition_ids,
         torch.cat(conditions) if conditions else None,
         owner,
@@ -137,22 +146,40 @@ def pack(examples: Sequence[Example], row_length: int, pad_token: int) -> Packed
     )
 
 
-def block_causal_mask(owner: Tensor) -> Tensor:
-    """``[R, 1, T, T]`` booleans: a token sees itself and what comes before it in its own part of the row."""
-    same = owner[:, :, None] == owner[:, None, :]
-    length = owner.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()
-    return (same & causal)[:, None]
+def laid_for(batch: PackedBatch, attention: str) -> PackedBatch:
+    """``batch`` in the layout that an attention implementation of transformers takes.
+
+    Masks are made for each row, but flash kernels look for dialogs only in a batch of one row. They pay nothing
+    for its length.
+
+    Raises:
+        ConfigError: it is not known whether ``attention`` keeps dialogs apart.
+    """
+    if attention in _MASKED:
+        return batch
+    if "flash" not in attention:
+        raise ConfigError(
+            f"attention {attention!r} may not keep the dialogs of a packed row apart; load the language model "
+            f"with one of {', '.join(_MASKED)} or a flash_attention"
+        )
+    joined = {name: getattr(batch, name).reshape(1, -1) for name in _TOKEN_FIELDS}
+    return batch._replace(**joined)
 
 
 def examples_right(logits: Tensor, batch: PackedBatch) -> Tensor:
-    """Booleans ``[examples]``: is every learnt token of the example the likeliest one? Then greedy decoding
-    of each answer, given the true ones before it, would reproduce it exactly."""
+    """Is every learnt token of an example the likeliest one? Then greedy decoding of each answer, given the
+    true ones before it, would reproduce it exactly.
+
+    Args:
+        logits: ``[n, V]`` where :func:`~imagebind_llm.model.loss.predicts_label` says so.
+        batch: of ``E`` examples.
+
+    Returns:
+        ``[E]`` booleans.
+    """
     count = int(batch.owner.max()) + 1
-    targets = batch.labels[:, 1:]
-    wrong = (targets != IGNORED_LABEL) & (logits[:, :-1].argmax(-1) != targets)
-    misses = torch.zeros(count + 1, dtype=torch.int64, device=targets.device)
-    owner = batch.owner[:, 1:].clone()
-    owner[owner < 0] = count
-    misses.index_add_(0, owner.flatten(), wrong.flatten().long())
-    return misses[:count] == 0
+    predicting = predicts_label(batch.labels)
+    wrong = logits.argmax(-1) != next_labels(batch.labels, predicting)
+    misses = torch.zeros(count, dtype=torch.int64, device=logits.device)
+    misses.index_add_(0, batch.owner[predicting], wrong.long())
+    return misses == 0

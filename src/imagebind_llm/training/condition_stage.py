@@ -32,14 +32,14 @@ class ConditionStage(DialogStage):
             units = [layer.get_submodule("mlp") for layer in units]
         return Shards(self.model, units, self.model.encoder)
 
-    def logits(self, batch: PackedBatch) -> Tensor:
+    def logits(self, batch: PackedBatch, keep: Tensor) -> Tensor:
         output: Tensor = self.model(
             input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
             position_ids=batch.position_ids,
             conditions=self.conditions(batch),
             condition_ids=batch.condition_ids,
             use_cache=False,
+            logits_to_keep=keep,
         ).logits
         return output
 

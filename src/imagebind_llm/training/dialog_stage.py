@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.data.packing import Example, PackedBatch, examples_right, pack
+from imagebind_llm.data.packing import Example, PackedBatch, examples_right, laid_for, pack
 from imagebind_llm.data.world import Phrasing
+from imagebind_llm.model.loss import labelled_loss, logits_at, predicts_label
 from imagebind_llm.training.stage import AnsweredTurn, SampleAnswer, Shards, Stage, step_rng
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class DialogStage(Stage):
         """One example; ``split`` names the phrasings, ``held_out`` the images."""
 
     @abstractmethod
-    def logits(self, batch: PackedBatch) -> Tensor:
-        """``[R, T, V]``."""
+    def logits(self, batch: PackedBatch, keep: Tensor) -> Tensor:
+        """Of a batch laid out for its attention; ``keep`` is ``logits_to_keep`` of the language model."""
 
     @property
     @abstractmethod
@@ -103,10 +104,16 @@ class DialogStage(Stage):
         (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
         return True
 
-    def loss(self, batch: PackedBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        from imagebind_llm.model.modeling import causal_loss
+    def labelled_logits(self, batch: PackedBatch) -> tuple[Tensor, PackedBatch]:
+        """The logits ``[n, V]`` of all tokens that predict a label, and the batch in the layout they belong
+        to."""
+        laid = laid_for(batch, self.language_model.config._attn_implementation)
+        predicting = predicts_label(laid.labels)
+        return logits_at(lambda keep: self.logits(laid, keep), predicting), laid
 
-        loss = causal_loss(self.logits(batch), batch.labels)
+    def loss(self, batch: PackedBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        logits, laid = self.labelled_logits(batch)
+        loss = labelled_loss(logits, laid.labels)
         filled = (batch.owner >= 0).float().mean()
         return loss, {"row_fill": filled, "rows": torch.tensor(float(len(batch.owner)))}
 
@@ -130,18 +137,16 @@ class DialogStage(Stage):
     def evaluate(self) -> dict[str, float]:
         """``loss`` and ``exact`` (all answers of a dialog right, word for word) on held-out images; ``…_new``
         with phrasings that were never trained on."""
-        from imagebind_llm.model.modeling import causal_loss
-
         measured = {}
         for split, batches in self._held_out.items():
             suffix = _SUFFIXES[split]
             total, tokens, right, count = 0.0, 0.0, 0, 0
             for batch in batches:
                 batch = self.to_device(batch)
-                logits = self.logits(batch)
-                total += float(causal_loss(logits, batch.labels)) * batch.learnt_tokens
+                logits, laid = self.labelled_logits(batch)
+                total += float(labelled_loss(logits, laid.labels)) * batch.learnt_tokens
                 tokens += batch.learnt_tokens
-                found = examples_right(logits, batch)
+                found = examples_right(logits, laid)
                 right, count = right + int(found.sum()), count + len(found)
             measured[f"loss{suffix}"] = total / tokens
             measured[f"exact{suffix}"] = right / count

@@ -48,12 +48,12 @@ class Language(DialogStage):
     def language_model(self) -> Any:
         return self.model
 
-    def logits(self, batch: PackedBatch) -> Tensor:
+    def logits(self, batch: PackedBatch, keep: Tensor) -> Tensor:
         output: Tensor = self.model(
             input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
             position_ids=batch.position_ids,
             use_cache=False,
+            logits_to_keep=keep,
         ).logits
         return output
 
