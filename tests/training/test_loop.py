@@ -13,8 +13,10 @@ from support.builders import KINDS, make
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.checkpoint import list_checkpoints
+from imagebind_llm.training.exchange import Exchange, StepNumbers
 from imagebind_llm.training.loop import TrainingError, train
 from imagebind_llm.training.optimization import learning_rate
+from imagebind_llm.training.parallel import Processes
 from imagebind_llm.training.recipe import OptimizerSettings
 from imagebind_llm.training.stage import Stage
 
@@ -122,6 +124,40 @@ def test_exactly_the_trainable_set_moves(kind: str, tmp_path: Path, inputs: Path
     moved = {name for name, tensor in after.items() if not tensor.equal(before[name])}
     tied = {"model.lm_head.weight"} if kind == "language" else set()
     assert moved - tied == declared
+
+
+@pytest.fixture
+def _numbers_stay_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on an accelerator, where looking at a number would wait for it."""
+    monkeypatch.setattr(Processes, "reading_is_free", False)
+
+
+def test_numbers_are_read_when_they_are_logged(
+    tmp_path: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the run is the same; what is looked at less often is only the loss."""
+    run = {"steps": 6, "log_every": 3, "checkpoint_every": 6}
+    train(*make("language", tmp_path / "eager", inputs, run=run))
+    monkeypatch.setattr(Processes, "reading_is_free", False)
+    reads, usual = [], Exchange.read
+
+    def read(exchange: Exchange) -> list[StepNumbers]:
+        found = usual(exchange)
+        reads.append([numbers.step for numbers in found])
+        return found
+
+    monkeypatch.setattr(Exchange, "read", read)
+    train(*make("language", tmp_path / "lazy", inputs, run=run))
+    assert reads == [[0, 1, 2], [3, 4, 5]]
+    eager, lazy = (last_tensors(tmp_path / name) for name in ("eager", "lazy"))
+    assert all(tensor.equal(lazy[name]) for name, tensor in eager.items())
+    lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("eager", "lazy")]
+    assert lines[0] == lines[1]
+
+
+@pytest.mark.usefixtures("_numbers_stay_on_the_device")
+def test_a_loss_that_is_seen_late_has_moved_nothing(tmp_path: Path, inputs: Path) -> None:
+    test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path, inputs)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path, inputs: Path) -> None:

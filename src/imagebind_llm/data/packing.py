@@ -1,8 +1,8 @@
 """Many short dialogs in few rows: no token is padding that need not be.
 
-Each dialog in a row counts its positions from 0 and keeps its own conditions. Given such positions and no mask,
-transformers lets each token see its own dialog only, within the window of layers that have one. So the loss is
-that of the same dialogs one by one.
+Each dialog in a row counts its positions from 0 and keeps its own conditions. Given such positions and no
+mask, transformers lets each token see its own dialog only, within the window of layers that have one. So the
+loss is that of the same dialogs one by one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -149,8 +149,8 @@ def pack(examples: Sequence[Example], row_length: int, pad_token: int) -> Packed
 def laid_for(batch: PackedBatch, attention: str) -> PackedBatch:
     """``batch`` in the layout that an attention implementation of transformers takes.
 
-    Masks are made for each row, but flash kernels look for dialogs only in a batch of one row. They pay nothing
-    for its length.
+    Masks are made for each row, but flash kernels look for dialogs only in a batch of one row. They pay
+    nothing for its length.
 
     Raises:
         ConfigError: it is not known whether ``attention`` keeps dialogs apart.
@@ -159,8 +159,8 @@ def laid_for(batch: PackedBatch, attention: str) -> PackedBatch:
         return batch
     if "flash" not in attention:
         raise ConfigError(
-            f"attention {attention!r} may not keep the dialogs of a packed row apart; load the language model "
-            f"with one of {', '.join(_MASKED)} or a flash_attention"
+            f"attention {attention!r} may not keep the dialogs of a packed row apart; load the language "
+            f"model with one of {', '.join(_MASKED)} or a flash_attention"
         )
     joined = {name: getattr(batch, name).reshape(1, -1) for name in _TOKEN_FIELDS}
     return batch._replace(**joined)

@@ -26,7 +26,7 @@ from imagebind_llm.common.settings import build, flatten, to_plain, unflatten
 from imagebind_llm.training.parallel import divided_like, full, local
 
 _HARMLESS = (
-    "run.folder", "run.threads", "run.prefetch", "run.log_every", "run.evaluate_every",
+    "run.folder", "run.threads", "run.prefetch", "run.workers", "run.log_every", "run.evaluate_every",
     "run.checkpoint_every", "run.checkpoint_minutes", "run.keep", "run.resume", "run.samples",
     "run.tensorboard", "run.explosion", "run.sharding", "run.compile", "run.gradient_checkpointing",
     "evaluate_items", "data.test_sources", "data.max_bad_share",

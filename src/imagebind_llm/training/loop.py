@@ -9,9 +9,9 @@ its weights, its optimizer moments and its step; also on several processes (:mod
 """
 
 import logging
-import math
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,11 +36,13 @@ from imagebind_llm.training.checkpoint import (
     save_checkpoint,
     save_resolved,
 )
+from imagebind_llm.training.exchange import Exchange, OwnPart, StepNumbers
 from imagebind_llm.training.monitor import Interrupts, LossGuard, Outcome, Progress, TrainingError
 from imagebind_llm.training.optimization import (
     averaged,
     learning_rate,
     parameter_groups,
+    scale_and_clip,
     start_average,
     update_average,
 )
@@ -59,22 +61,31 @@ class MicroBatch(NamedTuple):
 
 
 def batches(stage: Stage, run: RunSettings, mine: range, first_step: int) -> Iterator[list[MicroBatch]]:
-    """For each step from ``first_step`` on, its micro-batches ``mine``."""
+    """For each step from ``first_step`` on, its micro-batches ``mine``.
 
-    def make(step: int) -> list[MicroBatch]:
-        numbers = [step * run.accumulate + micro for micro in mine]
-        return [MicroBatch(number, stage.batch(number)) for number in numbers]
+    With ``run.prefetch`` those of so many further steps are made meanwhile by ``run.workers`` threads. A
+    micro-batch is a function of its number, so who makes it and when does not matter.
+    """
+
+    def make(number: int) -> MicroBatch:
+        return MicroBatch(number, stage.batch(number))
+
+    def numbers(step: int) -> list[int]:
+        return [step * run.accumulate + micro for micro in mine]
 
     if not run.prefetch:
         for step in range(first_step, run.steps):
-            yield make(step)
+            yield [make(number) for number in numbers(step)]
         return
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting: list[Future[list[MicroBatch]]] = []
+    pool = ThreadPoolExecutor(max_workers=run.workers, thread_name_prefix="prefetch")
+    waiting: deque[list[Future[MicroBatch]]] = deque()
+    try:
         for step in range(first_step, run.steps):
             while len(waiting) <= run.prefetch and step + len(waiting) < run.steps:
-                waiting.append(pool.submit(make, step + len(waiting)))
-            yield waiting.pop(0).result()
+                waiting.append([pool.submit(make, number) for number in numbers(step + len(waiting))])
+            yield [future.result() for future in waiting.popleft()]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def compile_blocks(stage: Stage) -> None:
@@ -183,6 +194,11 @@ class _Run:
             eps=self.optimizer_settings.eps,
             fused=True,
         )
+        self.exchange = Exchange(self.processes)
+        self.looks_first = self.processes.reading_is_free or self.processes.sharded
+        """Whether a step is judged before the weights move; else they stay where they are if it is no number,
+        and the run stops at its next look."""
+        self.seen: list[StepNumbers] = []
         self.peak = self.optimizer_settings.peak(run.batch_size * run.accumulate)
         self.guard = LossGuard(run.explosion, self.checkpoints)
 
@@ -253,76 +269,107 @@ class _Run:
             while step < run.steps:
                 micro_batches = next(source)
                 minutes = (time.monotonic() - last_save) / 60
-                agreed = processes.sum(
-                    {
-                        "weight": sum(self.stage.weight(micro.batch) for micro in micro_batches),
-                        "size": sum(self.stage.size(micro.batch) for micro in micro_batches),
-                        "late": processes.main and 0 < run.checkpoint_minutes <= minutes,
-                        "signals": interrupts.received or 0,
-                        "signalled": interrupts.received is not None,
-                    }
-                )
-                values = self._step(step, micro_batches, agreed["weight"])
+                late = processes.main and 0 < run.checkpoint_minutes <= minutes
+                self._step(step, micro_batches, late, interrupts.received)
                 step += 1
+                progress.advance()
+                last = step == run.steps
+                log = last or step % run.log_every == 0
+                evaluate = bool(run.evaluate_every) and step % run.evaluate_every == 0 and not last
+                save = bool(run.checkpoint_every) and step % run.checkpoint_every == 0
                 if processes.count == 1:
-                    signal = interrupts.received
-                elif agreed["signalled"]:  # what all knew before the step, so that all stop after it
-                    signal = int(agreed["signals"] / agreed["signalled"])
-                rates = progress.advance(step, values["loss"], agreed["size"])
-                if step % run.log_every == 0 or step == run.steps:
-                    self.outcome.log(step, values, rates)
-                if run.evaluate_every and step % run.evaluate_every == 0 and step < run.steps:
+                    signal, save = interrupts.received, save or late
+                if not (log or evaluate or save or signal is not None or self.looks_first):
+                    continue
+                numbers = self._look()
+                for known in numbers:
+                    progress.add(known.size)
+                    save = save or known.late
+                    if processes.count > 1:  # what all know, so that all stop after the same step
+                        signal = known.signal or signal
+                if log:
+                    values = numbers[-1].values
+                    self.outcome.log(step, values, progress.line(values["loss"]))
+                if evaluate:
                     self._evaluate(step)
-                due = (run.checkpoint_every and step % run.checkpoint_every == 0) or agreed["late"]
-                due = (due or signal is not None) and not self.guard.suspicious
-                if due or step == run.steps:
+                if last or ((save or signal is not None) and not self.guard.suspicious):
                     self._save(step)
                     last_save = time.monotonic()
                 if signal is not None:
                     break
         return step, signal
 
-    def _step(self, step: int, micro_batches: list[MicroBatch], total: float) -> dict[str, float]:
-        """One optimizer step. The loss is the mean over all valid units of all micro-batches."""
+    def _step(self, step: int, micro_batches: list[MicroBatch], late: bool, signal: int | None) -> None:
+        """One optimizer step. The loss is the mean over all valid units of all micro-batches.
+
+        Gradients are those of the sum over units until the processes have told each other, together with
+        everything else, how many units there are.
+        """
         rate = learning_rate(self.optimizer_settings, self.peak, step, self.run.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        if total <= 0:
-            raise TrainingError(
-                f"step {step}: the batch has nothing to learn from (no labelled unit); check the data"
-            )
-        values = self.processes.sum(self._gradients(micro_batches, total))
-        clip = self.optimizer_settings.clip
-        parameters = list(self.tensors.parameters.values())
-        norm = self.processes.clip(parameters, math.inf if clip is None else clip)
-        numbers = {key: float(value) for key, value in values.items()}
-        self.guard.check(step, numbers["loss"], norm, rate)
+        own = OwnPart(
+            sum(self.stage.weight(micro.batch) for micro in micro_batches),
+            sum(self.stage.size(micro.batch) for micro in micro_batches),
+            late,
+            signal,
+        )
+        summed = self.exchange.add_up(own, self._gradients(micro_batches))
+        norm = scale_and_clip(self.tensors.parameters.values(), 1 / summed[0], self.optimizer_settings.clip)
+        self.exchange.keep(step, rate, summed, norm)
+        if self.looks_first:
+            self.seen += self._read()
+        else:  # fused AdamW then leaves the weights alone; the next look stops the run
+            good = torch.isfinite(norm) & torch.isfinite(summed).all()
+            self.optimizer.found_inf = (~good).float()  # type: ignore[attr-defined]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.processes.average_(self.tensors.buffers.values())
         if self.optimizer_settings.ema is not None:
             update_average(self.tensors.average, self.tensors.parameters, self.optimizer_settings.ema)
-        return {**numbers, "grad_norm": norm, "lr": rate}
 
-    def _gradients(self, micro_batches: list[MicroBatch], total: float) -> dict[str, Any]:
-        """Add up the gradients of this process's micro-batches; its part of the loss and the metrics."""
+    def _look(self) -> list[StepNumbers]:
+        """The numbers of all steps since the last look.
+
+        Raises:
+            TrainingError: one of them is hopeless.
+        """
+        found = self.seen + self._read()
+        self.seen = []
+        return found
+
+    def _read(self) -> list[StepNumbers]:
+        found = self.exchange.read()
+        for known in found:
+            if known.weight <= 0:
+                raise TrainingError(
+                    f"step {known.step}: the batch has nothing to learn from (no labelled unit); check the "
+                    "data"
+                )
+            values = known.values
+            self.guard.check(known.step, values["loss"], values["grad_norm"], values["lr"])
+        return found
+
+    def _gradients(self, micro_batches: list[MicroBatch]) -> dict[str, Any]:
+        """Add up the gradients of this process's micro-batches, and the loss and the metrics; all times the
+        units they are a mean of."""
         self.stage.train()
-        values: dict[str, Any] = {"loss": 0.0}
+        values: dict[str, Any] = {}
         for micro in micro_batches:
             seed_torch(self.run.seed, micro.number)
-            share = self.stage.weight(micro.batch) / total
+            weight = self.stage.weight(micro.batch)
             if micro is micro_batches[-1]:
-                loss, metrics = self._backward(micro, share)
+                loss, metrics = self._backward(micro, weight)
             else:
                 with self.processes.without_sync():
-                    loss, metrics = self._backward(micro, share)
+                    loss, metrics = self._backward(micro, weight)
             for key, value in {"loss": loss, **metrics}.items():
-                values[key] = values.get(key, 0.0) + share * value
+                values[key] = values.get(key, 0.0) + weight * value
         return values
 
-    def _backward(self, micro: MicroBatch, share: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def _backward(self, micro: MicroBatch, weight: float) -> tuple[Tensor, dict[str, Tensor]]:
         loss, metrics = self.forward(self.processes.move(micro.batch))
-        self.processes.backward(loss * share)
+        self.processes.backward(loss * weight)
         return loss.detach(), metrics
 
     def _evaluate(self, step: int) -> dict[str, float]:

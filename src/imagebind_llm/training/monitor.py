@@ -156,12 +156,16 @@ class Progress:
     ) -> None:
         self._bar.close()
 
-    def advance(self, step: int, loss: float, size: float) -> dict[str, float]:
-        """One step done; the mean rate since the last log line, empty between lines."""
+    def advance(self) -> None:
+        """One step done."""
         self._bar.update()
+
+    def add(self, size: float) -> None:
+        """So much work is done."""
         self._done += size
-        if step % self._run.log_every and step != self._run.steps:
-            return {}
+
+    def line(self, loss: float) -> dict[str, float]:
+        """Show ``loss`` and the mean rate since the last line; that rate, by its name."""
         now = time.monotonic()
         rate = self._done / max(now - self._since, 1e-9)
         self._done, self._since = 0.0, now

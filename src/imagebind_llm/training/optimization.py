@@ -1,15 +1,18 @@
 """What happens to the weights in a step: learning rate, decay groups, the running average."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.training.parallel import local
+from imagebind_llm.training.parallel import full, local
 from imagebind_llm.training.settings import OptimizerSettings
+
+_LEAST_NORM = 1e-6
+"""Keeps the limit finite where the gradient is 0 (as torch's ``clip_grad_norm_`` has it)."""
 
 
 def learning_rate(settings: OptimizerSettings, peak: float, step: int, steps: int) -> float:
@@ -31,6 +34,23 @@ def parameter_groups(parameters: dict[str, nn.Parameter], weight_decay: float) -
         {"params": [parameters[name] for name in plain], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+@torch.no_grad()
+def scale_and_clip(parameters: Iterable[nn.Parameter], scale: Tensor, largest: float | None) -> Tensor:
+    """Multiply all gradients by ``scale`` (a number, on their device) and then down to a norm of ``largest``.
+
+    Nothing waits for the device.
+
+    Returns:
+        The norm of the scaled gradients, before it was limited.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = full(nn.utils.get_total_norm(gradients)) * scale
+    if largest is not None:
+        scale = scale * (largest / (norm + _LEAST_NORM)).clamp(max=1.0)
+    torch._foreach_mul_([local(gradient) for gradient in gradients], scale.float())
+    return norm
 
 
 def start_average(live: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -185,27 +185,43 @@ class Processes:
         # Exchanging gradients averages them.
         self.accelerator.backward(loss * self.count if self.count > 1 else loss)
 
-    def sum(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Numbers summed over all processes; a name that only some have counts as 0 for the others."""
+    @property
+    def reading_is_free(self) -> bool:
+        """Whether a number can be looked at without waiting for an accelerator."""
+        return self.device.type == "cpu"
+
+    def sum_(self, values: Tensor) -> Tensor:
+        """``values`` on this process's device, summed over all processes, in place: one exchange."""
+        if self.count > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def sum(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Numbers summed over all processes, which must give the same names in the same order."""
+        total = self.sum_(torch.tensor(list(values.values()), dtype=self.exact, device=self.device))
+        return dict(zip(values, total.tolist(), strict=True))
+
+    @property
+    def exact(self) -> torch.dtype:
+        """The widest floats that the device has."""
+        return torch.float32 if self.device.type == "mps" else torch.float64
+
+    def union(self, names: Iterable[str]) -> list[str]:
+        """All names that any process has, in the same order everywhere."""
         if self.count == 1:
-            return dict(values)
+            return list(names)
         from accelerate.utils import gather_object
 
-        found: list[dict[str, float]] = gather_object([{key: float(value) for key, value in values.items()}])
-        keys = dict.fromkeys(key for part in found for key in part)
-        return {key: sum(part.get(key, 0.0) for part in found) for key in keys}
+        return list(dict.fromkeys(gather_object(list(names))))
 
     def average_(self, buffers: Iterable[Tensor]) -> None:
         """Running statistics: their mean over processes, in place."""
-        if self.count == 1:
+        moving = [buffer for buffer in buffers if buffer.is_floating_point()]
+        if self.count == 1 or not moving:
             return
-        for buffer in buffers:
-            if buffer.is_floating_point():
-                buffer.copy_(self.accelerator.reduce(buffer, "mean"))
-
-    def clip(self, parameters: list[nn.Parameter], largest: float) -> float:
-        """Scale all gradients down to a norm of ``largest``; the norm they had."""
-        return float(full(self.accelerator.clip_grad_norm_(parameters, largest)))
+        total = self.sum_(torch.cat([buffer.flatten() for buffer in moving])) / self.count
+        for buffer, mean in zip(moving, total.split([buffer.numel() for buffer in moving]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -58,9 +58,12 @@ class RunSettings:
     compile: bool = False
     """Compile the decoder layers (torch.compile); worth it on a GPU and in long runs."""
     prefetch: int = 0
-    """Batches prepared ahead in a background thread."""
+    """Steps whose batches are prepared ahead in background threads."""
+    workers: int = 2
+    """Threads that prepare batches ahead (with ``prefetch``)."""
     log_every: int = 20
-    """Steps between lines of metrics.jsonl."""
+    """Steps between lines of metrics.jsonl. On an accelerator also between looks at the loss, and between the
+    times when several processes answer a signal."""
     evaluate_every: int = 0
     """Steps between evaluations (0 = only at the end)."""
     checkpoint_every: int = 500
@@ -81,7 +84,7 @@ class RunSettings:
     starts over."""
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(("steps", "batch_size", "accumulate", "keep", "log_every"), 1)
+        least = dict.fromkeys(("steps", "batch_size", "accumulate", "keep", "log_every", "workers"), 1)
         least |= dict.fromkeys(("seed", "threads", "prefetch", "samples", "explosion", "evaluate_every"), 0)
         least |= dict.fromkeys(("checkpoint_every", "checkpoint_minutes"), 0)
         check_numbers(self, "run", least=least)
