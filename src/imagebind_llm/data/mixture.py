@@ -1,6 +1,8 @@
 """Several sources as one: drawn by weight, bad samples put aside."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -12,6 +14,7 @@ from imagebind_llm.common.errors import (
     TrainingDataError,
     UserError,
 )
+from imagebind_llm.data.order import MixedOrder, SourceOrder
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources.base import Record, Source, StreamingSource
 
@@ -32,6 +35,9 @@ class SourceMixture:
         weights: one each, at least one above 0; only the ratios count.
         quarantine: takes bad samples; by default one that counts only.
         limits: of the pictures.
+        seed: of the order in which :meth:`numbered` goes through the sources.
+
+    Several threads may draw from it. They take turns in reading, not in opening pictures.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class SourceMixture:
         weights: Sequence[float],
         quarantine: Quarantine | None = None,
         limits: "Limits | None" = None,
+        seed: int = 0,
     ) -> None:
         shares = np.asarray(weights, dtype=float)
         if not sources or len(shares) != len(sources) or not np.isfinite(shares).all() or (shares < 0).any():
@@ -59,6 +66,9 @@ class SourceMixture:
         self.quarantine = quarantine if quarantine is not None else Quarantine()
         self._edges = np.cumsum(shares) / np.cumsum(shares)[-1]
         self._limits = limits
+        self._shares = shares.tolist()
+        self._seed = seed
+        self._reading = threading.Lock()
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -98,6 +108,36 @@ class SourceMixture:
             "mend the data"
         )
 
+    @cached_property
+    def _order(self) -> MixedOrder:
+        orders = []
+        for number, source in enumerate(self.sources):
+            if not isinstance(source, Source):
+                raise ConfigError(
+                    f"source {source.name!r} is a stream and cannot be drawn from at random; "
+                    "embed it first with: imagebind-llm data embed"
+                )
+            blocks = getattr(source, "blocks", None)
+            orders.append(SourceOrder(len(source), blocks, self._seed + (number << 32)))
+        return MixedOrder(self._shares, orders, self._seed)
+
+    def numbered(self, number: int, rng: np.random.Generator, make: Callable[[Record], T]) -> T:
+        """What ``make`` makes of the sample of draw ``number``.
+
+        Draws ``0, 1, 2, …`` go through each source again and again, each time in another order. A bad sample
+        is replaced by one that :meth:`draw_as` draws with ``rng``.
+
+        Raises:
+            TrainingDataError: the quarantine has had enough, or nothing good is found.
+            ConfigError: a source is a stream, which has no sample number n.
+        """
+        with self._reading:
+            source, index = self._order.at(number)
+        chosen = self.sources[source]
+        assert isinstance(chosen, Source), "the order has checked it"
+        made = self._made(chosen, index, make)
+        return made[0] if made is not None else self.draw_as(rng, make)
+
     def spread(self, count: int, make: Callable[[Record], T]) -> Iterator[T]:
         """Up to ``count`` different samples, spread over all sources, the same at every call.
 
@@ -126,7 +166,9 @@ class SourceMixture:
     def _made(self, source: Source, index: int, make: Callable[[Record], T]) -> tuple[T] | None:
         """What ``make`` makes of a sample, in a tuple; None if it is bad."""
         try:
-            record = source.read(index).load(self._limits)
+            with self._reading:
+                found = source.read(index)
+            record = found.load(self._limits)
             try:
                 made = make(record)
             except (ConfigError, MissingExtraError):
@@ -134,9 +176,11 @@ class SourceMixture:
             except UserError as error:
                 raise BadSample(record.key, str(error)) from error
         except BadSample as bad:
-            self.quarantine.report(source.name, bad)
+            with self._reading:
+                self.quarantine.report(source.name, bad)
             return None
-        self.quarantine.passed()
+        with self._reading:
+            self.quarantine.passed()
         return (made,)
 
     def iterate(self, start: int = 0) -> Iterator[Record]:

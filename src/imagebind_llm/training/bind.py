@@ -69,10 +69,12 @@ class BindCaptions(ContrastiveStage):
         assert self._training is not None, "the recipe has sources"
         rng = step_rng(self.recipe.run.seed, index)
         crops = rng if self.recipe.data.augment else None
+        size = self.recipe.run.batch_size
+        numbers = range(index * size, (index + 1) * size)
         return self._collate(
             [
-                self._training.draw_as(rng, lambda record: self._reader.read(record, crops))
-                for _ in range(self.recipe.run.batch_size)
+                self._training.numbered(n, rng, lambda record: self._reader.read(record, crops))
+                for n in numbers
             ]
         )
 

@@ -58,7 +58,7 @@ def _open_mixture(
                 f"{made_by}, this model's has {encoder.fingerprint}; embed the data with this encoder"
             )
     quarantine = Quarantine(_report_path(run, report), max_rate=max_bad_share)
-    return SourceMixture(opened, [source.weight for source in sources], quarantine)
+    return SourceMixture(opened, [source.weight for source in sources], quarantine, seed=run.seed)
 
 
 def _report_path(run: RunSettings, report: str) -> Path:

@@ -12,6 +12,7 @@ from imagebind_llm.data.records import RecordReader
 from imagebind_llm.data.world import Phrasing, PictureWorld
 from imagebind_llm.training.align import Align, Finetune, Pretrain
 from imagebind_llm.training.source_mixture import described, open_mixtures
+from imagebind_llm.training.stage import step_rng
 
 if TYPE_CHECKING:
     from imagebind_llm.training.recipe import AlignSettings, FinetuneRecipe, PretrainRecipe
@@ -37,6 +38,20 @@ class _OnSources(Align):
             self.media,
             self.model.config.embedding_dim,
             min(settings.max_tokens or self.recipe.row_length, self.recipe.row_length),
+        )
+
+    def batch(self, index: int) -> PackedBatch:
+        """The next samples of the sources, in the order of :mod:`imagebind_llm.data.order`."""
+        assert self._training is not None, "the recipe has sources"
+        rng = step_rng(self.recipe.run.seed, index)
+        crops = rng if self._augment else None
+        size = self.recipe.run.batch_size
+        numbers = range(index * size, (index + 1) * size)
+        return self._packed(
+            [
+                self._training.numbered(n, rng, lambda record: self._reader.read(record, crops))
+                for n in numbers
+            ]
         )
 
     def draw(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:

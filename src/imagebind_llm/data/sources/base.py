@@ -85,7 +85,11 @@ class Record:
 
 @runtime_checkable
 class Source(Protocol):
-    """Samples by number."""
+    """Samples by number.
+
+    One that reads many samples at once may also have ``blocks``, a sequence ``[0, …, len]`` of where such
+    blocks start; then training mixes a few blocks at a time (:mod:`imagebind_llm.data.order`).
+    """
 
     @property
     def name(self) -> str:

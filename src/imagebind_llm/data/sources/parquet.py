@@ -1,8 +1,8 @@
 """Parquet files with a picture and a caption column.
 
 Pictures are bytes, paths, or the ``{bytes, path}`` pairs of Hugging Face data sets. Rows are read a row group
-at a time, and the last few groups are kept; files meant for drawing at random should have small groups (a few
-hundred pictures).
+at a time, and the last few groups are kept. ``blocks`` says where groups start, so that training mixes a few
+groups at a time and reads each once a pass.
 """
 
 import bisect
@@ -14,8 +14,10 @@ from imagebind_llm.common.errors import BadSample, TrainingDataError
 from imagebind_llm.data.sources.base import Record, SourceSettings, digest, files_digest, list_files
 from imagebind_llm.data.sources.captions import caption_record, picture_path
 
-_KEPT = 2
-"""Row groups in memory."""
+_KEPT = 8
+"""Row groups in memory: as many as training mixes, and those it goes on to."""
+_KEPT_BYTES = 1 << 30
+"""What they may take together; the latest one is kept in any case."""
 
 
 class ParquetSource:
@@ -31,7 +33,7 @@ class ParquetSource:
         self._image, self._caption = settings.column("image"), settings.column("caption")
         self._firsts = [0]
         self._groups: list[tuple[int, int]] = []
-        self._kept: OrderedDict[int, list[dict[str, Any]] | str] = OrderedDict()
+        self._kept: OrderedDict[int, Any] = OrderedDict()
         for number, path in enumerate(files):
             try:
                 with pq.ParquetFile(path) as file:
@@ -65,28 +67,36 @@ class ParquetSource:
         rows = self._rows(group)
         if isinstance(rows, str):
             raise BadSample(key, f"row group {within} is damaged ({rows})")
-        row = rows[index - self._firsts[group]]
+        row = rows.slice(index - self._firsts[group], 1).to_pylist()[0]
         picture = picture_of(key, row[self._image], self._settings.root or path.parent)
         return caption_record(key, self.name, picture, row[self._caption], self._settings.instruction)
 
-    def _rows(self, group: int) -> list[dict[str, Any]] | str:
-        """The rows of a group, or why they cannot be read."""
+    @property
+    def blocks(self) -> list[int]:
+        """The first row of each row group, and the number of rows."""
+        return self._firsts
+
+    def _rows(self, group: int) -> Any:
+        """The rows of a group (an Arrow table), or why they cannot be read (a string)."""
         if group not in self._kept:
             import pyarrow as pa
             import pyarrow.parquet as pq
 
             file, within = self._groups[group]
-            rows: list[dict[str, Any]] | str
+            rows: Any
             try:
                 with pq.ParquetFile(self._files[file]) as opened:
-                    rows = opened.read_row_group(within, [self._image, self._caption]).to_pylist()
+                    rows = opened.read_row_group(within, [self._image, self._caption])
             except (OSError, ValueError, pa.ArrowException) as error:
                 rows = str(error)
             self._kept[group] = rows
-            while len(self._kept) > _KEPT:
+            while len(self._kept) > 1 and (len(self._kept) > _KEPT or self._kept_bytes() > _KEPT_BYTES):
                 self._kept.popitem(last=False)
         self._kept.move_to_end(group)
         return self._kept[group]
+
+    def _kept_bytes(self) -> int:
+        return sum(rows.nbytes for rows in self._kept.values() if not isinstance(rows, str))
 
 
 def picture_of(key: str, value: Any, root: str | Path) -> Any:
