@@ -1,12 +1,16 @@
 """Recipes: what is wrong is named, with the nearest right name."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
+from transformers import TrainingArguments
 
 from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.training.foreign_names import OTHER, SAME
 from imagebind_llm.training.recipe import STAGES, load_recipe, save_resolved
+from imagebind_llm.training.settings import OptimizerSettings, RunSettings
 
 SHIPPED = Path(__file__).parents[2] / "recipes"
 RECIPES = sorted((SHIPPED / "nano").glob("*.yaml"))
@@ -180,3 +184,56 @@ def test_templates_show_where_held_out_data_go() -> None:
         text = (SHIPPED / name).read_text()
         shown = text.replace("  # test_sources:", "  test_sources:").replace("  #   - {kind", "    - {kind")
         assert len(yaml.safe_load(shown)["data"]["test_sources"]) == 1
+
+
+def test_names_of_transformers_are_understood_where_they_mean_the_same(tmp_path: Path) -> None:
+    path = write(tmp_path, learning_rate=2e-4, run={"output_dir": "here", "per_device_train_batch_size": 3})
+    values = yaml.safe_load(path.read_text())
+    values["optimizer"] = {"warmup_ratio": 0.1, "weight_decay": 0.3}
+    values["run"]["max_steps"] = 70
+    path.write_text(yaml.safe_dump(values))
+    recipe = load_recipe("language", path, ["max_grad_norm=2.0", "run.logging_steps=5"])
+    assert (recipe.run.folder, recipe.run.batch_size, recipe.run.steps, recipe.run.log_every) == (
+        "here",
+        3,
+        70,
+        5,
+    )
+    optimizer = recipe.optimizer
+    assert (optimizer.lr, optimizer.warmup_share, optimizer.weight_decay, optimizer.clip) == (
+        2e-4,
+        0.1,
+        0.3,
+        2.0,
+    )
+    assert load_recipe("language", path, ["learning_rate=1e-3"]).optimizer.lr == 1e-3  # overrides win
+    assert load_recipe("language", path, ["warmup_ratio=0", "warmup_steps=7"]).optimizer.warmup_steps == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("num_train_epochs=3", r"there is no setting 'num_train_epochs'; a run has steps: give run\.steps"),
+        ("run.gradient_accumulation_steps=2", r"give run\.accumulate"),
+        ("fp16=true", "give run.precision=bf16"),
+    ],
+)
+def test_names_of_transformers_with_another_meaning_are_pointed_at(
+    override: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("language", write(tmp_path), [override])
+
+
+def test_a_setting_under_both_names_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"learning_rate and optimizer\.lr are the same setting"):
+        load_recipe("language", write(tmp_path, learning_rate=1e-4, optimizer={"lr": 1e-3}))
+
+
+def test_every_name_of_transformers_leads_to_a_setting_that_exists() -> None:
+    groups = {"run": RunSettings, "optimizer": OptimizerSettings}
+    for own in SAME.values():
+        group, _, name = own.partition(".")
+        assert name in {field.name for field in fields(groups[group])}
+    theirs = {field.name for field in fields(TrainingArguments)}
+    assert set(SAME) | set(OTHER) <= theirs | {"warmup_ratio"}  # the newest have dropped that one

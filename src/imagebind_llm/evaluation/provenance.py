@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 
 from imagebind_llm import __version__
 from imagebind_llm.assistant import Assistant
+from imagebind_llm.common.provenance import commit, versions
 
 _PACKAGES = (
     "torch",
@@ -29,38 +28,13 @@ _PACKAGES = (
 
 def environment() -> dict[str, Any]:
     """Versions, commit and machine."""
-    versions: dict[str, str] = {"imagebind-llm": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    own = {"imagebind-llm": __version__, "python": platform.python_version()}
     return {
-        "versions": versions,
+        "versions": own | versions(_PACKAGES),
         "commit": commit(),
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
     }
-
-
-def commit() -> str | None:
-    """The commit this package is run from, with ``+`` if files differ; None outside a repository."""
-    here = Path(__file__)
-    try:
-        # An installed copy may lie inside somebody else's repository: only a tracked file counts.
-        _git(here.parent, "ls-files", "--error-unmatch", here.name)
-        found = _git(here.parent, "rev-parse", "HEAD")
-        changed = _git(here.parent, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found + ("+" if changed else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-    )
-    return done.stdout.strip()
 
 
 def model_facts(bot: Assistant, name: str, folder: Path | None = None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.data.records import pick_kind, to_example
 from imagebind_llm.data.world import DialogWorld, Phrasing, PictureWorld
 from imagebind_llm.encoders.imagebind import ImageBindModel
+from imagebind_llm.training.adapters import prepare_adapters
 from imagebind_llm.training.bind_sense import image_bank
 from imagebind_llm.training.condition_stage import ConditionStage
 from imagebind_llm.training.recipe import AlignSettings, FinetuneRecipe, PretrainRecipe
@@ -129,8 +130,7 @@ class Finetune(Align):
         self.recipe, self.dialogs = recipe, dialogs
         self.model, self.tokenizer, own_media = _opened(recipe.model)
         self.media = media or own_media
-        if self.model.config.stage != "finetune":  # a fine-tuned model goes on with the adapters it has
-            _add_adapters(self.model, recipe)
+        prepare_adapters(self.model, recipe.adapters, recipe.run.seed)
         self.look_at(world)
 
     def trainable(self) -> dict[str, nn.Parameter]:
@@ -146,20 +146,6 @@ class Finetune(Align):
         row_of = self.images.rows(rng, held_out)
         messages = self.dialogs.dialog(kind, rng, split, row_of, self.recipe.mixture_weights)
         return self._example(messages, rng, held_out, 0.0 if held_out else self.recipe.mixture_units)
-
-
-def _add_adapters(model: "ImageBindLLMForConditionalGeneration", recipe: FinetuneRecipe) -> None:
-    from imagebind_llm.model.adaptation import add_biases, add_lora, tune_norms
-
-    adapters = recipe.adapters
-    if adapters.rank:
-        with torch.random.fork_rng():
-            torch.manual_seed(recipe.run.seed)
-            add_lora(model, adapters.rank, adapters.scale, targets=adapters.targets)
-    if adapters.biases is None or adapters.biases:
-        add_biases(model, adapters.biases)
-    if adapters.norms:
-        tune_norms(model)
 
 
 def _opened(

@@ -8,10 +8,8 @@ Saving a run so that it goes on bit for bit: trained tensors, optimizer moments,
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 
 from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.files import atomic_directory, atomic_write
+from imagebind_llm.common.provenance import commit, versions
 from imagebind_llm.common.settings import build, flatten, to_plain, unflatten
 from imagebind_llm.training.parallel import divided_like, full, local
 
@@ -88,44 +87,19 @@ def _members(flat: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-_REPORTED_PACKAGES = ("torch", "transformers", "accelerate", "peft", "safetensors", "numpy")
+_REPORTED_PACKAGES = ("imagebind-llm", "torch", "transformers", "accelerate", "peft", "safetensors", "numpy")
 
 
 def save_resolved(stage: str, recipe: Any, folder: Path) -> None:
     """Write ``recipe.yaml``: the resolved settings, loadable again as they are, and the versions in
     comments."""
-    found = []
-    for package in ("imagebind-llm", *_REPORTED_PACKAGES):
-        try:
-            found.append(f"# {package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    commit = _git_commit()
-    if commit:
-        found.append(f"# commit {commit}")
+    found = [f"# {package} {number}" for package, number in versions(_REPORTED_PACKAGES).items()]
+    made_by = commit()
+    if made_by:
+        found.append(f"# commit {made_by}")
     text = yaml.safe_dump({"stage": stage, **to_plain(recipe)}, sort_keys=False, allow_unicode=True)
     with atomic_write(folder / "recipe.yaml") as temporary:
         temporary.write_text("\n".join(found) + "\n" + text, encoding="utf-8")
-
-
-def _git_commit() -> str | None:
-    """The commit this package is run from, with ``+`` if the tree differs; None outside a repository."""
-    here = Path(__file__).parent
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit + ("+" if changed else "")
 
 
 FORMAT = 1

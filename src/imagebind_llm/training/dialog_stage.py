@@ -137,19 +137,31 @@ class DialogStage(Stage):
     def evaluate(self) -> dict[str, float]:
         """``loss`` and ``exact`` (all answers of a dialog right, word for word) on held-out images; ``…_new``
         with phrasings that were never trained on."""
-        measured = {}
+        return self.measures(self.evaluation_sums(0, 1))
+
+    def evaluation_sums(self, rank: int, count: int) -> dict[str, float]:
+        sums: dict[str, float] = {}
         for split, batches in self._held_out.items():
-            suffix = _SUFFIXES[split]
-            total, tokens, right, count = 0.0, 0.0, 0, 0
-            for batch in batches:
-                batch = self.to_device(batch)
+            total, tokens, right, dialogs = 0.0, 0.0, 0.0, 0.0
+            # A divided model computes together: all take part as often, with a batch that does not count.
+            for first in range(0, len(batches), count):
+                own = first + rank < len(batches)
+                batch = self.to_device(batches[first + rank if own else first])
                 logits, laid = self.labelled_logits(batch)
-                total += float(labelled_loss(logits, laid.labels)) * batch.learnt_tokens
-                tokens += batch.learnt_tokens
-                found = examples_right(logits, laid)
-                right, count = right + int(found.sum()), count + len(found)
-            measured[f"loss{suffix}"] = total / tokens
-            measured[f"exact{suffix}"] = right / count
+                if own:
+                    total += float(labelled_loss(logits, laid.labels)) * batch.learnt_tokens
+                    found = examples_right(logits, laid)
+                    tokens, dialogs = tokens + batch.learnt_tokens, dialogs + len(found)
+                    right += float(found.sum())
+            sums |= {f"{split}/loss": total, f"{split}/tokens": tokens}
+            sums |= {f"{split}/right": right, f"{split}/dialogs": dialogs}
+        return sums
+
+    def measures(self, sums: dict[str, float]) -> dict[str, float]:
+        measured = {}
+        for split in self.phrasings:
+            measured[f"loss{_SUFFIXES[split]}"] = sums[f"{split}/loss"] / sums[f"{split}/tokens"]
+            measured[f"exact{_SUFFIXES[split]}"] = sums[f"{split}/right"] / sums[f"{split}/dialogs"]
         return measured
 
     def samples(self, count: int) -> list[SampleAnswer]:

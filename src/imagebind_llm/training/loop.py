@@ -375,10 +375,16 @@ class _Run:
     def _evaluate(self, step: int) -> dict[str, float]:
         self.stage.eval()
         with averaged(self.tensors.average, self.tensors.parameters), self.processes.autocast():
-            measured = {f"eval/{key}": round(value, 5) for key, value in self.stage.evaluate().items()}
-            samples = self.stage.samples(self.run.samples) if self.run.samples else ()
+            measured = {f"eval/{key}": round(value, 5) for key, value in self._measured().items()}
+            asked = self.processes.main or self.processes.sharded  # a divided model answers together
+            samples = self.stage.samples(self.run.samples) if self.run.samples and asked else ()
         self.outcome.evaluated(step, measured, samples)
         return measured
+
+    def _measured(self) -> dict[str, float]:
+        """Held-out measures, with the work shared where there is someone to share it with."""
+        sums = self.stage.evaluation_sums(self.processes.rank, self.processes.count)
+        return self.stage.evaluate() if sums is None else self.stage.measures(self.processes.sum(sums))
 
     def _save(self, step: int) -> None:
         save_checkpoint(

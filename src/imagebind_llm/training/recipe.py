@@ -18,6 +18,7 @@ import yaml
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import apply_overrides, build, check_numbers
 from imagebind_llm.training.checkpoint import save_resolved
+from imagebind_llm.training.foreign_names import own_names, own_overrides
 from imagebind_llm.training.new_sensor import NewSensor
 from imagebind_llm.training.settings import (
     AdapterSettings,
@@ -285,8 +286,9 @@ class FinetuneRecipe:
     data: AlignSettings
     model: str
     """Folder exported by pretrain."""
-    adapters: AdapterSettings = field(default_factory=AdapterSettings)
-    """What is added to the language model."""
+    adapters: AdapterSettings | None = None
+    """What is added to the language model; null = what the model was fine-tuned with before, or the
+    defaults."""
     train_bind: bool = False
     """Whether the bind network and gates go on learning too."""
     mixture: dict[str, float] = field(
@@ -318,7 +320,8 @@ STAGES: dict[str, type[Any]] = {
 
 
 def load_recipe(stage: str, path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Any:
-    """The recipe for ``stage`` in the YAML file ``path`` with ``key=value`` overrides.
+    """The recipe for ``stage`` in the YAML file ``path`` with ``key=value`` overrides. Names of transformers'
+    ``TrainingArguments`` are taken for ours where they mean the same.
 
     Raises:
         ConfigError: the file cannot be read, belongs to another stage, or holds an unknown or wrong setting.
@@ -332,7 +335,7 @@ def load_recipe(stage: str, path: str | os.PathLike[str], overrides: Sequence[st
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}; expected a mapping of settings")
-    values = apply_overrides(values, overrides)
+    values = apply_overrides(own_names(values), own_overrides(overrides))
     named = values.pop("stage", stage)
     if named != stage:
         raise ConfigError(f"{path} is a recipe for {named!r}; run: train {named} {path}")

@@ -80,6 +80,17 @@ class Stage(nn.Module):
         """Held-out measures; called in eval mode, without gradients, with averaged weights if any."""
         return {}
 
+    def evaluation_sums(self, rank: int, count: int) -> dict[str, float] | None:
+        """Part ``rank`` of ``count`` of an evaluation, as numbers that add up to what :meth:`measures` takes.
+
+        The same names in every part. None: the evaluation cannot be divided, and :meth:`evaluate` is called.
+        """
+        return None
+
+    def measures(self, sums: dict[str, float]) -> dict[str, float]:
+        """What :meth:`evaluate` returns, from the sums of all parts."""
+        raise NotImplementedError
+
     def samples(self, count: int) -> Sequence[SampleAnswer]:
         """Answers to up to ``count`` held-out questions, always the same; called like :meth:`evaluate`."""
         return ()
