@@ -27,6 +27,13 @@ SIZES: dict[str, dict[str, Any]] = {
         "vocab_size": 2048,
         "tie_word_embeddings": True,
     },
+    "small": {
+        "hidden_size": 512,
+        "intermediate_size": 1408,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 8,
+        "vocab_size": 32000,
+    },
     "mid": {
         "hidden_size": 1024,
         "intermediate_size": 2816,
@@ -42,7 +49,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "vocab_size": 32000,
     },
 }
-"""Llamas: nano's, one between, and LLaMA-7B's (for a GPU)."""
+"""Llamas: nano's, two between, and LLaMA-7B's (for a GPU)."""
 
 _GATE = 0.1
 """Open gates: a trained model's order of magnitude."""
