@@ -1,6 +1,6 @@
 """What a recipe adds to the language model in fine-tuning, or finds there already."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -49,10 +49,13 @@ def _refuse_others(
 ) -> None:
     """Updates that were merged are gone, so new ones may come; all else must be as it was."""
     config = model.config
-    differences = []
+    differences: list[tuple[str, Any, Any]] = []
     if config.lora is not None:
         own = set(config.lora["targets"] or linears)
-        pairs = [("rank", config.lora["rank"], wanted.rank), ("scale", config.lora["scale"], wanted.scale)]
+        pairs: list[tuple[str, Any, Any]] = [
+            ("rank", config.lora["rank"], wanted.rank),
+            ("scale", config.lora["scale"], wanted.scale),
+        ]
         pairs.append(("targets", sorted(own), sorted(wanted.targets or linears)))
         differences += [pair for pair in pairs if pair[1] != pair[2] and (wanted.rank or pair[0] == "rank")]
     own_biases = set(config.bias_targets or ())
