@@ -164,6 +164,7 @@ def main() -> None:
     parser.add_argument(
         "--language", choices=["nano", "small", "mid"], default="mid", help="size of the Llama"
     )
+    parser.add_argument("--encoder", choices=["nano", "huge"], default="huge", help="size of the encoder")
     parser.add_argument("--batch", type=int, default=8, help="captions per step")
     parser.add_argument("--rounds", type=int, default=5, help="steps of each way")
     parser.add_argument("--pictures", type=int, default=32)
@@ -175,7 +176,7 @@ def main() -> None:
     if options.smoke:
         options.batch, options.rounds, options.pictures, options.language = 4, 2, 6, "nano"
     torch.set_num_threads(options.threads)
-    sizes = ImageBindConfig.nano() if options.smoke else ImageBindConfig.huge()
+    sizes = ImageBindConfig.nano() if options.smoke or options.encoder == "nano" else ImageBindConfig.huge()
     sizes = dataclasses.replace(sizes, **dict.fromkeys(OTHERS))
     with tempfile.TemporaryDirectory(prefix="pretraining-") as name:
         folder = Path(name)
