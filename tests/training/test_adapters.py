@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import make
+from support.builders import make
 
 from imagebind_llm.common.errors import ConfigError
 

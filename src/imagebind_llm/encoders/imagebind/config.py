@@ -14,7 +14,7 @@ from typing import Any
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.common.settings import build, to_plain
+from imagebind_llm.common.settings import build, check_numbers, to_plain
 from imagebind_llm.encoders.imagebind.presets import huge, nano
 
 __all__ = [
@@ -52,7 +52,7 @@ class TrunkConfig:
     block."""
 
     def check(self, path: str) -> None:
-        positive(path, width=self.width, blocks=self.blocks, heads=self.heads, mlp_ratio=self.mlp_ratio)
+        check_numbers(self, path, least={"width": 1, "blocks": 1, "heads": 1, "mlp_ratio": 1})
         share(path, drop_path=self.drop_path)
         if self.width % self.heads:
             raise ConfigError(
@@ -97,7 +97,7 @@ class ConvLayer:
     residual: bool = False
 
     def check(self, path: str) -> None:
-        positive(path, channels=self.channels, kernel=self.kernel, stride=self.stride, pool=self.pool)
+        check_numbers(self, path, least={"channels": 1, "kernel": 1, "stride": 1, "pool": 1})
         if self.kernel % 2 == 0:
             raise ConfigError(f"{path}.kernel is {self.kernel}; expected an odd number")
 
@@ -138,7 +138,7 @@ class StemConfig:
         return tuple(sizes)
 
     def check(self, path: str) -> None:
-        positive(path, channels=self.channels)
+        check_numbers(self, path, least={"channels": 1})
         for i, layer in enumerate(self.convs):
             layer.check(f"{path}.convs[{i}]")
 
@@ -162,7 +162,7 @@ class GridConfig:
         return self.stem.grid((self.frames, *self.size) if self.frames else self.size)
 
     def check(self, path: str) -> None:
-        positive(path, channels=self.channels)
+        check_numbers(self, path, least={"channels": 1})
         self.stem.check(f"{path}.stem")
         axes = 3 if self.frames else 2
         for name in ("kernel", "stride", "padding"):
@@ -201,7 +201,7 @@ class TextConfig:
     context: int = 77
 
     def check(self, path: str) -> None:
-        positive(path, vocabulary=self.vocabulary, context=self.context)
+        check_numbers(self, path, least={"vocabulary": 1, "context": 1})
         if self.trunk.bias_kv:
             raise ConfigError(f"{path}.trunk.bias_kv is true; a causal trunk has no such key, use false")
         if self.head.dropout:
@@ -221,7 +221,7 @@ class ImuConfig:
     kernel_size: int = 8
 
     def check(self, path: str) -> None:
-        positive(path, channels=self.channels, length=self.length, kernel_size=self.kernel_size)
+        check_numbers(self, path, least={"channels": 1, "length": 1, "kernel_size": 1})
         if self.length % self.kernel_size:
             raise ConfigError(
                 f"{path}.length is {self.length}, which {path}.kernel_size = {self.kernel_size} does not "
@@ -248,14 +248,17 @@ class PointConfig:
     """Width of the pooled vector that the head receives."""
 
     def check(self, path: str) -> None:
-        positive(
+        check_numbers(
+            self,
             path,
-            groups=self.groups,
-            group_size=self.group_size,
-            group_hidden=self.group_hidden,
-            group_width=self.group_width,
-            position_hidden=self.position_hidden,
-            out_width=self.out_width,
+            least={
+                "groups": 1,
+                "group_size": 1,
+                "group_hidden": 1,
+                "group_width": 1,
+                "position_hidden": 1,
+                "out_width": 1,
+            },
         )
         if self.trunk.bias_kv or self.trunk.qkv_bias or self.trunk.pre_norm:
             raise ConfigError(
@@ -268,12 +271,6 @@ class PointConfig:
 
 Part = GridConfig | TextConfig | ImuConfig | PointConfig
 """A tower's settings."""
-
-
-def positive(path: str, **values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise ConfigError(f"{path}.{name} is {value}; expected at least 1")
 
 
 def share(path: str, **values: float) -> None:
@@ -353,7 +350,7 @@ class ImageBindConfig:
     """Modalities of this encoder's own, by name; ``None`` = none."""
 
     def __post_init__(self) -> None:
-        positive("imagebind", embedding_dim=self.embedding_dim)
+        check_numbers(self, "imagebind", least={"embedding_dim": 1})
         for name, sensor in (self.sensors or {}).items():
             Modality.declare(name)
             sensor.check(f"sensors.{name}")
