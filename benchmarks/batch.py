@@ -132,20 +132,20 @@ def inside(file: Path, model: str, one_by_one: bool) -> None:
     start = time.perf_counter()
     import imagebind_llm.media
     import imagebind_llm.model.modeling
-    from imagebind_llm.assistant import Assistant
-    from imagebind_llm.embedder import Embedder
-    from imagebind_llm.engine import Engine
-    from imagebind_llm.pipeline import Pipeline
+    from imagebind_llm.inference.assistant import Assistant
+    from imagebind_llm.inference.driver import Driver
+    from imagebind_llm.inference.perception import Perception
+    from imagebind_llm.inference.pipeline import Pipeline
 
     imported = time.perf_counter()
     bot = Assistant.from_pretrained(model, device="cpu")
     loaded = time.perf_counter()
     stages = Stages()
     stages.watch(imagebind_llm.media, "load_media", "decode")
-    stages.watch(Embedder, "finish", "wait and encode")
-    stages.watch(Engine, "embed", "encode")
-    stages.watch(Engine, "enhance", "cache")
-    stages.watch(Engine, "generate", "language model")
+    stages.watch(Perception, "finish", "wait and encode")
+    stages.watch(Perception, "encode", "encode")
+    stages.watch(Perception, "enhance", "cache")
+    stages.watch(Driver, "complete", "language model")
     stages.watch(Pipeline, "prepare_all", "read requests")
     requests = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     asked = time.perf_counter()

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from imagebind_llm.answers import Answer, Options, Request
-    from imagebind_llm.assistant import Assistant
     from imagebind_llm.cache import VisualCache
-    from imagebind_llm.chat import Chat
     from imagebind_llm.common.errors import UserError
     from imagebind_llm.common.modality import Modality
     from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel
+    from imagebind_llm.inference.assistant import Assistant
+    from imagebind_llm.inference.chat import Chat
+    from imagebind_llm.inference.request import Answer, Options, Request
     from imagebind_llm.model import register
     from imagebind_llm.model.configuration import ImageBindLLMConfig
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
@@ -36,17 +36,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Answer": "answers",
-    "Assistant": "assistant",
-    "Chat": "chat",
+    "Answer": "inference.request",
+    "Assistant": "inference.assistant",
+    "Chat": "inference.chat",
     "ImageBindConfig": "encoders.imagebind",
     "ImageBindLLMConfig": "model.configuration",
     "ImageBindLLMForConditionalGeneration": "model.modeling",
     "ImageBindLLMProcessor": "model.processing",
     "ImageBindModel": "encoders.imagebind",
     "Modality": "common.modality",
-    "Options": "answers",
-    "Request": "answers",
+    "Options": "inference.request",
+    "Request": "inference.request",
     "UserError": "common.errors",
     "VisualCache": "cache",
     "register": "model",

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from imagebind_llm.cache import VisualCache, build_cache
-from imagebind_llm.mixing import mix
+from imagebind_llm.model.conditioning import mix
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "cache_tiny"
 ATOL = 2e-6

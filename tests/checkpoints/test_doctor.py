@@ -12,7 +12,7 @@ from imagebind_llm.checkpoints import checks, doctor
 from imagebind_llm.checkpoints.doctor import diagnose
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.locate import nano_folder
-from imagebind_llm.engine import Engine, Generated
+from imagebind_llm.inference.driver import Completion, Driver
 
 WEIGHTS = "model.safetensors"
 
@@ -145,7 +145,7 @@ def test_a_configuration_of_which_nothing_can_be_built(folder):
 
 
 def test_an_empty_answer_is_noted(folder, monkeypatch):
-    monkeypatch.setattr(Engine, "generate", lambda self, jobs: [Generated([], "stop")] * len(jobs))
+    monkeypatch.setattr(Driver, "complete", lambda self, jobs: [Completion([], "stop")] * len(jobs))
     assert any("the answer is empty" in note for note in diagnose(str(folder)).notes)
 
 

@@ -18,7 +18,8 @@ from imagebind_llm.cli import main
 from imagebind_llm.cli.options import read_medium
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.engine import Engine, Generated
+from imagebind_llm.inference.driver import Completion, Driver
+from imagebind_llm.inference.engine import Event
 
 _LOADED = {}
 
@@ -163,9 +164,10 @@ def test_an_unknown_kind_of_device_is_one_short_line(ask):
 
 
 def test_an_empty_answer_is_told(run, ask, bot, tiny_model_folder, monkeypatch):
-    nothing = Generated([bot.processor.tokenizer.eos_token_id], "stop")
-    monkeypatch.setattr(Engine, "generate", lambda self, jobs: [nothing] * len(jobs))
-    monkeypatch.setattr(Engine, "stream", lambda self, job: iter(()))
+    end = bot.processor.tokenizer.eos_token_id
+    nothing = Completion([end], "stop")
+    monkeypatch.setattr(Driver, "complete", lambda self, jobs: [nothing] * len(jobs))
+    monkeypatch.setattr(Driver, "stream", lambda self, job: iter([Event(0, end, "stop")]))
     said = ("\n", "note: the model's answer is empty\n")
     assert ask("hello")[1:] == ask("hello", "--stream")[1:] == said
     assert run("chat", "--model", tiny_model_folder, "--device", "cpu", stdin="hello\n")[1:] == said

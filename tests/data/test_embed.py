@@ -20,7 +20,7 @@ from imagebind_llm.data.embed.run import embed_sources
 from imagebind_llm.data.mixture import SourceMixture
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources import Embedded, SourceSettings, open_source
-from imagebind_llm.messages import read_messages
+from imagebind_llm.model.messages import read_messages
 
 SHARDS = 12
 """Of the job, of ten samples each."""

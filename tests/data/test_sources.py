@@ -18,7 +18,7 @@ from imagebind_llm.common.errors import (
 from imagebind_llm.data.mixture import SourceMixture
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources import Source, SourceSettings, open_source
-from imagebind_llm.messages import read_messages
+from imagebind_llm.model.messages import read_messages
 
 
 @pytest.fixture(scope="module", params=list(made.WRITERS))

@@ -145,10 +145,10 @@ def test_a_stream_that_is_left_early_stops_the_model(bot):
 
 
 def test_errors_in_a_stream_reach_the_reader(bot, monkeypatch):
-    def fail(**_):
+    def fail(*_, **__):
         raise RuntimeError("no memory left: 731")
 
-    monkeypatch.setattr(bot.model, "generate", fail)
+    monkeypatch.setattr(bot.model, "forward", fail)
     with pytest.raises(RuntimeError, match="731"):
         list(bot.stream("hello"))
 
@@ -200,9 +200,9 @@ def test_the_cache_is_used_for_all_but_images_unless_told(cached_bot, bot, media
 
 def test_the_cache_blends_as_it_says(cached_bot, media_folder, monkeypatch):
     seen = []
-    real = cached_bot.model.generate
+    real = cached_bot.model.condition_deltas
     monkeypatch.setattr(
-        cached_bot.model, "generate", lambda **k: (seen.append(k["conditions"]), real(**k))[1]
+        cached_bot.model, "condition_deltas", lambda given: (seen.append(given), real(given))[1]
     )
     tone = media_folder / "tone.wav"
     cached_bot.ask("what?", audio=tone, cache_k=3, cache_temperature=7.0, cache_weight=0.9)

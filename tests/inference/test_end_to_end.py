@@ -84,7 +84,7 @@ def test_with_the_visual_cache(number, model, cache):
 
 
 def test_mixtures_may_be_excepted_from_the_cache_by_default() -> None:
-    from imagebind_llm.conditioning import cached_by_default
+    from imagebind_llm.model.conditioning import cached_by_default
 
     settings = {"modalities": ["audio"], "mixtures": True}
     assert cached_by_default(["audio"], settings)

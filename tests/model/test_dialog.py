@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerFast
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.messages import read_messages
 from imagebind_llm.model.dialog import ALPACA_TEMPLATE, build_dialog
+from imagebind_llm.model.messages import read_messages
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

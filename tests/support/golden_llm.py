@@ -10,8 +10,8 @@ from transformers import LlamaForCausalLM
 
 from imagebind_llm.checkpoints.convert.adapter import adapter_from_original, adapter_layout
 from imagebind_llm.checkpoints.convert.llama import llama_config, llama_from_original
-from imagebind_llm.mixing import mix
 from imagebind_llm.model.adaptation import load_adapter_state_dict
+from imagebind_llm.model.conditioning import mix
 from imagebind_llm.model.configuration import ImageBindLLMConfig
 from imagebind_llm.model.families import DecoderShape
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration

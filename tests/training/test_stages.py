@@ -7,8 +7,8 @@ from support.tiny import D, conditions, make_model, tokens
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.batch import MediaBatch, MediaPart
-from imagebind_llm.mixing import mix
 from imagebind_llm.model.adaptation import add_biases, add_lora, set_stage, trainable_parameters, tune_norms
+from imagebind_llm.model.conditioning import mix
 
 
 class Encoder(torch.nn.Module):

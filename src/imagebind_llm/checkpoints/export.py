@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from imagebind_llm.assistant import CACHE_FOLDER
 from imagebind_llm.checkpoints.card import Comparison
 from imagebind_llm.checkpoints.convert.store import check_target, new_folder
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.files import read_json, require_space
 from imagebind_llm.common.locate import HUB_ID, NANO, locate_folder, nano_folder, relative_place
+from imagebind_llm.inference.assistant import CACHE_FOLDER
 from imagebind_llm.model.adaptation import merge_lora, saved_bytes
 
 if TYPE_CHECKING:

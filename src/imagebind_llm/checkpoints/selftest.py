@@ -18,7 +18,7 @@ _AGAIN = "get the encoder's weights again"
 
 def self_test(report: Report, folder: Path, device: str = "auto") -> None:
     """Load the model and use it; what does not work is found."""
-    from imagebind_llm.assistant import Assistant
+    from imagebind_llm.inference.assistant import Assistant
 
     started = time.perf_counter()
     try:

@@ -13,8 +13,8 @@ from imagebind_llm.cli import options as shared
 from imagebind_llm.common.errors import UserError
 
 if TYPE_CHECKING:
-    from imagebind_llm.answers import Answer
-    from imagebind_llm.assistant import Assistant
+    from imagebind_llm.inference.assistant import Assistant
+    from imagebind_llm.inference.request import Answer
 
 app = typer.Typer()
 
@@ -96,7 +96,7 @@ def ask(
         "explain": explain,
     }
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
-    from imagebind_llm.answers import Options, Request
+    from imagebind_llm.inference.request import Options, Request
 
     if batch is None:
         if stream and (json_ or explain):

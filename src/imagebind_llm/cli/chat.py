@@ -12,8 +12,8 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
-    from imagebind_llm.assistant import Assistant
-    from imagebind_llm.chat import Chat
+    from imagebind_llm.inference.assistant import Assistant
+    from imagebind_llm.inference.chat import Chat
 
 app = typer.Typer()
 
@@ -59,7 +59,7 @@ def chat(
 
     From a pipe, each line is a message or a command; the exit code is 2 if any of them failed.
     """
-    from imagebind_llm.answers import Options
+    from imagebind_llm.inference.request import Options
 
     settings: dict[str, Any] = {
         "cache": cache,
@@ -128,7 +128,7 @@ class _Session:
         if not line.startswith("/"):
             self._answer(line)
             return
-        from imagebind_llm.messages import MediaItem
+        from imagebind_llm.model.messages import MediaItem
 
         command, _, rest = line[1:].partition(" ")
         rest = rest.strip()

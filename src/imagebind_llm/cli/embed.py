@@ -14,7 +14,7 @@ from imagebind_llm.common.modality import Modality
 if TYPE_CHECKING:
     import numpy as np
 
-    from imagebind_llm.messages import MediaItem
+    from imagebind_llm.model.messages import MediaItem
 
 app = typer.Typer()
 
@@ -125,7 +125,7 @@ def _item(path: Path, given: Modality | None) -> "MediaItem":
     from imagebind_llm.media import Limits, guess_modality
     from imagebind_llm.media.base import read_source
     from imagebind_llm.media.text import checked_text
-    from imagebind_llm.messages import MediaItem
+    from imagebind_llm.model.messages import MediaItem
 
     modality = given or guess_modality(path)
     if modality is not Modality.TEXT:

@@ -12,7 +12,7 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
-    from imagebind_llm.assistant import Assistant
+    from imagebind_llm.inference.assistant import Assistant
 
 
 Media = list[str] | None
@@ -249,7 +249,7 @@ def open_assistant(
     model: str, device: str = "auto", dtype: str = "auto", cache_folder: str | None = None, **more: Any
 ) -> "Assistant":
     """Load a model without noise; ``more`` as ``Assistant.from_pretrained`` takes it."""
-    from imagebind_llm.assistant import Assistant
+    from imagebind_llm.inference.assistant import Assistant
 
     hide_progress_bars()
     if cache_folder is not None and not Path(cache_folder).is_dir():  # before a model is loaded for it

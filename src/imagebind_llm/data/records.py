@@ -20,9 +20,9 @@ from imagebind_llm.data.augment import random_resized_crop
 from imagebind_llm.data.packing import Example
 from imagebind_llm.data.sources.base import Embedded, Record
 from imagebind_llm.media.batch import MediaPart
-from imagebind_llm.messages import MediaItem, read_messages
-from imagebind_llm.mixing import mix
+from imagebind_llm.model.conditioning import mix
 from imagebind_llm.model.dialog import build_dialog
+from imagebind_llm.model.messages import MediaItem, read_messages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,7 +43,7 @@ def to_example(
     """Render a dialog and look up its media.
 
     Args:
-        messages: see :mod:`imagebind_llm.messages`.
+        messages: see :mod:`imagebind_llm.model.messages`.
         embed: gives the embeddings of media sources; several in one message are mixed by their weights.
         learn_all: learn every token, not just the assistant's.
 

@@ -82,8 +82,10 @@ class PictureWorld(Protocol):
 
 
 class DialogWorld(Protocol):
-    """Dialogs to learn from, in the form :mod:`imagebind_llm.messages` reads. Media sources are rows of an
-    image pool."""
+    """Dialogs to learn from, in the form :mod:`imagebind_llm.model.messages` reads.
+
+    Media sources are rows of an image pool.
+    """
 
     @property
     def kinds(self) -> Sequence[str]:

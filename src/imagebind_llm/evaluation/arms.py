@@ -17,7 +17,7 @@ from torch import Tensor
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation.sets import EmbeddedSet, embedded
 from imagebind_llm.evaluation.subject import Question, Subject
-from imagebind_llm.mixing import mix
+from imagebind_llm.model.conditioning import mix
 from imagebind_llm.nano.grammar import (
     CAPTION_KINDS,
     CHECK_KINDS,

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.assistant import Assistant
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.evaluation import arms as asking
 from imagebind_llm.evaluation import summary
@@ -30,6 +29,7 @@ from imagebind_llm.evaluation.sets import (
 )
 from imagebind_llm.evaluation.strange import strange_sets
 from imagebind_llm.evaluation.subject import NEW_TOKENS, AssistantSubject, Question, Subject
+from imagebind_llm.inference.assistant import Assistant
 from imagebind_llm.nano.world.senses import World
 
 SCHEMA = 1

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from imagebind_llm import __version__
-from imagebind_llm.assistant import Assistant
 from imagebind_llm.common.provenance import commit, versions
+from imagebind_llm.inference.assistant import Assistant
 
 _PACKAGES = (
     "torch",

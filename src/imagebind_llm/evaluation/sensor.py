@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.assistant import Assistant
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.pairs import read_pairs
@@ -13,6 +12,7 @@ from imagebind_llm.evaluation.arms import chance, control_arms, naming_arms
 from imagebind_llm.evaluation.metrics import Difference, Score
 from imagebind_llm.evaluation.sets import EmbeddedSet, RawSet, embed_set
 from imagebind_llm.evaluation.subject import AssistantSubject
+from imagebind_llm.inference.assistant import Assistant
 from imagebind_llm.nano.world.tables import label_ids
 
 

@@ -9,10 +9,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from imagebind_llm.answers import Options
-from imagebind_llm.assistant import Assistant
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.engine import Engine, Job
+from imagebind_llm.inference.assistant import Assistant
+from imagebind_llm.inference.driver import Driver
+from imagebind_llm.inference.engine import Engine, TokenRequest
+from imagebind_llm.inference.perception import raised
+from imagebind_llm.inference.request import Options
 from imagebind_llm.model.dialog import Message, build_dialog
 from imagebind_llm.nano.grammar import Turn
 
@@ -73,11 +75,18 @@ class Subject(Protocol):
 
 
 class AssistantSubject:
-    """An :class:`~imagebind_llm.assistant.Assistant`, asked in batches about embeddings made beforehand."""
+    """An assistant, asked in batches about embeddings made beforehand.
+
+    Args:
+        bot: the assistant; its encoder and its cache are used.
+        batch_size: answers written at once.
+        new_tokens: longest answer.
+    """
 
     def __init__(self, bot: Assistant, batch_size: int = 64, new_tokens: int = NEW_TOKENS) -> None:
         self.bot = bot
-        self._engine = Engine(bot.model, bot.processor, batch_size)
+        self._perception = bot.pipeline.perception
+        self._driver = Driver(Engine(bot.model, batch_size))
         self._options = Options(max_new_tokens=new_tokens)
 
     @property
@@ -87,29 +96,33 @@ class AssistantSubject:
 
     def embed(self, modality: Modality, tensors: Sequence[Tensor]) -> Tensor:
         """Unit rows ``[n, D]``."""
-        self._engine.check_modality(modality)
-        return self._engine.embed([(modality, tensor) for tensor in tensors])
+        self._perception.check_modality(modality)
+        rows = self._perception.encode([(modality, tensor) for tensor in tensors])
+        return torch.stack([raised(row) for row in rows])
 
     def enhance(self, conditions: Tensor) -> Tensor:
         """Conditions moved towards cached pictures."""
-        cache = self.bot.cache
-        assert cache is not None, "there is no cache"
-        return self._engine.enhance(conditions, cache, self._options)
+        return self._perception.enhance(conditions, [True] * len(conditions), self._options)
 
     def uses_cache(self, modalities: Sequence[Modality]) -> bool:
         """The model's default."""
-        return self._engine.wants_cache(modalities, self._options, self.has_cache)
+        return self._perception.wants_cache(modalities, self._options)
 
     @torch.no_grad()
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """Greedy answers. A dialog that has outgrown the model's context gets none (an empty one)."""
         processor, limit = self.bot.processor, self.bot.context_length
-        dialogs = [
-            build_dialog(q.messages, processor.tokenizer, add_generation_prompt=True) for q in questions
-        ]
-        fits = [number for number, dialog in enumerate(dialogs) if limit is None or len(dialog) < limit]
-        jobs = [Job(dialogs[number], questions[number].conditions, self._options) for number in fits]
+        sampling = self.bot.pipeline.sampling(self._options)
+        requests = {}
+        for number, question in enumerate(questions):
+            dialog = build_dialog(question.messages, processor.tokenizer, add_generation_prompt=True)
+            if limit is None or len(dialog) < limit:
+                requests[number] = TokenRequest(
+                    dialog.input_ids, dialog.condition_ids, question.conditions, sampling
+                )
+        order = sorted(requests, key=lambda number: len(requests[number].input_ids))
+        found = self._driver.complete([requests[number] for number in order])
         answers = [""] * len(questions)
-        for number, found in zip(fits, self._engine.generate(jobs), strict=True):
-            answers[number] = processor.decode(found.ids, skip_special_tokens=True).strip()
+        for number, completion in zip(order, found, strict=True):
+            answers[number] = processor.decode(raised(completion).ids, skip_special_tokens=True).strip()
         return answers

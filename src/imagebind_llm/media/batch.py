@@ -1,6 +1,6 @@
 """All media of a batch of conditions, grouped so that each encoder runs once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +8,23 @@ from torch import Tensor
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.mixing import check_total
+
+LEAST_TOTAL = 1e-3
+"""Smallest total weight of a mixture. Below it, the small number that the mixture's divisor adds to the
+total would shrink the result by more than a thousandth, at last to nothing."""
+
+
+def check_total(weights: Iterable[float]) -> None:
+    """Refuse media that weigh nothing together.
+
+    Raises:
+        UserError: their absolute weights sum to less than :data:`LEAST_TOTAL`.
+    """
+    given = [abs(weight) for weight in weights]
+    if sum(given) < LEAST_TOTAL:
+        raise UserError(
+            f"{len(given)} media have a total weight of {sum(given):g}; give at least one another weight"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Making transformers' Auto classes know this model."""
+"""The model: messages, conditions, injection, and any decoder-only language model.
+
+Making transformers' Auto classes know this model.
+"""
 
 _done = False
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.messages import MediaItem, Message, Turn, read_messages
+from imagebind_llm.model.messages import MediaItem, Message, Turn, read_messages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -85,7 +85,7 @@ def build_dialog(
     """Render, tokenise and label a dialog.
 
     Args:
-        messages: see :mod:`imagebind_llm.messages`.
+        messages: see :mod:`imagebind_llm.model.messages`.
         tokenizer: of the language model; its chat template is used, or :data:`ALPACA_TEMPLATE` if it has
             none.
         add_generation_prompt: end with the opening of an assistant's turn.

@@ -1,8 +1,10 @@
 """The whole model: frozen encoder, bind network, injection and any decoder-only language model."""
 
 import copy
+import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,14 +13,13 @@ from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.conditioning import Enhancer, check_condition_ids, enhance_conditions
 from imagebind_llm.encoders.registry import build_encoder
-from imagebind_llm.mixing import mix
 from imagebind_llm.model.adaptation import install_biases, install_lora
 from imagebind_llm.model.bind import BindNetwork
+from imagebind_llm.model.conditioning import Enhancer, check_condition_ids, enhance_conditions, mix
 from imagebind_llm.model.configuration import ImageBindLLMConfig
 from imagebind_llm.model.families import DecoderShape
-from imagebind_llm.model.injection import ARGUMENT, ConditionDeltas, Injection
+from imagebind_llm.model.injection import ARGUMENT, ConditionDeltas, Injection, TokenDeltas
 from imagebind_llm.model.loss import causal_loss
 
 if TYPE_CHECKING:
@@ -223,8 +224,9 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         conditions: Tensor | None = None,
         condition_ids: Tensor | None = None,
         media: "MediaBatch | None" = None,
-        deltas: ConditionDeltas | None = None,
+        deltas: ConditionDeltas | TokenDeltas | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits, and the loss if there are labels.
@@ -240,8 +242,11 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             condition_ids: ``[B, T]`` int64, the condition each token sees, ``-1`` for none. Left out, row
                 ``b`` sees condition ``b`` (or the only one).
             media: decoded media instead of ``conditions``.
-            deltas: the result of :meth:`condition_deltas` instead of either.
+            deltas: the result of :meth:`condition_deltas` instead of either; or what its ``select`` gave for
+                just these tokens, then without ``condition_ids``.
             num_items_in_batch: number of labels to divide the summed loss by (``None``: those of this call).
+            logits_to_keep: apply the output projection only to that many last positions, or to the positions
+                in a 1-D tensor; 0 means all. Not together with labels.
             kwargs: passed on to the language model.
         """
         if deltas is None:
@@ -256,10 +261,18 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 raise UserError(
                     "condition_ids point to conditions, but neither conditions nor media were given"
                 )
+        elif isinstance(deltas, TokenDeltas):
+            kwargs[ARGUMENT] = deltas
         else:
             condition_ids = check_condition_ids(condition_ids, deltas.count, given)
             kwargs[ARGUMENT] = deltas.select(condition_ids)
         kwargs.pop("return_dict", None)
+        keeps_all = isinstance(logits_to_keep, int) and logits_to_keep == 0
+        if not keeps_all:
+            if labels is not None:
+                raise UserError("logits_to_keep was given together with labels; a loss needs all logits")
+            if _takes_logits_to_keep(type(self.language_model).forward):
+                kwargs["logits_to_keep"] = logits_to_keep
         outputs: Any = self.language_model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -270,6 +283,8 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         )
         if labels is None:
             own: CausalLMOutputWithPast = outputs
+            if not keeps_all:
+                own.logits = _kept(outputs.logits, logits_to_keep, given.shape[1])
             return own
         return CausalLMOutputWithPast(
             loss=causal_loss(outputs.logits, labels, num_items_in_batch),
@@ -364,3 +379,19 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             last = condition_ids[:, -1:].expand(-1, new)
             updated["condition_ids"] = torch.cat((condition_ids, last), dim=1)
         return updated
+
+
+@lru_cache
+def _takes_logits_to_keep(forward: Callable[..., Any]) -> bool:
+    """Whether a language model's ``forward`` takes ``logits_to_keep``, by name or as one of ``**kwargs``."""
+    parameters = inspect.signature(forward).parameters
+    return "logits_to_keep" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _kept(logits: Tensor, logits_to_keep: int | Tensor, length: int) -> Tensor:
+    """``logits [B, T, V]`` at the wanted positions, if the language model gave all of its ``length``."""
+    if isinstance(logits_to_keep, int):
+        return logits[:, -logits_to_keep:]
+    if logits.shape[1] == length != len(logits_to_keep):
+        return logits[:, logits_to_keep.to(logits.device)]
+    return logits

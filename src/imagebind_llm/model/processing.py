@@ -21,7 +21,6 @@ from torch import Tensor
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from imagebind_llm.answers import media_items
 from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.common.files import atomic_write
 from imagebind_llm.common.locate import locate_folder
@@ -29,10 +28,10 @@ from imagebind_llm.encoders.registry import PROCESSOR_FILE, read_media, read_pro
 from imagebind_llm.media.base import Limits, MediaReader
 from imagebind_llm.media.batch import MediaBatch, MediaPart
 from imagebind_llm.media.settings import MediaSettings
-from imagebind_llm.messages import MediaItem
 from imagebind_llm.model.configuration import ImageBindLLMConfig
 from imagebind_llm.model.dialog import Dialog, Message, build_dialog, render_dialog
 from imagebind_llm.model.loss import IGNORED_LABEL
+from imagebind_llm.model.messages import MediaItem, media_items
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -92,8 +91,8 @@ class ImageBindLLMProcessor(ProcessorMixin):
 
         Args:
             images: a source, ``(source, weight)``, or a list of these, as in
-                :meth:`~imagebind_llm.assistant.Assistant.ask`; for several prompts a list with one such
-                entry, or ``None``, for each.
+                :meth:`~imagebind_llm.inference.assistant.Assistant.ask`; for several prompts a list with one
+                such entry, or ``None``, for each.
             text: the prompt, or a list of prompts. Nothing is written around it: for a question make it with
                 ``apply_chat_template(…, tokenize=False)``, or give the whole dialog to that.
             videos: likewise, and so the others.
@@ -148,7 +147,7 @@ class ImageBindLLMProcessor(ProcessorMixin):
         """Model inputs of one dialog or several.
 
         Args:
-            conversation: messages (see :mod:`imagebind_llm.messages`), or a list of such dialogs.
+            conversation: messages (see :mod:`imagebind_llm.model.messages`), or a list of such dialogs.
             tokenize: ``False`` gives the rendered text (media leave no trace in it).
             return_dict: ``False`` gives the token ids alone.
             add_generation_prompt: end with the opening of an assistant's turn, for ``generate``.

@@ -34,7 +34,7 @@ from imagebind_llm.data.clean.rules import content_hash
 from imagebind_llm.data.clean.settings import EncoderSettings
 from imagebind_llm.data.mixture import samples
 from imagebind_llm.data.sources.base import Embedded, Record, Source, StreamingSource
-from imagebind_llm.messages import read_messages
+from imagebind_llm.model.messages import read_messages
 
 if TYPE_CHECKING:
     import torch

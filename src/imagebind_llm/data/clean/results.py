@@ -34,7 +34,7 @@ from imagebind_llm.data.sources.base import (
     SourceSettings,
     StreamingSource,
 )
-from imagebind_llm.messages import Turn, read_messages
+from imagebind_llm.model.messages import Turn, read_messages
 
 _WRITTEN: dict[SourceKind, SourceKind] = {
     "tsv": "tsv",

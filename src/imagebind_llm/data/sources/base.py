@@ -47,9 +47,9 @@ class Record:
 
     Attributes:
         key: where it is, unique in its source.
-        messages: as :mod:`imagebind_llm.messages` reads them; content is a string or a list of parts, and a
-            media part ``{"type": "image", "image": source}`` holds a path, bytes, a PIL image, an array or an
-            :class:`Embedded`. Without media parts it is text only.
+        messages: as :mod:`imagebind_llm.model.messages` reads them; content is a string or a list of parts,
+            and a media part ``{"type": "image", "image": source}`` holds a path, bytes, a PIL image, an array
+            or an :class:`Embedded`. Without media parts it is text only.
         source: name of the source.
     """
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from imagebind_llm.assistant import Assistant
 from imagebind_llm.evaluation.arms import HEADLINE, about, generator, naming_turns, text_arms
 from imagebind_llm.evaluation.sets import UNKNOWN_SUFFIX, RawSet, other_sets, picture_sets, settings_of
 from imagebind_llm.evaluation.subject import AssistantSubject
+from imagebind_llm.inference.assistant import Assistant
 from imagebind_llm.nano.grammar import Turn, correct, judge, media_sample
 from imagebind_llm.nano.world.senses import World
 

@@ -219,7 +219,7 @@ class _Runner:
 
 
 def _open(folder: Path, cache: bool = False) -> Any:
-    from imagebind_llm.assistant import Assistant
+    from imagebind_llm.inference.assistant import Assistant
 
     return Assistant.from_pretrained(folder, cache=cache, device="cpu")
 

@@ -1,14 +1,15 @@
-"""What goes into an :class:`~imagebind_llm.assistant.Assistant` and what comes out."""
+"""What goes into an :class:`~imagebind_llm.inference.assistant.Assistant` and what comes out."""
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.messages import MediaItem, Message, local_source, read_messages, read_weight, short
+from imagebind_llm.model.messages import MediaItem, Message, media_items, read_messages, user_message
 
 if TYPE_CHECKING:
     from imagebind_llm.cache import Retrieved
@@ -78,6 +79,41 @@ class Options:
         if not isinstance(self.explain, bool):
             refuse("explain", "true or false")
 
+    @classmethod
+    def make(cls, **values: Any) -> "Options":
+        """Options by name.
+
+        Raises:
+            UserError: there is none of a name, or its value is impossible.
+        """
+        refuse_unknown(values, _OPTIONS)
+        return cls(**values)
+
+
+_OPTIONS = tuple(sorted(item.name for item in fields(Options)))
+
+
+def refuse_unknown(
+    given: Iterable[str], known: Sequence[str], more: Sequence[str] = (), what: str = "request setting"
+) -> None:
+    """Refuse a name that is not known.
+
+    Args:
+        given: names.
+        known: those that may be given.
+        more: others that the user may have meant, for the message.
+        what: they name.
+
+    Raises:
+        UserError: one of ``given`` is unknown; with the most similar name, if one is similar.
+    """
+    for name in given:
+        if name not in known:
+            expected = [*more, *known]
+            similar = get_close_matches(name, expected, n=1)
+            meant = f"; did you mean {similar[0]!r}?" if similar else ""
+            raise UserError(f"unknown {what} {name!r}{meant or ';'} use one of {', '.join(expected)}")
+
 
 @dataclass(frozen=True)
 class Request:
@@ -101,11 +137,7 @@ class Request:
         Raises:
             UserError: something is missing, unknown or of the wrong kind.
         """
-        known = {item.name for item in fields(Options)}
-        for name in options:
-            if name not in known:
-                expected = ", ".join(("question", "messages", "system", *Modality.known(), *sorted(known)))
-                raise UserError(f"unknown request setting {name!r}; use one of {expected}")
+        refuse_unknown(options, _OPTIONS, ("question", "messages", "system", *Modality.known()))
         media = {name: value for name, value in (media or {}).items() if value is not None}
         if messages is not None:
             if question is not None or media or system is not None:
@@ -146,50 +178,6 @@ class Request:
                 f"a request has the keys {sorted(map(str, value))}; expected 'question' or 'messages'"
             )
         return cls.make(question, media, messages=messages, system=system, **rest)
-
-
-def user_message(question: str, items: Sequence[MediaItem]) -> Message:
-    """The user's turn that asks ``question`` about a mixture of ``items``."""
-    parts: list[dict[str, Any]] = [
-        {"type": item.modality.value, item.modality.value: item.source, "weight": item.weight}
-        | ({"as_media": True} if item.modality is Modality.TEXT else {})
-        for item in items
-    ]
-    return {"role": "user", "content": [*parts, {"type": "text", "text": question}]}
-
-
-def media_items(media: Mapping[str, Any]) -> list[MediaItem]:
-    """Read media arguments: for each modality a source, ``(source, weight)``, or a list of these."""
-    items = []
-    for name, value in media.items():
-        if value is None:
-            continue
-        modality = Modality.parse(name)
-        several = isinstance(value, list) and not _is_pair(value)
-        for entry in value if several else [value]:
-            source, weight = entry if _is_pair(entry) else (entry, 1.0)
-            if modality is Modality.TEXT and not isinstance(source, str):
-                raise UserError(f"text is {type(source).__name__}; expected a string")
-            if modality is not Modality.TEXT:
-                sound = isinstance(source, Mapping) and modality is Modality.AUDIO  # its reader looks inside
-                if source is None or (isinstance(source, int | float | tuple | Mapping) and not sound):
-                    raise UserError(
-                        f"{modality.value} is {short(source)}; expected a path, bytes or an array, "
-                        "(one of these, weight), or a list"
-                    )
-                source = local_source(source, modality.value)
-            items.append(MediaItem(modality, source, read_weight(weight, modality.value)))
-    return items
-
-
-def _is_pair(value: Any) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and len(value) == 2
-        and isinstance(value[1], int | float)
-        and not isinstance(value[1], bool)
-        and not isinstance(value[0], int | float)
-    )
 
 
 def _is_number(value: Any) -> bool:

@@ -227,6 +227,50 @@ def _from_base64(value: Any, where: str) -> bytes:
         raise UserError(f"{where}: {short(value)} is not base64 ({error})") from None
 
 
+def user_message(question: str, items: Sequence[MediaItem]) -> Message:
+    """The user's turn that asks ``question`` about a mixture of ``items``."""
+    parts: list[dict[str, Any]] = [
+        {"type": item.modality.value, item.modality.value: item.source, "weight": item.weight}
+        | ({"as_media": True} if item.modality is Modality.TEXT else {})
+        for item in items
+    ]
+    return {"role": "user", "content": [*parts, {"type": "text", "text": question}]}
+
+
+def media_items(media: Mapping[str, Any]) -> list[MediaItem]:
+    """Read media arguments: for each modality a source, ``(source, weight)``, or a list of these."""
+    items = []
+    for name, value in media.items():
+        if value is None:
+            continue
+        modality = Modality.parse(name)
+        several = isinstance(value, list) and not _is_pair(value)
+        for entry in value if several else [value]:
+            source, weight = entry if _is_pair(entry) else (entry, 1.0)
+            if modality is Modality.TEXT and not isinstance(source, str):
+                raise UserError(f"text is {type(source).__name__}; expected a string")
+            if modality is not Modality.TEXT:
+                sound = isinstance(source, Mapping) and modality is Modality.AUDIO  # its reader looks inside
+                if source is None or (isinstance(source, int | float | tuple | Mapping) and not sound):
+                    raise UserError(
+                        f"{modality.value} is {short(source)}; expected a path, bytes or an array, "
+                        "(one of these, weight), or a list"
+                    )
+                source = local_source(source, modality.value)
+            items.append(MediaItem(modality, source, read_weight(weight, modality.value)))
+    return items
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and isinstance(value[1], int | float)
+        and not isinstance(value[1], bool)
+        and not isinstance(value[0], int | float)
+    )
+
+
 def short(value: Any) -> str:
     """``value`` as it fits in one line of an error."""
     text = repr(value)

@@ -11,26 +11,30 @@
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from imagebind_llm.answers import Answer, Options, Request, media_items
-from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.errors import UserError, reason_of
 from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.embedder import Embedder, mixtures
-from imagebind_llm.engine import Engine
+from imagebind_llm.inference.chat import Chat
+from imagebind_llm.inference.driver import Driver
+from imagebind_llm.inference.engine import Engine
 from imagebind_llm.inference.loading import Placement, choose_device, choose_dtype, load_model
-from imagebind_llm.messages import MediaItem, Message
+from imagebind_llm.inference.perception import CacheHandle, Perception, raised
+from imagebind_llm.inference.pipeline import AnswerStream, Pipeline
+from imagebind_llm.inference.request import Answer, Options, Request, refuse_unknown
+from imagebind_llm.model.conditioning import mixtures
+from imagebind_llm.model.dialog import build_dialog
+from imagebind_llm.model.messages import MediaItem, Message, media_items
 from imagebind_llm.model.processing import ImageBindLLMProcessor
-from imagebind_llm.pipeline import CacheHandle, Pipeline, TextPieces
 
 if TYPE_CHECKING:
     from imagebind_llm.cache import Retrieved, VisualCache
-    from imagebind_llm.chat import Chat
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 CACHE_FOLDER = "cache"
@@ -45,7 +49,10 @@ class Assistant:
         model: an :class:`~imagebind_llm.model.modeling.ImageBindLLMForConditionalGeneration`.
         processor: its processor.
         cache: a visual cache of the same encoder, the folder of one (opened when first used), or None.
-        batch_size: prompts answered at once by :meth:`ask_batch`.
+        batch_size: answers that are written at once, over all callers.
+
+    Attributes:
+        pipeline: the steps between requests and answers, for those who take them one by one.
     """
 
     def __init__(
@@ -57,10 +64,11 @@ class Assistant:
     ) -> None:
         self.model = model.eval()
         self.processor = processor
-        self._engine = Engine(model, processor, batch_size)
-        self._embedder = Embedder(self._engine)
+        self._batch_size = batch_size
         self._cache = CacheHandle(cache, lambda: self.encoder_fingerprint)
-        self._pipeline = Pipeline(self._engine, self._embedder, self._cache)
+        self._perception = Perception(model, processor, self._cache)
+        self._engine = Engine(model, batch_size)
+        self.pipeline = Pipeline(processor, self._perception, Driver(self._engine))
 
     @classmethod
     def from_pretrained(
@@ -77,6 +85,7 @@ class Assistant:
         encoder_device: str | torch.device | None = None,
         quantization: str | None = None,
         offload_folder: str | os.PathLike[str] | None = None,
+        **unknown: Any,
     ) -> "Assistant":
         """Load a model.
 
@@ -87,7 +96,7 @@ class Assistant:
             cache: ``True`` the model's own (folder ``cache`` beside its weights) if there is one, ``False``
                 none, or a cache or the folder of one.
             revision: of a hub id.
-            batch_size: prompts answered at once by :meth:`ask_batch`.
+            batch_size: answers that are written at once, over all callers.
             device_map: ``"auto"`` spreads the language model's layers over GPUs, main memory and
                 ``offload_folder``, as far as ``max_memory`` allows; or a device for each of its modules.
             max_memory: most memory by device: ``{0: "8GiB", "cpu": "6GiB"}``.
@@ -95,11 +104,13 @@ class Assistant:
             quantization: fewer bits for the language model: ``"int8"``, ``"int8-weights"``, ``"8bit"``,
                 ``"4bit"`` (see :data:`imagebind_llm.inference.loading.KINDS`).
             offload_folder: where layers go that fit into no memory.
+            unknown: refused, with the name that was perhaps meant.
 
         Raises:
             CheckpointError: no such model, or its weights do not fit.
             UserError: no such device, dtype, quantization or placement.
         """
+        refuse_unknown(unknown, _LOADING, what="loading setting")
         placement = Placement(
             device_map,
             max_memory,
@@ -132,9 +143,7 @@ class Assistant:
 
     def uses_cache(self, modalities: Sequence[str]) -> bool:
         """Whether a mixture of media of these modalities is moved towards cached pictures unless told."""
-        return self._engine.wants_cache(
-            [Modality.parse(name) for name in modalities], Options(), self._cache.present
-        )
+        return self._perception.wants_cache([Modality.parse(name) for name in modalities], Options())
 
     @property
     def encoder_fingerprint(self) -> str | None:
@@ -149,6 +158,45 @@ class Assistant:
     def context_length(self) -> int | None:
         """Tokens of a whole dialog that the language model can take, if its configuration says."""
         return self._engine.context_length
+
+    @property
+    def device(self) -> torch.device:
+        """Where the language model is (its first layers, if it is spread)."""
+        return self.model.device
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of what the encoder can encode; none without an encoder."""
+        encoder: Any = self.model.encoder
+        return () if encoder is None else tuple(sorted(str(name) for name in encoder.modalities))
+
+    def to(self, device: str | torch.device) -> "Assistant":
+        """Move the model (language model and encoder) to another device, when nothing is being answered.
+
+        Raises:
+            UserError: no such device, or a model that cannot be moved (quantised, or spread over devices).
+        """
+        chosen = choose_device(device)
+        try:
+            self.model.to(chosen)
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"the model cannot be moved to {str(chosen)!r}: {reason_of(error)}; load it there with "
+                "Assistant.from_pretrained(…, device=…)"
+            ) from error
+        self._engine.reset()
+        return self
+
+    def __repr__(self) -> str:
+        text = self.model.config.text_config
+        size = sum(parameter.numel() for parameter in self.model.language_model.parameters())
+        sees = ", ".join(self.modalities) or "no media (no encoder)"
+        cache = "with a cache" if self._cache.present else "without cache"
+        return (
+            f"Assistant({self.model.name_or_path!r}: {text.model_type}, "
+            f"{size / 1e6:,.1f} million parameters, "
+            f"{str(self.model.dtype).removeprefix('torch.')} on {self.device}; takes {sees}; {cache})"
+        )
 
     # --- asking
 
@@ -184,9 +232,10 @@ class Assistant:
             imu: …
             media: the same by name, for modalities that only this model's encoder knows:
                 ``media={"tactile": "grip.npy"}``.
-            messages: a whole dialog instead of a question with media (see :mod:`imagebind_llm.messages`).
+            messages: a whole dialog instead of a question with media (see
+                :mod:`imagebind_llm.model.messages`).
             system: a system message before the question.
-            options: fields of :class:`~imagebind_llm.answers.Options`: ``cache``, ``cache_k``,
+            options: fields of :class:`~imagebind_llm.inference.request.Options`: ``cache``, ``cache_k``,
                 ``cache_temperature``, ``cache_weight``, ``max_new_tokens``, ``temperature``, ``top_p``,
                 ``seed``, ``explain``.
 
@@ -195,17 +244,16 @@ class Assistant:
         """
         given = _given(image, video, audio, text, point, depth, thermal, imu)
         request = Request.make(question, _joined(given, media), messages=messages, system=system, **options)
-        (result,) = self._pipeline.answer([request])
-        if isinstance(result, Exception):
-            raise result
-        return result
+        (result,) = self.pipeline.answer([request])
+        return raised(result)
 
     def ask_batch(self, requests: Iterable[Request | Mapping[str, Any] | str]) -> list[Answer | Exception]:
         """Answer many requests; an error takes the place of its answer and disturbs no other.
 
         Args:
             requests: mappings as in ``imagebind-llm ask --batch`` (``{"question": …, "image": path, …}`` or
-                ``{"messages": […]}``), plain questions, or :class:`~imagebind_llm.answers.Request` objects.
+                ``{"messages": […]}``), plain questions, or
+                :class:`~imagebind_llm.inference.request.Request` objects.
 
         Returns:
             Answers or exceptions, in the order of the requests.
@@ -221,37 +269,54 @@ class Assistant:
         """
         if isinstance(requests, str | Mapping):
             raise UserError(f"the requests are one {type(requests).__name__}; expected a list of requests")
-        size = 2 * self._engine.batch_size
+        size = 2 * self._batch_size
         source = iter(requests)
-        ahead = self._pipeline.prepare_all(itertools.islice(source, size))
+        ahead = self.pipeline.prepare_all(itertools.islice(source, size))
         while ahead:
             now = ahead
-            ahead = self._pipeline.prepare_all(itertools.islice(source, size))
-            yield from self._pipeline.finish_all(now)
+            ahead = self.pipeline.prepare_all(itertools.islice(source, size))
+            yield from self.pipeline.finish_all(now)
 
     def stream(
         self, question: str | None = None, *, messages: Sequence[Message] | None = None, **arguments: Any
-    ) -> Iterator[str]:
-        """As :meth:`ask`, but gives the text in pieces as it is written; joined, they are the same answer."""
+    ) -> AnswerStream:
+        """As :meth:`ask`, but gives the text in pieces as it is written; joined, they are the same answer.
+
+        What is wrong with the request is raised here, before the first piece. After the last one,
+        ``stream.answer`` holds the whole :class:`~imagebind_llm.inference.request.Answer` with its finish
+        reason and token counts.
+
+        Raises:
+            UserError: as :meth:`ask`.
+        """
         system = arguments.pop("system", None)
         given = {name: arguments.pop(name) for name in _MODALITIES if name in arguments}
         media = _joined(given, arguments.pop("media", None))
-        request = Request.make(question, media, messages=messages, system=system, **arguments)
-        yield from self.stream_request(request)
+        return self.stream_request(
+            Request.make(question, media, messages=messages, system=system, **arguments)
+        )
 
-    def stream_request(self, request: Request) -> Iterator[str]:
+    def stream_request(self, request: Request) -> AnswerStream:
         """Stream the answer to a ready request."""
-        job = self._pipeline.job(request)
-        pieces = TextPieces(self.processor)
-        for ids in self._engine.stream(job):
-            yield from pieces.add(ids)
-        yield from pieces.rest()
+        return self.pipeline.stream(request)
 
-    def chat(self, system: str | None = None, **options: Any) -> "Chat":
-        """A dialog with a memory: media may come in any turn, and later turns go on seeing them."""
-        from imagebind_llm.chat import Chat
+    def chat(self, system: str | None = None, **options: Any) -> Chat:
+        """A dialog with a memory: media may come in any turn, and later turns go on seeing them.
 
-        return Chat(self, system, **options)
+        What the model has read is not read again in the next turn.
+        """
+
+        def ask(request: Request) -> Answer:
+            (result,) = self.pipeline.answer([request], reuse=True)
+            return raised(result)
+
+        def stream(request: Request) -> AnswerStream:
+            return self.pipeline.stream(request, reuse=True)
+
+        def count(messages: Sequence[Message]) -> int:
+            return len(build_dialog(messages, self.processor.tokenizer, add_generation_prompt=True))
+
+        return Chat(ask, stream, count, self.context_length, system, **options)
 
     # --- embeddings
 
@@ -278,27 +343,28 @@ class Assistant:
                 f"single media "
                 "have none"
             )
-        return torch.stack([_raised(row) for row in self.iter_embed(items)])
+        return torch.stack([raised(row) for row in self.iter_embed(items)])
 
     def iter_embed(self, items: Iterable[MediaItem]) -> Iterator[Tensor | Exception]:
         """The unit embedding ``[D]`` of each item, or its error, for any number of items."""
         source = iter(items)
-        ahead = self._embedder.start(itertools.islice(source, _EMBED_AT_ONCE), {})
+        ahead = self._perception.start(itertools.islice(source, _EMBED_AT_ONCE), {})
         while ahead:
             now = ahead
-            ahead = self._embedder.start(itertools.islice(source, _EMBED_AT_ONCE), {})
-            self._embedder.finish(now)
-            for ticket in now:
-                yield ticket.error if ticket.error is not None else ticket.result()
+            ahead = self._perception.start(itertools.islice(source, _EMBED_AT_ONCE), {})
+            self._perception.finish(now)
+            for pending in now:
+                assert pending.outcome is not None, "finish() has run"
+                yield pending.outcome
 
     def condition(self, **media: Any) -> Tensor:
         """The mixture ``[D]`` of media given as in :meth:`ask`, before any cache."""
         items = media_items(media)
         if not items:
             raise UserError("no media; give for example image='a.png'")
-        tickets = self._embedder.start(items, {})
-        self._embedder.finish(tickets)
-        pairs = [(ticket.result(), item.weight) for ticket, item in zip(tickets, items, strict=True)]
+        embeddings = self._perception.start(items, {})
+        self._perception.finish(embeddings)
+        pairs = [(pending.result(), item.weight) for pending, item in zip(embeddings, items, strict=True)]
         return mixtures([pairs])[0]
 
     def retrieve(
@@ -309,9 +375,9 @@ class Assistant:
         Raises:
             CacheError: the model has no cache.
         """
-        cache = self._cache.require()
+        self._cache.require()
         options = Options(cache_k=k, cache_temperature=temperature)
-        return self._engine.explain(self.condition(**media), cache, options)
+        return self._perception.explain(self.condition(**media), options)
 
 
 _MODALITIES = ("image", "video", "audio", "text", "point", "depth", "thermal", "imu")
@@ -329,7 +395,6 @@ def _joined(given: dict[str, Any], media: Mapping[str, Any] | None) -> dict[str,
     return {**given, **(media or {})}
 
 
-def _raised(value: Tensor | Exception) -> Tensor:
-    if isinstance(value, Exception):
-        raise value
-    return value
+_LOADING = tuple(
+    name for name in signature(Assistant.from_pretrained).parameters if name not in ("name", "unknown")
+)

@@ -1,15 +1,14 @@
 """A dialog with a memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from imagebind_llm.answers import Answer, Options, Request, media_items, user_message
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.messages import Message
-from imagebind_llm.model.dialog import build_dialog
+from imagebind_llm.inference.request import Answer, Options, Request
+from imagebind_llm.model.messages import Message, media_items, user_message
 
 if TYPE_CHECKING:
-    from imagebind_llm.assistant import Assistant
+    from imagebind_llm.inference.pipeline import AnswerStream
 
 
 class Chat:
@@ -20,14 +19,28 @@ class Chat:
     are kept.
 
     Args:
-        assistant: who answers.
+        ask: answers a request.
+        stream: likewise, in pieces.
+        count: the number of tokens of a dialog that waits for its answer.
+        context_length: most tokens of a dialog with its answer; None if nobody knows.
         system: a system message that is never forgotten.
-        options: fields of :class:`~imagebind_llm.answers.Options`, for all turns.
+        options: fields of :class:`~imagebind_llm.inference.request.Options`, for all turns.
     """
 
-    def __init__(self, assistant: "Assistant", system: str | None = None, **options: Any) -> None:
-        self._assistant = assistant
-        self._options = Options(**options)
+    def __init__(
+        self,
+        ask: Callable[[Request], Answer],
+        stream: "Callable[[Request], AnswerStream]",
+        count: Callable[[Sequence[Message]], int],
+        context_length: int | None = None,
+        system: str | None = None,
+        **options: Any,
+    ) -> None:
+        self._ask = ask
+        self._stream = stream
+        self._count = count
+        self._context_length = context_length
+        self._options = Options.make(**options)
         self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         self._turns: list[Message] = []
         self.forgotten = 0
@@ -48,21 +61,19 @@ class Chat:
         After an error the dialog is as it was before.
         """
         turns, forgotten = self._extended(question, media)
-        request = Request([*self._system, *turns], self._options)
-        (result,) = self._assistant.ask_batch([request])
-        if isinstance(result, Exception):
-            raise result
-        self._accept(turns, forgotten, result.text)
-        return result
+        answer = self._ask(Request([*self._system, *turns], self._options))
+        self._accept(turns, forgotten, answer.text)
+        return answer
 
-    def stream(self, question: str, **media: Any) -> Iterator[str]:
-        """As :meth:`send`, in pieces. The turn counts once the answer has been read to its end."""
+    def stream(self, question: str, **media: Any) -> "AnswerStream":
+        """As :meth:`send`, in pieces. The turn counts once the answer has been read to its end.
+
+        What is wrong with the question is raised here, before the first piece.
+        """
         turns, forgotten = self._extended(question, media)
-        pieces = []
-        for piece in self._assistant.stream_request(Request([*self._system, *turns], self._options)):
-            pieces.append(piece)
-            yield piece
-        self._accept(turns, forgotten, "".join(pieces))
+        pieces = self._stream(Request([*self._system, *turns], self._options))
+        pieces.when_done(lambda answer: self._accept(turns, forgotten, answer.text))
+        return pieces
 
     def _accept(self, turns: list[Message], forgotten: int, answer: str) -> None:
         self._turns = [*turns, {"role": "assistant", "content": answer}]
@@ -74,11 +85,10 @@ class Chat:
             raise UserError("the question is empty; say something")
         turns = [*self._turns, user_message(question, media_items(media))]
         forgotten = self.forgotten
-        length = self._assistant.context_length
+        length = self._context_length
         while length is not None and len(turns) > 2:
-            tokenizer = self._assistant.processor.tokenizer
-            dialog = build_dialog([*self._system, *turns], tokenizer, add_generation_prompt=True)
-            if len(dialog) <= length - min(self._options.max_new_tokens or length, length // 4):
+            tokens = self._count([*self._system, *turns])
+            if tokens <= length - min(self._options.max_new_tokens or length, length // 4):
                 break
             turns = _without_oldest(turns)
             forgotten += 1

@@ -1,0 +1,139 @@
+"""The next token of each row, by its own temperature, top-p and random numbers."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_FIRST_LOOK = 512
+"""Likeliest tokens that are looked at first for top-p; more only where they do not have the probability."""
+
+_drawing = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the tokens of one answer are chosen, and where it ends.
+
+    Attributes:
+        max_new_tokens: it ends there at the latest; None: the model's default.
+        temperature: 0 = always the likeliest token; above, logits are divided by it.
+        top_p: sample among the likeliest tokens that together have this probability, above 0, at most 1.
+        seed: 0 … 2⁶⁴ - 1; the same request with the same seed gets the same tokens, whatever else runs.
+            None: another one each time (drawn from torch's global random numbers).
+        end_tokens: ids that end the answer.
+    """
+
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    end_tokens: frozenset[int] = frozenset()
+
+    def generator(self) -> torch.Generator | None:
+        """The random numbers of one answer; None where none are needed."""
+        if self.temperature == 0:
+            return None
+        generator = torch.Generator()
+        if self.seed is not None:
+            return generator.manual_seed(self.seed)
+        with _drawing:
+            return generator.manual_seed(int(torch.randint(2**63 - 1, ())))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the choice of one row's next token depends on, besides its logits: its settings, its random
+    numbers, and the token ids so far (prompt and answer), to which the engine appends."""
+
+    sampling: Sampling
+    generator: torch.Generator | None
+    ids: list[int]
+
+    @classmethod
+    def start(cls, sampling: Sampling, prompt: Sequence[int]) -> "Choice":
+        """Before the first new token."""
+        return cls(sampling, sampling.generator(), list(prompt))
+
+
+class Sampler:
+    """Chooses tokens.
+
+    Args:
+        generation_config: the model's own; its repetition penalty, forbidden n-grams and forbidden tokens are
+            applied to every answer, as ``generate`` does.
+    """
+
+    def __init__(self, generation_config: Any = None) -> None:
+        self._processors = _processors(generation_config)
+
+    @torch.no_grad()
+    def __call__(self, logits: Tensor, rows: Sequence[Choice]) -> list[int]:
+        """The next token of each row. ``logits [B, V]``; what a row gets depends on no other row."""
+        logits = logits.float()
+        if self._processors:
+            logits = torch.cat([self._processed(logits[i : i + 1], row) for i, row in enumerate(rows)])
+        chosen = logits.argmax(-1)
+        sampled = [number for number, row in enumerate(rows) if row.generator is not None]
+        if sampled:
+            part = [rows[number] for number in sampled]
+            chosen[sampled] = _sample(logits[sampled], part)
+        return [int(token) for token in chosen.tolist()]
+
+    def _processed(self, logits: Tensor, row: Choice) -> Tensor:
+        ids = torch.tensor([row.ids], device=logits.device)
+        for processor in self._processors:
+            logits = processor(ids, logits)
+        return logits
+
+
+def _sample(logits: Tensor, rows: Sequence[Choice]) -> Tensor:
+    """Sampled tokens ``[B]``: the inverse of the cumulative distribution at one random number a row."""
+    device = logits.device
+    # in float64: 1e300 is an allowed temperature; and one random number decides among all tokens
+    temperature = torch.tensor([row.sampling.temperature for row in rows], dtype=torch.float64, device=device)
+    probabilities = torch.softmax(logits.double() / temperature[:, None], dim=-1)
+    drawn = torch.stack([torch.rand((), generator=row.generator, dtype=torch.float64) for row in rows])
+    drawn = drawn.to(device)
+    chosen = []
+    for row, own, number in zip(rows, probabilities, drawn, strict=True):
+        top_p = row.sampling.top_p
+        if top_p >= 1:
+            order, shares = None, own
+        else:
+            order, shares = _likeliest(own, top_p)
+        summed = shares.cumsum(0)
+        place = torch.searchsorted(summed, number * summed[-1], right=True).clamp_max(len(summed) - 1)
+        chosen.append(place if order is None else order[place])
+    return torch.stack(chosen)
+
+
+def _likeliest(probabilities: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """The fewest tokens, likeliest first, whose probabilities sum to ``top_p``: ids and probabilities."""
+    shares, order = probabilities.topk(min(_FIRST_LOOK, len(probabilities)))
+    if shares.sum() < top_p:
+        shares, order = probabilities.sort(descending=True, stable=True)
+    before = shares.cumsum(0) - shares
+    count = max(1, int((before < top_p).sum()))
+    return order[:count], shares[:count]
+
+
+def _processors(config: Any) -> list[Any]:
+    """transformers' processors for what a model's generation configuration asks for beyond sampling."""
+    from transformers.generation import logits_process
+
+    found: list[Any] = []
+    if config is None:
+        return found
+    if config.repetition_penalty not in (None, 1.0):
+        found.append(logits_process.RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+    if config.no_repeat_ngram_size:
+        found.append(logits_process.NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
+    if config.bad_words_ids:
+        found.append(logits_process.NoBadWordsLogitsProcessor(config.bad_words_ids, config.eos_token_id))
+    if config.suppress_tokens:
+        found.append(logits_process.SuppressTokensLogitsProcessor(config.suppress_tokens))
+    return found
