@@ -21,6 +21,8 @@ class Detokenizer:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        self._special = {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
         self._ids: list[int] = []
         self._start = 0
         """First token of the window."""
@@ -33,6 +35,8 @@ class Detokenizer:
 
     def add(self, token: int) -> str:
         """One more token; gives the text that is certain now, often none."""
+        if token in self._special:  # they leave no trace, not even an end of what is around them
+            return ""
         self._ids.append(token)
         held = len(self._ids) - self._read
         if held < self._look or self._is_byte(token):  # a run of bytes is read as a whole
