@@ -2,6 +2,8 @@
 
 import io
 import wave
+from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 
 import numpy as np
 import pytest
@@ -355,3 +357,79 @@ def test_a_batch_is_not_a_string(bot):
     for wrong in ("abc", {"question": "a"}):
         with pytest.raises(UserError, match="expected a list of requests"):
             bot.ask_batch(wrong)
+
+
+def test_a_stream_checks_its_request_at_once_and_ends_with_the_answer(bot, media_folder):
+    for wrong in (
+        {"image": "nowhere.png"},
+        {"smell": 1},
+        {"max_new_tokens": 0},
+        {"cache": True, "text": "dog"},
+    ):
+        with pytest.raises(UserError):
+            bot.stream("what?", **wrong)
+    with pytest.raises(UserError, match="context is 256"):
+        bot.stream("x" * 256)
+    stream = bot.stream("what?", image=media_folder / "red.png", max_new_tokens=5)
+    assert stream.answer is None
+    text = "".join(stream)
+    whole = bot.ask("what?", image=media_folder / "red.png", max_new_tokens=5)
+    assert stream.answer.text == text == whole.text
+    assert stream.answer.finish_reason == whole.finish_reason == "length"
+    assert stream.answer.prompt_tokens == whole.prompt_tokens
+    assert stream.answer.new_tokens == whole.new_tokens == 5
+    assert stream.answer.media == whole.media
+
+
+def test_seeds_repeat_in_threads_and_in_interleaved_streams(bot, media_folder):
+    red = media_folder / "red.png"
+
+    def settings(number):
+        return {"temperature": 2.0, "top_p": 0.9, "seed": number, "image": red if number % 2 else None}
+
+    expected = {number: bot.ask("hello", **settings(number)).text for number in range(8)}
+    assert len(set(expected.values())) > 4
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(2):
+            answers = threads.map(lambda number: bot.ask("hello", **settings(number)).text, range(8))
+            assert dict(enumerate(answers)) == expected
+    streams = [bot.stream("hello", **settings(number)) for number in (0, 1)]
+    pieces = list(zip_longest(*streams, fillvalue=""))
+    assert ["".join(column) for column in zip(*pieces, strict=True)] == [expected[0], expected[1]]
+    requests = [
+        {"question": "hello", "temperature": 0.5 * number, "top_p": 0.9, "seed": number}
+        for number in range(6)
+    ]
+    together = [answer.text for answer in bot.ask_batch(requests)]
+    assert together == [bot.ask_batch([request])[0].text for request in requests]
+
+
+def test_what_it_says_about_itself(bot, cached_bot):
+    assert bot.device == torch.device("cpu")
+    assert set(bot.modalities) == {"image", "video", "audio", "text", "point", "depth", "thermal", "imu"}
+    assert "llama" in repr(bot)
+    assert "float32 on cpu" in repr(bot)
+    assert "without cache" in repr(bot)
+    assert "with a cache" in repr(cached_bot)
+    assert all(name in repr(bot) for name in bot.modalities)
+    assert bot.to("cpu") is bot
+    with pytest.raises(UserError, match="no device 'tpu9'"):
+        bot.to("tpu9")
+
+
+@pytest.mark.parametrize(
+    ("call", "meant"),
+    [
+        (lambda bot: bot.ask("what?", temperatur=1), "temperatur'; did you mean 'temperature'?"),
+        (lambda bot: bot.ask("what?", max_tokens=1), "did you mean 'max_new_tokens'"),
+        (lambda bot: bot.ask("what?", imgae="a.png"), "did you mean 'image'"),
+        (lambda bot: bot.chat(max_new_token=1), "did you mean 'max_new_tokens'"),
+        (lambda bot: Assistant.from_pretrained("nano", devise="cpu"), "devise'; did you mean 'device'?"),
+        (lambda bot: Assistant.from_pretrained("nano", batchsize=3), "did you mean 'batch_size'"),
+    ],
+)
+def test_misspelt_settings_say_what_was_meant(bot, call, meant):
+    with pytest.raises(UserError) as refused:
+        call(bot)
+    assert meant in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -54,3 +54,54 @@ def test_old_turns_are_forgotten_but_their_media_are_not(bot, media_folder):
     dialog = build_dialog(chat.messages, bot.processor.tokenizer)
     assert len(dialog) <= 256
     assert len(dialog.conditions) == 1
+
+
+def test_a_turn_reads_only_what_is_new_and_answers_the_same(bot, media_folder):
+    """Equal to the dialog asked afresh, which reads all of it."""
+    engine = bot.pipeline.driver.engine
+    engine.reset()  # other chats may have begun with the same words
+    chat = bot.chat(system="Be brief.", max_new_tokens=6)
+    turns = [
+        {"question": "what is it?", "image": media_folder / "red.png"},
+        {"question": "and now?"},
+        {"question": "this one?", "image": media_folder / "blue.png"},
+        {"question": "and?"},
+    ]
+    read = []
+    for turn in turns:
+        before = engine.prefilled
+        answer = chat.send(**turn)
+        read.append((answer.prompt_tokens, engine.prefilled - before))
+        assert answer.text == bot.ask(messages=chat.messages[:-1], max_new_tokens=6).text
+    assert read[0][0] == read[0][1]
+    for (_, _), (tokens, prefilled), (last, _) in zip(read, read[1:], read, strict=False):
+        assert (
+            prefilled < tokens - last + 10
+        )  # the question, and of the answer what was not read as it was said
+
+
+def test_another_picture_in_the_past_is_read_again(bot, media_folder):
+    """Two dialogs of the same words: no token shows that their pictures differ."""
+    answers = {}
+    for name in ("red.png", "blue.png", "red.png"):
+        chat = bot.chat(max_new_tokens=6)
+        chat.send("what is it?", image=media_folder / name)
+        said = chat.messages[-1]
+        answer = chat.send("and now?")
+        fresh = bot.ask(messages=[*chat.messages[:1], said, *chat.messages[2:3]], max_new_tokens=6)
+        assert answer.text == fresh.text
+        assert answers.setdefault(name, answer.text) == answer.text
+
+
+def test_a_streamed_turn_counts_only_when_it_was_read_to_its_end(bot):
+    chat = bot.chat(max_new_tokens=6)
+    stream = chat.stream("hello")
+    next(stream)
+    stream.close()
+    assert chat.messages == []
+    stream = chat.stream("hello")
+    text = "".join(stream)
+    assert chat.messages[-1] == {"role": "assistant", "content": text}
+    assert stream.answer.text == text
+    with pytest.raises(UserError, match="empty"):
+        chat.stream(" ")

@@ -109,7 +109,7 @@ def refuse_unknown(
     """
     for name in given:
         if name not in known:
-            expected = [*more, *known]
+            expected = [str(other) for other in (*more, *known)]
             similar = get_close_matches(name, expected, n=1)
             meant = f"; did you mean {similar[0]!r}?" if similar else ""
             raise UserError(f"unknown {what} {name!r}{meant or ';'} use one of {', '.join(expected)}")
