@@ -2,7 +2,7 @@
 
 ::
 
-    python examples/picture.py            # needs matplotlib: pip install "imagebind-llm[train]"
+    python examples/picture.py            # needs matplotlib: pip install -e ".[train]"
 """
 
 # ruff: noqa: T201

@@ -90,7 +90,7 @@ def card(
         "every token; it costs no token of the context.\n"
     )
     parts.append(
-        "```\npip install imagebind-llm\n"
+        '```\npip install "imagebind-llm @ git+<repository url>"\n'
         f'imagebind-llm ask "What is this?" --image photo.jpg --model {name}\n'
         f"imagebind-llm doctor {name}\n```\n"
     )

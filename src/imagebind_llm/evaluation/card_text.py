@@ -1,6 +1,7 @@
 """The words of nano's model card that no evaluation can supply. ``$name`` is filled in by ``card``."""
 
 INTRODUCTION = """\
+<!-- --8<-- [start:card] -->
 # nano
 
 A very small multi-modal language model that runs on one CPU core: it answers questions, in English and
