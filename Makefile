@@ -1,5 +1,6 @@
 # make demo   set up and answer questions about every kind of media, offline, with the bundled nano model
 # make test   install the test tools and run the whole suite
+# make docs   build the documentation into site/; read it with python3 -m http.server -d site
 # make nano   retrain nano from data: make nano DATA=path/to/data
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint types check nano clean
+.PHONY: demo test lint types check docs nano clean
 
 demo: $(VENV)/.installed
 	$(RUN)/python examples/demo.py
@@ -24,6 +25,9 @@ types: $(VENV)/.installed-test
 
 check: lint types test
 
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
+
 nano: $(VENV)/.installed-train
 	@test -n "$(DATA)" || { echo "error: say where the data is: make nano DATA=path/to/data" >&2; exit 2; }
 	$(RUN)/python -m imagebind_llm.nano.build --data "$(DATA)"
@@ -37,9 +41,13 @@ $(VENV)/.installed-train: $(VENV)/.installed
 	$(PIP) install -q -c constraints.txt -e ".[train]"
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install -q -c constraints.txt -e ".[docs]"
+	touch $@
+
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) install -q -c constraints.txt -e ".[test]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
