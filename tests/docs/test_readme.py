@@ -1,168 +1,75 @@
-"""What the README says to type: every command and every line of Python is run."""
+"""The README is short, and says nothing that the model card does not."""
 
-import os
 import re
-import shlex
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
-import pytest
-import typer
+from pages import ROOT, blocks, lines, names, read
 
-from imagebind_llm import Assistant
-from imagebind_llm.checkpoints.doctor import diagnose
-from imagebind_llm.cli import main
-from imagebind_llm.cli.app import app
-from imagebind_llm.common.locate import nano_folder
-
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+README = read("README.md")
+CARD = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8")
+WEAK = {
+    "photograph and animal sound mixed": "photograph and animal sound, different",
+    "yes-or-no questions": "questions: yes or no",
+    "later turns of a dialog, with new media": "dialogs: later, with new media",
+    "calls of animals it does not know, met with doubt": "audio: other animals",
+}
+"""Row of the README → row of the model card."""
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def rows(text):
+    """The tables of a text by their first column."""
+    found = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in found}
 
 
-def commands():
-    """Every line of every bash block, without comments."""
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
-    return [line.partition("    #")[0].strip() for line in lines if line.strip()]
+def test_it_is_short():
+    assert len(README.splitlines()) <= 150
+    assert README.count("![") == 1
 
 
-OURS = [line for line in commands() if "imagebind-llm " in line]
-WITH_DATA = [line for line in OURS if "DATA" in line]
-RUNNABLE = [line for line in OURS if "DATA" not in line]
-OTHERS = [line for line in commands() if line not in OURS]
+def test_the_two_commands_come_first():
+    assert [line.text for line in lines("README.md", "bash")][:2] == ["make demo", "make test"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Where a user would be, but nothing written there stays."""
-    assert (nano_folder() / "config.json").is_file(), "the README is about nano, whose weights are missing"
-    place = tmp_path_factory.mktemp("readme")
-    shutil.copytree(ROOT / "examples", place / "examples")
-    return place
+def test_its_blocks_have_known_languages():
+    typed = re.findall(r"^```(\w+)$", README, re.MULTILINE)
+    assert len(typed) == len(blocks("README.md", "bash")) + len(blocks("README.md", "python")) == 4
 
 
-@pytest.fixture
-def here(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    return folder
+def test_weak_rows_are_those_of_the_model_card():
+    told, known = rows(README), rows(CARD)
+    for shown, name in WEAK.items():
+        count, share = told[shown]
+        assert known[name][0] == count
+        assert share in known[name]
 
 
-@pytest.fixture(scope="module")
-def load_once():
-    """Each model is loaded once for all commands."""
-    loaded = {}
-    load = Assistant.from_pretrained
-
-    def from_pretrained(*arguments, **settings):
-        key = (arguments, tuple(sorted(settings.items())))
-        if key not in loaded:
-            loaded[key] = load(*arguments, **settings)
-        return loaded[key]
-
-    return from_pretrained
+def test_numbers_that_pages_repeat_are_those_of_the_model_card():
+    """Shares with intervals in the text of a page, outside the pages that have measures of their own."""
+    intervals = set(re.findall(r"[\d.]+–[\d.]+", CARD))
+    pages = {
+        page: re.findall(r"\((?:[^()]*, )?([\d.]+–[\d.]+)\)", read(page)) for page in ("docs/evaluate.md",)
+    }
+    for page, told in pages.items():
+        assert told, page
+        assert set(told) <= intervals, page
 
 
-def test_the_readme_was_read():
-    assert len(blocks("python")) == 6
-    assert len(RUNNABLE) == 14
-    assert len(WITH_DATA) == 2
-    assert len(OTHERS) == 9
-    assert len(re.findall(r"^```\w", README, re.MULTILINE)) == len(blocks("bash")) + len(blocks("python"))
-
-
-@pytest.mark.parametrize("line", RUNNABLE)
-def test_command(line, here, load_once, monkeypatch, capsys):
-    if re.search(r" [|>] ", line):
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        done = subprocess.run(
-            ["bash", "-c", f"set -o pipefail; {line}"],
-            env={**os.environ, "PATH": path},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return
-    monkeypatch.setattr(Assistant, "from_pretrained", load_once)
-    program, *arguments = shlex.split(line)
-    assert program == "imagebind-llm"
-    with pytest.raises(SystemExit) as leaving:
-        main(arguments)
-    out, err = capsys.readouterr()
-    assert leaving.value.code == 0, err
-    assert out.strip()
-
-
-def test_the_batch_answers_every_line(here):
-    """After the command that made it."""
-    import json
-
-    answers = [json.loads(line) for line in (here / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
-    asked = (here / "examples" / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [answer["id"] for answer in answers] == [json.loads(line)["id"] for line in asked]
-    assert all(answer["answer"] for answer in answers)
-
-
-@pytest.mark.parametrize("line", WITH_DATA)
-def test_command_that_needs_data(line):
-    """Its files exist and every option is one that the command has."""
-    command = typer.main.get_command(app)
-    words = shlex.split(line)[1:]
-    while hasattr(command, "get_command"):
-        name = words.pop(0)
-        command = command.get_command(None, name)
-        assert command is not None, f"no command {name!r}"
-    known = {option for parameter in command.params for option in parameter.opts}
-    for word in words:
-        if word.startswith("--"):
-            assert word in known, f"{line}: no option {word}"
-        elif word.endswith(".yaml"):
-            assert (ROOT / word).is_file()
-        elif "=" in word:
-            assert "." in word.partition("=")[0]
-
-
-@pytest.mark.parametrize("line", OTHERS)
-def test_other_command(line):
-    """Targets of the Makefile, and the plain commands behind them."""
-    if line.startswith("make "):
-        assert re.search(rf"^{line.split()[1]}:", MAKEFILE, re.MULTILINE)
-        return
-    made = MAKEFILE.replace("$(PIP)", "$(RUN)/python -m pip --disable-pip-version-check")
-    for name, value in (("$(RUN)", "$(VENV)/bin"), ("$(VENV)", ".venv"), ("$(PYTHON)", "python3")):
-        made = made.replace(name, value)
-    made = made.replace("pip --disable-pip-version-check", "pip").replace("install -q", "install")
-    assert re.search(rf"^\t{re.escape(line)}$", made, re.MULTILINE), f"the Makefile does otherwise: {line}"
-
-
-def test_python(here):
-    """The blocks build on each other, so they are one program."""
-    program = "\n".join(blocks("python"))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert len(done.stdout.splitlines()) >= 10
-    assert (here / "my-adapter" / "adapter.safetensors").is_file()
-    report = diagnose("my-adapter", self_test=True)
-    assert report.healthy, report.findings
+def test_no_index_is_said_to_have_the_package():
+    for page in names():
+        for install in re.findall(r"pip install [^`\n]*", read(page)):
+            assert "git+" in install or " -e " in install, f"{page}: {install}"
 
 
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
-    for module in re.findall(r"`(?:imagebind_llm/)?examples/(\w+\.py)`", README):
-        assert (ROOT / "examples" / module).is_file()
 
 
-def test_documents_name_files_that_exist():
-    for document in ROOT.glob("docs/*.md"):
-        text = document.read_text(encoding="utf-8")
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
-        for module in re.findall(r"`((?:\w+/)*\w+\.py)`", text):
+def test_pages_name_files_that_exist():
+    """Links are checked by the strict build of the site."""
+    for page in names():
+        for name in re.findall(r"`((?:\w+/)*\w+\.(?:py|ipynb))`", read(page)):
             places = (ROOT, ROOT / "src", ROOT / "src" / "imagebind_llm")
-            assert any((place / module).is_file() for place in places), f"{document.name}: {module}"
+            assert any((place / name).is_file() for place in places), f"{page}: {name}"
+        for recipe in re.findall(r"`(recipes/[\w/.-]+)`", read(page)):
+            assert (ROOT / recipe).exists(), f"{page}: {recipe}"
