@@ -41,7 +41,8 @@ def test_every_public_name_has_its_docstring_on_a_page(site):
 def test_nothing_is_fetched_from_elsewhere(site):
     for page in site.rglob("*.html"):
         loaded = re.findall(
-            r'<(?:script|img|link rel="stylesheet")[^>]+(?:src|href)="(https?:[^"]+)', page.read_text()
+            r'<(?:script|img|link rel="stylesheet")[^>]+(?:src|href)="(https?:[^"]+)',
+            page.read_text(encoding="utf-8"),
         )
         assert not loaded, f"{page.name}: {loaded}"
 

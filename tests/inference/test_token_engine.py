@@ -1,15 +1,10 @@
 """The token engine: what a row gets depends on no other row, whatever joins, leaves, fails or waits."""
 
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
-
-from tiny import conditions, language_model, make_model, open_gates
+from support.tiny import conditions, language_model, make_model, open_gates
 
 from imagebind_llm import UserError
 from imagebind_llm.inference.driver import Driver
