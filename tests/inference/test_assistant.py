@@ -173,12 +173,12 @@ def test_the_answer_never_outgrows_the_context(bot):
 
 
 def test_files_are_opened_once_and_again_when_they_change(bot, tmp_path, media_folder, monkeypatch):
-    import imagebind_llm.media
+    import imagebind_llm.media.image
 
     opened = []
-    real = imagebind_llm.media.load_media
+    real = imagebind_llm.media.image.load_image
     monkeypatch.setattr(
-        imagebind_llm.media, "load_media", lambda *a, **k: (opened.append(a[1]), real(*a, **k))[1]
+        imagebind_llm.media.image, "load_image", lambda *a, **k: (opened.append(a[0]), real(*a, **k))[1]
     )
     path = tmp_path / "changing.png"
     path.write_bytes((media_folder / "red.png").read_bytes())

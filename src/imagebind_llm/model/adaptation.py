@@ -136,6 +136,7 @@ def set_stage(
     identities = {id(parameter) for parameter in chosen.values()}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in identities)
+    unfold_lora(model)
     for name in (stage,) if isinstance(stage, str) else stage:
         if name in ("pretrain", "finetune"):
             model.config.stage = name
@@ -145,8 +146,9 @@ def set_stage(
 def merge_lora(model: "ImageBindLLMForConditionalGeneration") -> None:
     """Fold the low-rank updates into the weights, for faster inference.
 
-    In style ``"value"`` the injected values use the value projection *without* its update, so that one
-    update stays apart; all others are folded.
+    In style ``"value"`` the injected values use the value projection *without* its update. That update stays
+    what it is, to be saved and trained; tokens use a folded copy of the projection
+    (:mod:`imagebind_llm.model.folding`), until the model goes back to training.
     """
     settings = model.config.lora
     if settings is None:
@@ -162,6 +164,21 @@ def merge_lora(model: "ImageBindLLMForConditionalGeneration") -> None:
     model.config.lora = {**settings, "targets": list(kept)} if kept else None
     if not kept:
         vars(model.language_model).pop("peft_config", None)  # peft's note that updates are installed
+        return
+    from imagebind_llm.model.folding import fold_copy
+
+    for _, module in _named_maps(model.language_model, kept):
+        fold_copy(module)
+
+
+def unfold_lora(model: "ImageBindLLMForConditionalGeneration") -> None:
+    """Drop folded copies: for those who are about to change weights. The weights stay as they are."""
+    if model.config.lora is None:
+        return
+    from imagebind_llm.model.folding import unfold
+
+    for module in model.language_model.modules():
+        unfold(module)
 
 
 def _of_stage(model: "ImageBindLLMForConditionalGeneration", stage: str) -> dict[str, nn.Parameter]:
@@ -264,6 +281,7 @@ def load_adapter_state_dict(
     own = adapter_state_dict(model)
     require_same_keys(own, state, what)
     require_same_shapes(own, state, what)
+    unfold_lora(model)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(state[name])

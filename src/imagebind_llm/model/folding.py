@@ -1,0 +1,68 @@
+"""A linear map with its low-rank update folded into a copy of the weight.
+
+Injection style ``"value"`` needs the value projection without its update, tokens need it with the update. Kept
+apart, the update costs several small operations a layer in every decoding step. A copy of the weight with the
+update folded in costs none; it takes the memory of one more value projection a layer. The weight and
+the update themselves do not change: they are saved, fingerprinted and trained as if there were no copy.
+"""
+
+from typing import Any
+
+import torch
+from peft.tuners.lora import Linear as LowRankLinear
+from torch import Tensor
+from torch.nn import functional
+
+
+class FoldedLinear(LowRankLinear):
+    """A low-rank linear map that computes with its folded copy.
+
+    It becomes a plain low-rank map again when it goes into training mode or reads weights.
+
+    Attributes:
+        folded_weight: ``[out, in]``; a buffer that moves with the module and is not part of the state dict.
+    """
+
+    folded_weight: Tensor
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """``[…, in]`` → ``[…, out]``."""
+        if self._disable_adapters or args or kwargs:
+            return super().forward(x, *args, **kwargs)
+        return functional.linear(x, self.folded_weight, self.base_layer.bias)
+
+    def train(self, mode: bool = True) -> "FoldedLinear":
+        """Training changes the update, so the copy goes."""
+        if mode:
+            unfold(self)
+        LowRankLinear.train(self, mode)  # not super(): the class may just have changed
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        unfold(self)
+        LowRankLinear._load_from_state_dict(self, *args, **kwargs)
+
+
+@torch.no_grad()
+def fold_copy(module: Any) -> None:
+    """Let a low-rank linear map compute with a folded copy of its weight, until it goes into training mode.
+
+    Only for plain matrices of floats in memory. Others stay as they are.
+    """
+    if type(module) is not LowRankLinear or module.merged or module.lora_variant:
+        return
+    weight: Tensor = module.base_layer.weight
+    if not weight.is_floating_point() or weight.ndim != 2 or weight.is_meta:
+        return
+    copy = weight.detach().clone()
+    for name in module.active_adapters:
+        copy += module.get_delta_weight(name).to(copy)
+    module.register_buffer("folded_weight", copy, persistent=False)
+    module.__class__ = FoldedLinear
+
+
+def unfold(module: Any) -> None:
+    """Drop the folded copy of a map, if it has one. What it leaves is bit for bit what it was."""
+    if isinstance(module, FoldedLinear):
+        del module.folded_weight
+        module.__class__ = LowRankLinear
