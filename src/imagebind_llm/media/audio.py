@@ -100,7 +100,7 @@ def check_rate(rate: int, name: str) -> None:
 
 
 def _assemble(blocks: Blocks, rate: int, samples: int, settings: AudioSettings, name: str) -> torch.Tensor:
-    """Cut, resample and transform the clips of a recording of ``samples`` samples."""
+    """Cut, resample and transform the clips of a recording of ``samples`` samples, equal ones once."""
     while True:
         if samples < rate * FRAME_SECONDS:
             raise MediaError(
@@ -114,20 +114,22 @@ def _assemble(blocks: Blocks, rate: int, samples: int, settings: AudioSettings, 
             (int(start * settings.sample_rate), min(int(end * settings.sample_rate), total))
             for start, end in clip_spans(total / settings.sample_rate, settings.clip_seconds, settings.clips)
         ]
-        needed = [source_span(first, last, rate, settings.sample_rate) for first, last in spans]
+        different = list(dict.fromkeys(spans))  # a recording shorter than a clip is one clip several times
+        needed = [source_span(first, last, rate, settings.sample_rate) for first, last in different]
         parts, seen = _collect(blocks(), needed, samples)
         if seen >= samples:
             break
         samples = seen  # the header promised more than the file holds
     clips = []
-    for (first, last), (begin, _), part in zip(spans, needed, parts, strict=True):
+    for (first, last), (begin, _), part in zip(different, needed, parts, strict=True):
         check_finite(part, name, "sample")
         clips.append(
             np.stack([resample(row, rate, settings.sample_rate, first, last, max(begin, 0)) for row in part])
         )
-    _remove_means(clips, spans)
+    _remove_means(clips, different)
     heard = 1 if settings.downmix else 0
-    return torch.from_numpy(np.stack([_spectrogram(clip[heard], settings) for clip in clips]))
+    grids = [_spectrogram(clip[heard], settings) for clip in clips]
+    return torch.from_numpy(np.stack([grids[different.index(span)] for span in spans]))
 
 
 def _collect(
@@ -152,7 +154,8 @@ def _remove_means(clips: list[NDArray[np.float32]], spans: list[tuple[int, int]]
     """Subtract each clip's mean (over all channels) in turn, also from later clips where they overlap it.
 
     The reference does it in place on views of one waveform. The steps this leaves inside overlapping clips
-    show in the frames across them, so they are part of what the encoder was evaluated with.
+    show in the frames across them, so they are part of what the encoder was evaluated with. Equal clips come
+    once: what the reference subtracts from their repetitions is rounding.
     """
     for number, (clip, (first, last)) in enumerate(zip(clips, spans, strict=True)):
         mean = clip[1].mean(dtype=np.float64).astype(np.float32)

@@ -27,6 +27,7 @@ from imagebind_llm.encoders.imagebind.config import (
     TextConfig,
 )
 from imagebind_llm.encoders.imagebind.points import PointTrunk
+from imagebind_llm.encoders.imagebind.repeats import once_each
 from imagebind_llm.encoders.imagebind.tokens import GridTokens, ImuTokens, TextTokens, Tokens
 from imagebind_llm.encoders.imagebind.transformer import Trunk
 
@@ -232,7 +233,13 @@ class ImageBindModel(nn.Module):
             known = ", ".join(sorted(self.modalities))
             raise UserError(f"this encoder has no {modality.value}; it knows {known}")
         batch, clips = fold_clips(modality, part, batch)
-        prenorm = self.modality_heads[name](self._pooled(name, part, self._placed(name, part, batch)))
+
+        def encode(rows: Tensor) -> Tensor:
+            pooled = self._pooled(name, part, self._placed(name, part, rows))
+            return cast(Tensor, self.modality_heads[name](pooled))
+
+        # in training every row draws its own dropped paths, and counts in batch statistics
+        prenorm = encode(batch) if clips is None or self.training else once_each(batch, encode)
         embedding = self.modality_postprocessors[name](prenorm)
         if clips is not None:
             embedding = embedding.unflatten(0, (-1, clips)).mean(dim=1)
