@@ -92,7 +92,8 @@ class Assistant:
         Args:
             name: ``"nano"`` (embedded), a model folder, or a Hugging Face hub id.
             device: ``"auto"`` is the first GPU, else the CPU.
-            dtype: ``"auto"`` is float32 on a CPU and bfloat16 (or float16) on a GPU.
+            dtype: ``"auto"`` is bfloat16 (or float16) on a GPU and float32 on a CPU; language models of width
+                512 and more are in bfloat16 on CPUs with AVX-512 BF16 or AMX.
             cache: ``True`` the model's own (folder ``cache`` beside its weights) if there is one, ``False``
                 none, or a cache or the folder of one.
             revision: of a hub id.
@@ -119,10 +120,10 @@ class Assistant:
             None if offload_folder is None else Path(offload_folder),
         )
         chosen_device = choose_device(device)
-        chosen_dtype = choose_dtype(dtype, chosen_device)
+        choose_dtype(dtype, chosen_device)  # an unknown name is refused before anything is read
         folder = locate_folder(name, revision)
         processor = ImageBindLLMProcessor.from_pretrained(folder)
-        model = load_model(folder, chosen_device, chosen_dtype, placement)
+        model = load_model(folder, chosen_device, dtype, placement)
         found: Any = cache
         if cache is True:
             found = folder / CACHE_FOLDER if (folder / CACHE_FOLDER).is_dir() else None

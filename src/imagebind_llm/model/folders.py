@@ -43,6 +43,7 @@ from imagebind_llm.model.configuration import (
     ImageBindLLMConfig,
     read_model_config,
 )
+from imagebind_llm.model.precision import cast_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -284,14 +285,12 @@ def load_adapter_folder(
     if isinstance(dtype, str) and dtype != "auto":
         dtype = getattr(torch, dtype)
     if isinstance(dtype, torch.dtype):
-        if getattr(language_model, "hf_quantizer", None) is not None or hasattr(
-            language_model, "hf_device_map"
-        ):
-            for part in (model.bind, model.injection, model.encoder):  # the rest is as it should be
-                if part is not None:
-                    part.to(dtype=dtype)
-        else:
-            model.to(dtype=dtype)  # type: ignore[call-arg]
+        for part in (model.bind, model.injection, model.encoder):
+            if part is not None:
+                part.to(dtype=dtype)
+        quantised = getattr(language_model, "hf_quantizer", None) is not None
+        if not quantised and not hasattr(language_model, "hf_device_map"):  # those are as they should be
+            cast_weights(model.language_model, dtype)
     return model.eval()
 
 

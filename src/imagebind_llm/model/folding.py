@@ -1,8 +1,8 @@
 """A linear map with its low-rank update folded into a copy of the weight.
 
-Injection style ``"value"`` needs the value projection without its update, tokens need it with the update. Kept
-apart, the update costs several small operations a layer in every decoding step. A copy of the weight with the
-update folded in costs none; it takes the memory of one more value projection a layer. The weight and
+Injection style ``"value"`` needs the value projection without its update, tokens need it with the update.
+Kept apart, the update costs several small operations a layer in every decoding step. A copy of the weight
+with the update folded in costs none; it takes the memory of one more value projection a layer. The weight and
 the update themselves do not change: they are saved, fingerprinted and trained as if there were no copy.
 """
 

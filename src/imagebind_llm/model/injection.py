@@ -163,7 +163,7 @@ class Injection(nn.Module):
             states = bound.expand(len(self.layers), *bound.shape)
             if self.query is not None:
                 states = states + self.query[:, None].to(bound)
-            return ConditionDeltas(self.gate[:, None, None].to(bound) * states)
+            return self._table(self.gate[:, None, None].to(bound) * states)
         model = self._language_model
         if model is None:
             raise RuntimeError("injection style 'value' needs the language model's maps: call attach first")
@@ -173,7 +173,17 @@ class Injection(nn.Module):
             self._value_delta(found[layer], position, bound).to(target)
             for position, layer in enumerate(self.layers)
         ]
-        return ConditionDeltas(torch.stack(rows))
+        return self._table(torch.stack(rows))
+
+    def _table(self, deltas: Tensor) -> ConditionDeltas:
+        """``deltas`` in the precision of the stream they join, so that no step has to cast them.
+
+        Where gradients are recorded they keep theirs, in which the gradients of many tokens are summed.
+        """
+        if self._language_model is not None and not torch.is_grad_enabled():
+            stream = self._language_model.get_input_embeddings().weight.dtype
+            deltas = deltas.to(stream if stream.is_floating_point else deltas.dtype)
+        return ConditionDeltas(deltas)
 
     def _value_delta(self, layer: nn.Module, position: int, bound: Tensor) -> Tensor:
         family = family_of(self._language_model.config.model_type)
