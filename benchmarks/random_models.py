@@ -13,6 +13,7 @@ from imagebind_llm import (
     ImageBindLLMForConditionalGeneration,
     ImageBindLLMProcessor,
 )
+from imagebind_llm.model.adaptation import add_biases, add_lora
 from imagebind_llm.nano.tokenizer import train_tokenizer
 from imagebind_llm.nano.world.settings import nano_media_settings
 
@@ -67,7 +68,12 @@ def language_config(size: str, context: int = 512, **changes: Any) -> LlamaConfi
 
 
 def whole_model(
-    size: str, embedding_dim: int, encoder: ImageBindConfig | None = None, seed: int = 0, **changes: Any
+    size: str,
+    embedding_dim: int,
+    encoder: ImageBindConfig | None = None,
+    seed: int = 0,
+    style: str = "residual",
+    **changes: Any,
 ) -> ImageBindLLMForConditionalGeneration:
     """A model with open gates, in evaluation mode; ``changes`` are of the language model."""
     torch.manual_seed(seed)
@@ -75,6 +81,7 @@ def whole_model(
         text_config=language_config(size, **changes),
         encoder_config=None if encoder is None else {"type": "imagebind", **encoder.to_dict()},
         embedding_dim=embedding_dim,
+        injection={"style": style},
         media=nano_media_settings().to_dict(),
     )
     model = ImageBindLLMForConditionalGeneration(config).eval()
@@ -83,11 +90,43 @@ def whole_model(
     return model
 
 
+def with_updates(model: ImageBindLLMForConditionalGeneration) -> ImageBindLLMForConditionalGeneration:
+    """``model`` with low-rank updates of rank 16 that are not zero, as finetuning leaves them."""
+    add_lora(model, rank=16)
+    with torch.no_grad():
+        for name, parameter in model.language_model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.02)
+    return model.eval()
+
+
+def published_model(size: str, embedding_dim: int) -> ImageBindLLMForConditionalGeneration:
+    """A model built as the published one: style ``value``, low-rank updates and biases, none of them zero."""
+    model = with_updates(whole_model(size, embedding_dim, style="value"))
+    add_biases(model)
+    with torch.no_grad():
+        for name, parameter in model.language_model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(std=0.02)
+    return model
+
+
 def bare_language_model(model: ImageBindLLMForConditionalGeneration) -> Any:
-    """A language model of its own, without any hook, that shares the weights of ``model``'s."""
+    """A language model of its own, without any hook, that shares the weights of ``model``'s.
+
+    Low-rank updates must be folded; where a folded copy exists, the bare model shares that.
+    """
     base = AutoModelForCausalLM.from_config(model.config.text_config).eval()
     base.to(model.device, model.language_model.dtype)
-    base.load_state_dict(model.language_model.state_dict(), assign=True)
+    state = {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in model.language_model.state_dict().items()
+        if ".lora_" not in name
+    }
+    for name, buffer in model.language_model.named_buffers():
+        if name.endswith(".folded_weight"):
+            state[f"{name.removesuffix('folded_weight')}weight"] = buffer
+    base.load_state_dict(state, assign=True)
     base.tie_weights()
     return base
 
