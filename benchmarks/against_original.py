@@ -3,11 +3,11 @@
     python benchmarks/against_original.py                  a minute or two on a CPU
     python benchmarks/against_original.py --smoke          seconds
 
-The original (:mod:`original`) answers one prompt at a time, in float32, because that is all it can do. Ours
-answers one, and 32 at once, in the precision that ``dtype="auto"`` chooses on this machine. The model is built as
-the published one: style ``value`` in every layer, low-rank updates and biases; ours folds what can be folded, as
-loading does. Bind network and prompt are part of every call. Before anything is timed, both must choose the same
-tokens in float32.
+The original (:mod:`original`) answers one prompt at a time, in float32, because that is all it can do.
+Ours answers one, and 32 at once, in the precision that ``dtype="auto"`` chooses on this machine. The
+model is built as the published one: style ``value`` in every layer, low-rank updates and biases; ours
+folds what can be folded, as loading does. Bind network and prompt are part of every call. Before
+anything is timed, both must choose the same tokens in float32.
 """
 
 import argparse
@@ -88,8 +88,9 @@ def main() -> None:
     times = interleaved(ways, options.rounds, seconds=options.seconds, fewest=2)
     print(
         facts(
-            f"{options.size}: width {width}; prompt {options.prompt}, {options.tokens} new tokens a call; the same "
-            f"{len(alike)} x {options.tokens} greedy tokens; ours in {str(dtype).removeprefix('torch.')} (auto)"
+            f"{options.size}: width {width}; prompt {options.prompt}, {options.tokens} new tokens a call; "
+            f"the same {len(alike)} x {options.tokens} greedy tokens; "
+            f"ours in {str(dtype).removeprefix('torch.')} (auto)"
         )
     )
     base = times["original"]
@@ -97,13 +98,10 @@ def main() -> None:
     for batch in options.batches:
         found = times[f"ours, {batch}"]
         ratio, cpu = batch * base.wall / found.wall, batch * base.cpu / found.cpu
-        target = TARGETS.get(batch)
-        rows.append(
-            [
-                "ours", str(batch), spread(batch * options.tokens / found.wall, 1), spread(ratio),
-                spread(cpu), "–" if target is None else verdict(float(np.median(ratio)), target, at_most=False),
-            ]
-        )  # fmt: skip
+        goal = TARGETS.get(batch)
+        judged = "–" if goal is None else verdict(float(np.median(ratio)), goal, at_most=False)
+        rate = spread(batch * options.tokens / found.wall, 1)
+        rows.append(["ours", str(batch), rate, spread(ratio), spread(cpu), judged])
     print_table(("way", "batch", "tokens/s", "ratio, paired", "CPU-time ratio, paired", "target"), rows)
     print(load_after())
 

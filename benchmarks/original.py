@@ -1,9 +1,10 @@
 """The authors' way to decode, written anew from what their code does (LLaMA-Adapter, ``imagebind_LLM``).
 
-What costs time there is kept: float32, one prompt at a time, the visual token sent through every layer's value
-map again for each new token, low-rank updates and biases apart from the weights, rotary positions as products of
-complex numbers, attention written out over a key-value cache of fixed size, and tokens decided one by one.
-Nothing is made slower than it is: there is a key-value cache, and the output map reads the last position only.
+What costs time there is kept: float32, one prompt at a time, the visual token sent through every layer's
+value map again for each new token, low-rank updates and biases apart from the weights, rotary positions as
+products of complex numbers, attention written out over a key-value cache of fixed size, and tokens decided
+one by one. Nothing is made slower than it is: there is a key-value cache, and the output map reads the last
+position only.
 """
 
 from typing import Any
@@ -78,8 +79,8 @@ class OriginalDecoder:
     """Greedy answers as the authors' ``generate`` gives them, with the weights of a model of ours.
 
     Args:
-        model: Llama, style ``"value"`` in all layers, with low-rank updates that are not folded; its weights are
-            copied.
+        model: Llama, style ``"value"`` in all layers, with low-rank updates that are not folded; its weights
+            are copied.
     """
 
     def __init__(self, model: Any) -> None:

@@ -20,12 +20,14 @@ from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation import arms
 from imagebind_llm.evaluation.sets import RawSet, embed_set, picture_sets
 from imagebind_llm.evaluation.subject import AssistantSubject
+from imagebind_llm.model.precision import cast_weights
 from imagebind_llm.nano.world.senses import World
 from imagebind_llm.nano.world.testing import sense_test_set
 
 VARIANTS = {
     "float32": {},
     "bfloat16": {"dtype": "bfloat16"},
+    "language model bfloat16": {},
     "int8": {"quantization": "int8"},
     "int8-weights": {"quantization": "int8-weights"},
 }
@@ -67,6 +69,8 @@ def main() -> None:
         variant = Assistant.from_pretrained(
             arguments.model, **{"device": "cpu", "dtype": "float32", **VARIANTS[name]}
         )
+        if name == "language model bfloat16":  # what dtype="auto" does to wide ones on CPUs that have it
+            cast_weights(variant.model.language_model, torch.bfloat16)
         other = AssistantSubject(variant)
         start = time.perf_counter()
         answers, right, cells = [], 0, []

@@ -18,6 +18,14 @@ ROWS = {
         "| nano | 1 | generate, 2 rounds |",
         "| nano | 4 | step, 4 rounds |",
         "| nano | 4 | generate, 2 rounds |",
+        "| nano, value | 1 | step, 4 rounds |",
+        "| nano, value+updates | 1 | step, 4 rounds |",
+        "| nano, value+updates | 4 | generate, 2 rounds |",
+    ],
+    "against_original.py": [
+        "| original | 1 |",
+        "| ours | 1 |",
+        "| ours | 4 |",
     ],
     "training.py": [
         "| 1 | packed, precomputed |",
