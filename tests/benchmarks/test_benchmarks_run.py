@@ -22,6 +22,13 @@ ROWS = {
         "| nano, value+updates | 1 | step, 4 rounds |",
         "| nano, value+updates | 4 | generate, 2 rounds |",
     ],
+    "encoding.py": [
+        "| nano | image |",
+        "| nano | sound, three clips |",
+        "| nano | sound of 2 s or less |",
+        "| nano | film, 15 crops |",
+        "| nano | square film |",
+    ],
     "against_original.py": [
         "| original | 1 |",
         "| ours | 1 |",

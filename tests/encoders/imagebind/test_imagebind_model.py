@@ -13,7 +13,7 @@ from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, JointEncoder
 from imagebind_llm.encoders.imagebind.config import ConvLayer, GridConfig, StemConfig, TrunkConfig
 from imagebind_llm.encoders.imagebind.stems import GridStem
-from imagebind_llm.encoders.imagebind.transformer import DropPath, Trunk
+from imagebind_llm.encoders.imagebind.transformer import Block, DropPath, PointBlock, Trunk
 from imagebind_llm.encoders.imagebind.weights import skeleton
 
 ALL = [modality.value for modality in Modality]
@@ -187,3 +187,20 @@ def test_copy_and_pickle(frozen_nano, media):
         assert torch.equal(
             twin.encode(Modality.DEPTH, media["depth"]), model.encode(Modality.DEPTH, media["depth"])
         )
+
+
+@pytest.mark.parametrize(("block", "bias_kv"), [(Block, True), (Block, False), (PointBlock, False)])
+def test_the_first_token_alone_is_that_of_the_whole_stream(block, bias_kv):
+    torch.manual_seed(0)
+    trunk = Trunk(TrunkConfig(24, blocks=3, heads=4, bias_kv=bias_kv), block)
+    for parameter in trunk.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x = torch.randn(2, 7, 24)
+    seen = []
+    trunk.blocks[-1].mlp.register_forward_hook(lambda module, given, out: seen.append(out.shape[1]))
+    whole, alone = trunk(x), trunk(x, first=True)
+    assert seen == [7, 1]
+    torch.testing.assert_close(alone, whole[:, :1], atol=1e-5, rtol=1e-5)
+    first = [torch.autograd.grad(out[:, 0].pow(2).sum(), list(trunk.parameters())) for out in (whole, alone)]
+    for one, other in zip(*first, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)

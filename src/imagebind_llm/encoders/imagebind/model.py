@@ -256,7 +256,8 @@ class ImageBindModel(nn.Module):
             trunk = self.point_trunk if name == "point" else self.modality_trunks[name]
             return cast(Tensor, trunk(batch))
         tokens: Tokens = self.modality_preprocessors[name](batch)
-        stream = self.modality_trunks[name](tokens.values, causal=tokens.causal)
+        first = tokens.readout is None
+        stream = self.modality_trunks[name](tokens.values, causal=tokens.causal, first=first)
         if tokens.readout is None:
             return cast(Tensor, stream[:, 0])
         rows = tokens.readout.view(-1, 1, 1).expand(-1, 1, stream.shape[2])

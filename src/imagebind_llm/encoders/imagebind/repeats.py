@@ -1,7 +1,7 @@
 """Clips and crops that are equal, encoded once.
 
-A sound shorter than a clip gives the same clip three times; a square film gives the same crop three times, and
-a short one the same clips too. They are told apart by their bytes, so what is skipped is never a guess.
+A sound shorter than a clip gives the same clip three times; a square film gives the same crop three times,
+and a short one the same clips too. They are told apart by their bytes, so what is skipped is never a guess.
 """
 
 from collections.abc import Callable

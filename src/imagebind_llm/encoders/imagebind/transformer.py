@@ -45,20 +45,26 @@ class Mlp(nn.Module):
         return cast(Tensor, self.fc2(F.gelu(self.fc1(x))))
 
 
-def attend(qkv: Tensor, heads: int, bias_k: Tensor | None, bias_v: Tensor | None, causal: bool) -> Tensor:
-    """Multi-head attention of packed projections ``[B, T, 3·W]``, giving ``[B, T, W]``.
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    heads: int,
+    bias_k: Tensor | None = None,
+    bias_v: Tensor | None = None,
+    causal: bool = False,
+) -> Tensor:
+    """Multi-head attention of ``query [B, Q, W]`` to ``key`` and ``value [B, T, W]``, giving ``[B, Q, W]``.
 
     ``bias_k`` and ``bias_v`` (``[1, 1, W]``) join the keys and values as one more position, as they are.
     """
-    batch, length, packed = qkv.shape
-    width = packed // 3
-    query, key, value = qkv.view(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind(0)
+    query, key, value = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value))
     if bias_k is not None and bias_v is not None:
-        one = (1, heads, 1, width // heads)
-        key = torch.cat([key, bias_k.view(one).expand(batch, -1, -1, -1).to(key.dtype)], dim=2)
-        value = torch.cat([value, bias_v.view(one).expand(batch, -1, -1, -1).to(value.dtype)], dim=2)
+        one = (1, heads, 1, key.shape[-1])
+        key = torch.cat([key, bias_k.view(one).expand(len(key), -1, -1, -1).to(key.dtype)], dim=2)
+        value = torch.cat([value, bias_v.view(one).expand(len(value), -1, -1, -1).to(value.dtype)], dim=2)
     out = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
-    return out.transpose(1, 2).reshape(batch, length, width)
+    return out.transpose(1, 2).flatten(2)
 
 
 class Attention(nn.Module):
@@ -78,9 +84,17 @@ class Attention(nn.Module):
             if extra is not None:
                 nn.init.xavier_normal_(extra)
 
-    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        return cast(Tensor, self.out_proj(attend(qkv, self.heads, self.bias_k, self.bias_v, causal)))
+    def forward(self, x: Tensor, causal: bool = False, first: bool = False) -> Tensor:
+        """``[B, T, W]`` → the same, or ``[B, 1, W]``: what the ``first`` token reads."""
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        if first:
+            width = x.shape[-1]
+            query = F.linear(x[:, :1], weight[:width], None if bias is None else bias[:width])
+            key, value = F.linear(x, weight[width:], None if bias is None else bias[width:]).chunk(2, -1)
+        else:
+            query, key, value = F.linear(x, weight, bias).chunk(3, -1)
+        read = attend(query, key, value, self.heads, self.bias_k, self.bias_v, causal)
+        return cast(Tensor, self.out_proj(read))
 
 
 class PointAttention(nn.Module):
@@ -92,15 +106,19 @@ class PointAttention(nn.Module):
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.qkv_bias)
         self.proj = nn.Linear(config.width, config.width)
 
-    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
-        return cast(Tensor, self.proj(attend(self.qkv(x), self.heads, None, None, causal)))
+    def forward(self, x: Tensor, causal: bool = False, first: bool = False) -> Tensor:
+        """``[B, T, W]`` → the same, or ``[B, 1, W]``: what the ``first`` token reads."""
+        query, key, value = self.qkv(x).chunk(3, -1)
+        if first:
+            query = query[:, :1]
+        return cast(Tensor, self.proj(attend(query, key, value, self.heads, causal=causal)))
 
 
 class BlockParts(NamedTuple):
     """What a block is made of, whatever the names of its parameters."""
 
     norm_1: nn.LayerNorm
-    attention: Callable[[Tensor, bool], Tensor]
+    attention: Callable[[Tensor, bool, bool], Tensor]
     norm_2: nn.LayerNorm
     mlp: Mlp
     output: nn.Linear
@@ -125,9 +143,11 @@ class Block(nn.Module):
         attention = cast(Attention, self.attn)
         return BlockParts(self.norm_1, attention, self.norm_2, self.mlp, attention.out_proj)
 
-    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, causal: bool = False, first: bool = False) -> Tensor:
+        """``[B, T, W]`` → the same, or only the ``first`` token's ``[B, 1, W]``."""
         parts = self.parts()
-        x = x + self.drop_path(parts.attention(parts.norm_1(x), causal))
+        read = parts.attention(parts.norm_1(x), causal, first)
+        x = (x[:, :1] if first else x) + self.drop_path(read)
         return cast(Tensor, x + self.drop_path(parts.mlp(parts.norm_2(x))))
 
 
@@ -171,18 +191,22 @@ class Trunk(nn.Module):
                 for output in (parts.output, parts.mlp.fc2):
                     output.weight.mul_((2 * len(self.blocks)) ** -0.5)
 
-    def forward(self, x: Tensor, position: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, x: Tensor, position: Tensor | None = None, causal: bool = False, first: bool = False
+    ) -> Tensor:
         """Run the blocks.
 
         Args:
             x: ``[B, T, W]`` tokens.
             position: ``[B, T, W]`` added to the stream before *every* block and left in it (point only).
             causal: a token sees only itself and earlier ones (text only).
+            first: give only the first token's output, ``[B, 1, W]``. The last block looks at all tokens, but
+                carries just that one on: most of a block less work.
         """
         if self.pre_norm:
             x = self.pre_transformer_layer(x)
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks):
             if position is not None:
                 x = x + position
-            x = block(x, causal)
+            x = block(x, causal, first and number == len(self.blocks) - 1)
         return x
