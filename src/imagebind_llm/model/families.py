@@ -161,7 +161,8 @@ def project_values(layer: nn.Module, family: Family, shape: DecoderShape, states
     if getattr(module, "merged", False):
         raise ConfigError(
             "the low-rank update of the value projection is folded into it, but injection style 'value' "
-            "needs the projection without; fold with imagebind_llm.model.adaptation.merge_lora, which keeps both"
+            "needs the projection without; fold with imagebind_llm.model.adaptation.merge_lora, which "
+            "keeps both"
         )
     rows = shape.kv_heads * shape.head_dim
     if not _is_plain(base):

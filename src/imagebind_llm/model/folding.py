@@ -23,6 +23,7 @@ class FoldedLinear(LowRankLinear):
         folded_weight: ``[out, in]``; a buffer that moves with the module and is not part of the state dict.
     """
 
+    base_layer: Any
     folded_weight: Tensor
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -64,5 +65,6 @@ def fold_copy(module: Any) -> None:
 def unfold(module: Any) -> None:
     """Drop the folded copy of a map, if it has one. What it leaves is bit for bit what it was."""
     if isinstance(module, FoldedLinear):
-        del module.folded_weight
-        module.__class__ = LowRankLinear
+        plain: Any = module
+        del plain.folded_weight
+        plain.__class__ = LowRankLinear

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from imagebind_llm.data.clean import rules
 from imagebind_llm.data.clean.duplicates import (
     Leaders,
     RowFile,
@@ -22,7 +21,16 @@ from imagebind_llm.data.clean.duplicates import (
     similar_leaders,
 )
 from imagebind_llm.data.clean.measure import LIGHT, Measured
-from imagebind_llm.data.clean.rules import NAMES, PLACE, RULES, SIGNATURE_BYTES, UNREADABLE, Facts, Lists
+from imagebind_llm.data.clean.rules import (
+    NAMES,
+    PLACE,
+    RULES,
+    SIGNATURE_BYTES,
+    UNREADABLE,
+    Facts,
+    Lists,
+    normalised,
+)
 from imagebind_llm.data.clean.settings import Bounds, Rules, Switch
 
 REASONS: tuple[str, ...] = (UNREADABLE, *NAMES)
@@ -83,7 +91,7 @@ class _Light:
     pixels: np.ndarray
     near: np.ndarray
     dialogs: np.ndarray
-    rules: np.ndarray
+    captions: np.ndarray
 
     @property
     def visible(self) -> np.ndarray:
@@ -209,7 +217,7 @@ def _read(measured: Measured, lists: Lists) -> _Light:
             )
             light.scores[row] = [math.nan if r.score is None else r.score(facts, lists) for r in RULES]
             light.dialogs[row] = _short(values["text_hash"])
-            words = rules.normalised(facts.caption).encode("utf-8", "surrogatepass")
+            words = normalised(facts.caption).encode("utf-8", "surrogatepass")
             light.captions[row] = _short(hashlib.sha256(words).digest())
             if values["pixel_hash"] is not None:
                 light.pictured[row] = True
