@@ -30,23 +30,23 @@ docs: $(VENV)/.installed-docs
 
 nano: $(VENV)/.installed-train
 	@test -n "$(DATA)" || { echo "error: say where the data is: make nano DATA=path/to/data" >&2; exit 2; }
-	$(RUN)/python -m imagebind_llm.nano.build --data "$(DATA)"
+	$(RUN)/python -m nano_lab.build --data "$(DATA)"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.installed-train: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt -e ".[train]"
+$(VENV)/.installed-train: $(VENV)/.installed projects/nano/pyproject.toml
+	$(PIP) install -q -c constraints.txt -e ".[train]" -e projects/nano
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(PIP) install -q -c constraints.txt -e ".[docs]"
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt -e ".[test]"
+$(VENV)/.installed-test: $(VENV)/.installed projects/nano/pyproject.toml
+	$(PIP) install -q -c constraints.txt -e ".[test]" -e projects/nano
 	touch $@
 
 clean:

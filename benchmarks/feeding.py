@@ -63,7 +63,7 @@ class Trainer:
         stage.train()
 
     def draw(self, rng: np.random.Generator) -> list[Example]:
-        return [self.stage.draw(rng, "train", False) for _ in range(self.batch_size)]
+        return [self.stage.examples.draw(rng) for _ in range(self.batch_size)]
 
     def learn(self, loss: Tensor) -> None:
         loss.backward()

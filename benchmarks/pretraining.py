@@ -41,9 +41,9 @@ from imagebind_llm.data.sources.base import SourceSettings
 from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 from imagebind_llm.media.batch import MediaBatch
 from imagebind_llm.model.dialog import ALPACA_TEMPLATE
-from imagebind_llm.nano.tokenizer import BOS, CHAT_TEMPLATE, END, PAD, SPECIAL_TOKENS
 from imagebind_llm.training.recipe import STAGES
-from imagebind_llm.training.stages import make_stage
+from imagebind_llm.training.registry import make_stage
+from nano_lab.tokenizer import BOS, CHAT_TEMPLATE, END, PAD, SPECIAL_TOKENS
 
 TARGET, LENGTH = 10.0, 96
 PUBLISHED_BATCH = 4

@@ -17,12 +17,11 @@ import torch
 
 from imagebind_llm import Assistant
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.evaluation import arms
-from imagebind_llm.evaluation.sets import RawSet, embed_set, picture_sets
-from imagebind_llm.evaluation.subject import AssistantSubject
-from imagebind_llm.model.precision import cast_weights
-from imagebind_llm.nano.world.senses import World
-from imagebind_llm.nano.world.testing import sense_test_set
+from nano_lab.evaluation import variants as variants
+from nano_lab.evaluation.model import AssistantUnderTest
+from nano_lab.evaluation.sets import RawSet, embed_set, picture_sets
+from nano_lab.world.senses import World
+from nano_lab.world.testing import modality_test_set
 
 VARIANTS = {
     "float32": {},
@@ -42,24 +41,26 @@ def main() -> None:
     parser.add_argument("--variants", default=",".join(VARIANTS), help="of the ways to load it")
     arguments = parser.parse_args()
     bot = Assistant.from_pretrained(arguments.model, device="cpu", dtype="float32")
-    subject = AssistantSubject(bot)
+    model = AssistantUnderTest(bot)
     world = World(arguments.data, "test", bot.processor.media)
     raw = list(picture_sets(world, arguments.items))
     for modality, name in SENSES.items():
         if modality not in bot.model.encoder.modalities:
             continue
-        items = [item for item in sense_test_set(world, modality, 0, arguments.items) if item.label < 20]
+        items = [item for item in modality_test_set(world, modality, 0, arguments.items) if item.label < 20]
         items = items[: arguments.items]
         raw.append(RawSet(name, modality, label_ids_of(items), [item.tensor for item in items]))
-    sets = [embed_set(subject, found) for found in raw]
+    sets = [embed_set(model, found) for found in raw]
     asked = []
     for data in sets:
-        turns = arms.naming_turns(0, data.name, data.labels, *arms.HEADLINE)
-        asked.append(arms.Arm(data.name, arms.about(turns, data.conditions())))
-    total = sum(len(arm.questions) for arm in asked)
+        turns = variants.naming_turns(0, data.name, data.labels, *variants.HEADLINE)
+        asked.append(variants.Variant(data.name, variants.about(turns, data.conditions())))
+    total = sum(len(variant.questions) for variant in asked)
     print(measuring.facts(f"{total} questions"))
     print(
-        "| variant | " + " | ".join(f"{arm.name} ({len(arm.questions)})" for arm in asked) + " | all |"
+        "| variant | "
+        + " | ".join(f"{variant.name} ({len(variant.questions)})" for variant in asked)
+        + " | all |"
         " difference | same answers | seconds |"
     )
     print("|---|" + "---|" * (len(asked) + 4))
@@ -69,14 +70,12 @@ def main() -> None:
         variant = Assistant.from_pretrained(
             arguments.model, **{"device": "cpu", "dtype": "float32", **VARIANTS[name]}
         )
-        if name == "language model bfloat16":  # what dtype="auto" does to wide ones on CPUs that have it
-            cast_weights(variant.model.language_model, torch.bfloat16)
-        other = AssistantSubject(variant)
+        other = AssistantUnderTest(variant)
         start = time.perf_counter()
         answers, right, cells = [], 0, []
-        for arm in asked:
-            found = other.answer(arm.questions)
-            hits = arm.outcomes(found)
+        for variant in asked:
+            found = other.answer(variant.questions)
+            hits = variant.outcomes(found)
             answers += found
             right += sum(hits)
             cells.append(f"{sum(hits) / len(hits):.1%}")

@@ -13,9 +13,8 @@ from imagebind_llm import (
     ImageBindLLMForConditionalGeneration,
     ImageBindLLMProcessor,
 )
-from imagebind_llm.model.adaptation import add_biases, add_lora
-from imagebind_llm.nano.tokenizer import train_tokenizer
-from imagebind_llm.nano.world.settings import nano_media_settings
+from nano_lab.tokenizer import train_tokenizer
+from nano_lab.world.settings import nano_media_settings
 
 logging.disable_progress_bar()
 

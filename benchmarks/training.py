@@ -32,16 +32,16 @@ from torch import Tensor
 
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.settings import build
-from imagebind_llm.data.nano_dialogs import NanoDialogs
 from imagebind_llm.data.packing import Example
-from imagebind_llm.data.pool import ImagePool
 from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
 from imagebind_llm.media.image import load_image
-from imagebind_llm.nano.world.augment import augment_images, plain_images
-from imagebind_llm.nano.world.concepts import CONCEPTS, DIGITS, UNCLEAR
-from imagebind_llm.nano.world.settings import nano_media_settings
-from imagebind_llm.training.align import Finetune, Pretrain
-from imagebind_llm.training.recipe import STAGES
+from nano_lab.data.dialogs import NanoDialogs
+from nano_lab.data.pool import ImagePool
+from nano_lab.recipes import NanoFinetuneRecipe, NanoPretrainRecipe
+from nano_lab.stages.align import finetune, pretrain
+from nano_lab.world.augment import augment_images, plain_images
+from nano_lab.world.concepts import CONCEPTS, DIGITS, UNCLEAR
+from nano_lab.world.settings import nano_media_settings
 
 STAGE_1_TARGET, STAGE_1_LENGTH = 10.0, 96
 STAGE_2_TARGET, STAGE_2_LENGTH = 3.0, 512
@@ -114,16 +114,16 @@ def stages(folder: Path, options: argparse.Namespace) -> tuple[Trainer, Trainer,
     }
     parts = {"encoder": str(folder / "encoder"), "language_model": str(folder / "language")}
     start = time.perf_counter()
-    first = Pretrain(
-        build(STAGES["pretrain"], {"run": run("1"), **shared, **parts}),
+    first = pretrain(
+        build(NanoPretrainRecipe, {"run": run("1"), **shared, **parts}),
         world,
         NanoDialogs(),
         nano_media_settings(),
     )
     embedding = (time.perf_counter() - start) / (2 * options.pictures)  # a test bank is made as well
     first.export(folder / "pretrained")
-    second = Finetune(
-        build(STAGES["finetune"], {"run": run("2"), **shared, "model": str(folder / "pretrained")}),
+    second = finetune(
+        build(NanoFinetuneRecipe, {"run": run("2"), **shared, "model": str(folder / "pretrained")}),
         world,
         NanoDialogs(),
         nano_media_settings(),

@@ -28,13 +28,13 @@ import trimesh
 from making import pen, photos, solids, sounds
 from PIL import Image
 
-from imagebind_llm.nano.world.concepts import concept_named
-from imagebind_llm.nano.world.extrude import extruded_points
-from imagebind_llm.nano.world.film import film
-from imagebind_llm.nano.world.heat import heat_picture
-from imagebind_llm.nano.world.motion import writing_motion
-from imagebind_llm.nano.world.penpath import KNOTS
-from imagebind_llm.nano.world.relief import relief_depth
+from nano_lab.world.concepts import concept_named
+from nano_lab.world.extrude import extruded_points
+from nano_lab.world.film import film
+from nano_lab.world.heat import heat_picture
+from nano_lab.world.motion import writing_motion
+from nano_lab.world.penpath import KNOTS
+from nano_lab.world.relief import relief_depth
 
 SEED = 7
 INPUTS = Path(__file__).parent / "inputs"

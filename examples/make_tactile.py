@@ -24,10 +24,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from imagebind_llm.nano.world.concepts import CONCEPTS
-from imagebind_llm.nano.world.images import CANVAS
-from imagebind_llm.nano.world.strokes import InkWarp, vary_thickness, warp_ink
-from imagebind_llm.nano.world.tables import decode_pictures, label_ids, read_columns
+from nano_lab.world.concepts import CONCEPTS
+from nano_lab.world.images import CANVAS
+from nano_lab.world.strokes import InkWarp, vary_thickness, warp_ink
+from nano_lab.world.tables import decode_pictures, label_ids, read_columns
 
 TAXELS = 24
 PAD_MM = 36.0

@@ -232,6 +232,7 @@ def evaluation_results():
     mixture = {"name": "picture + sound", "default": "off", "cache_on": score, "cache_off": score}
     fingerprints = json.loads((nano_folder() / "config.json").read_text())["fingerprints"]
     return {
+        "task": "nano",
         "model": {"fingerprints": fingerprints},
         "senses": [row],
         "mixtures": [mixture],

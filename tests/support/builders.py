@@ -6,14 +6,14 @@ from typing import Any
 from imagebind_llm.common.settings import build
 from imagebind_llm.encoders.imagebind import save_imagebind
 from imagebind_llm.media.settings import ImageSettings, MediaSettings
-from imagebind_llm.training.align import Finetune, Pretrain
-from imagebind_llm.training.bind_images import BindImages
-from imagebind_llm.training.bind_sense import BindSense
-from imagebind_llm.training.language import Language
 from imagebind_llm.training.loop import train
-from imagebind_llm.training.recipe import STAGES
+from imagebind_llm.training.registry import stage_kind
 from imagebind_llm.training.stage import Stage
 from imagebind_llm.training.towers import open_encoder
+from nano_lab.stages.align import finetune, pretrain
+from nano_lab.stages.bind_images import BindImages
+from nano_lab.stages.bind_modality import BindModality
+from nano_lab.stages.language import Language
 from support.tiny_training import (
     ENCODER,
     LANGUAGE_MODEL,
@@ -25,7 +25,14 @@ from support.tiny_training import (
     tokenizer,
 )
 
-KINDS = ("images", "depth", "language", "pretrain", "finetune")
+STAGES = {
+    "images": "nano.bind",
+    "depth": "nano.bind",
+    "language": "language",
+    "pretrain": "nano.pretrain",
+    "finetune": "nano.finetune",
+}
+KINDS = tuple(STAGES)
 SHARES = {"colours": 0.8, "unclear": 0.2}
 MEDIA = MediaSettings(image=ImageSettings(size=SIZE))
 
@@ -79,21 +86,20 @@ def make(kind: str, folder: Path, inputs: Path, **changes: Any) -> tuple[Stage, 
                 "row_length": 48,
                 "evaluate_items": 6,
             }
-    stage_name = "bind" if kind in ("images", "depth") else kind
-    recipe = build(STAGES[stage_name], values | changes)
+    recipe = build(stage_kind(STAGES[kind]).recipe_class, values | changes)
     world, dialogs = TinyWorld(), TinyDialogs()
     stage: Stage
     match kind:
         case "images":
             stage = BindImages(recipe, world)
         case "depth":
-            stage = BindSense(recipe, world)
+            stage = BindModality(recipe, world)
         case "language":
             stage = Language(recipe, dialogs, tokenizer())
         case "pretrain":
-            stage = Pretrain(recipe, world, dialogs, MEDIA)
+            stage = pretrain(recipe, world, dialogs, MEDIA)
         case _:
-            stage = Finetune(recipe, world, dialogs, MEDIA)
+            stage = finetune(recipe, world, dialogs, MEDIA)
     return stage, recipe
 
 

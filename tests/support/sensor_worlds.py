@@ -83,6 +83,6 @@ def recipe_file(path: Path, **changes: Any) -> Path:
 
 def train(recipe: Path, *overrides: str) -> Any:
     from imagebind_llm.training.recipe import load_recipe
-    from imagebind_llm.training.stages import run_recipe
+    from imagebind_llm.training.run import run_recipe
 
     return run_recipe(load_recipe("bind", recipe, overrides))

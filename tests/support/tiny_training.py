@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.data.pool import ImagePool
-from imagebind_llm.data.world import SenseExamples
+from nano_lab.data.pool import ImagePool
+from nano_lab.data.worlds import ModalityExamples
 
 SIZE = 8
 NAMES = ("red", "green", "blue", "nothing")
@@ -84,15 +84,15 @@ class TinyWorld:
     def captions(self, label: int, count: int, seed: int) -> Sequence[str]:
         return [f"a {NAMES[label]} square", f"it is {NAMES[label]}"][:count]
 
-    def sense_batch(self, modality: Modality, rng: np.random.Generator, count: int) -> SenseExamples:
+    def modality_batch(self, modality: Modality, rng: np.random.Generator, count: int) -> ModalityExamples:
         assert modality is Modality.DEPTH
         rows = rng.integers(0, 40, count)
         media = torch.from_numpy(rng.normal(0, 0.1, (count, 1, SIZE, SIZE)).astype(np.float32))
         media += torch.from_numpy((rows % 4).astype(np.float32))[:, None, None, None]
-        return SenseExamples(media, torch.from_numpy(rows % 4), torch.from_numpy(rows))
+        return ModalityExamples(media, torch.from_numpy(rows % 4), torch.from_numpy(rows))
 
-    def sense_test(self, modality: Modality, limit: int) -> SenseExamples:
-        return self.sense_batch(modality, np.random.default_rng(9), min(limit, 30))
+    def modality_test(self, modality: Modality, limit: int) -> ModalityExamples:
+        return self.modality_batch(modality, np.random.default_rng(9), min(limit, 30))
 
 
 def run_values(folder: Path, **changes: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from imagebind_llm.encoders.imagebind import load_imagebind
 from imagebind_llm.training.checkpoint import list_checkpoints
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import BindRecipe
-from imagebind_llm.training.stages import make_stage
+from imagebind_llm.training.registry import make_stage
 from imagebind_llm.training.towers import in_tower
 
 BOTH = {"modalities": ["image", "text"]}

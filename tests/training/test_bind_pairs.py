@@ -11,7 +11,7 @@ from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.imagebind import load_imagebind
 from imagebind_llm.training.recipe import load_recipe
-from imagebind_llm.training.stages import make_stage
+from imagebind_llm.training.registry import make_stage
 
 
 def overrides(folder, *more):

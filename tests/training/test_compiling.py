@@ -14,7 +14,7 @@ from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import build
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import BindRecipe
-from imagebind_llm.training.stages import make_stage
+from imagebind_llm.training.registry import make_stage
 
 pytestmark = pytest.mark.timeout(300)
 

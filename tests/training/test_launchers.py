@@ -18,8 +18,8 @@ from imagebind_llm.common.settings import build
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.parallel import Processes
 from imagebind_llm.training.recipe import STAGES
+from imagebind_llm.training.registry import make_stage
 from imagebind_llm.training.settings import RunSettings
-from imagebind_llm.training.stages import make_stage
 
 pytestmark = pytest.mark.timeout(300)
 RUN: dict[str, Any] = {"steps": 4, "batch_size": 4, "accumulate": 2, "checkpoint_every": 2}

@@ -20,9 +20,10 @@ from support.tiny_training import (
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import build
 from imagebind_llm.training.align import Pretrain
-from imagebind_llm.training.language import Language
 from imagebind_llm.training.loop import train
-from imagebind_llm.training.recipe import STAGES
+from imagebind_llm.training.registry import stage_kind
+from nano_lab.stages.align import pretrain as align
+from nano_lab.stages.language import Language
 
 NEOX = {
     "model_type": "gpt_neox",
@@ -63,7 +64,7 @@ def parts(tmp_path_factory) -> tuple[Path, Path]:
         "mixture": {"text": 1.0},
         "evaluate_items": 6,
     }
-    recipe = build(STAGES["language"], values)
+    recipe = build(stage_kind("language").recipe_class, values)
     train(Language(recipe, Captions(), tokenizer()), recipe)
     return root / "language" / "export", root / "images" / "export"
 
@@ -77,8 +78,8 @@ def pretrain(folder: Path, steps: int, **values) -> Pretrain:
         "evaluate_items": 40,
         **values,
     }
-    recipe = build(STAGES["pretrain"], settings)
-    stage = Pretrain(recipe, TinyWorld(), Captions(), MEDIA)
+    recipe = build(stage_kind("nano.pretrain").recipe_class, settings)
+    stage = align(recipe, TinyWorld(), Captions(), MEDIA)
     train(stage, recipe)
     return stage
 

@@ -11,7 +11,8 @@ from imagebind_llm.data.packing import Example, PackedBatch, pack
 from imagebind_llm.model.adaptation import add_biases, add_lora, set_stage, tune_norms
 from imagebind_llm.model.configuration import ImageBindLLMConfig
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration, causal_loss
-from imagebind_llm.training.condition_stage import ConditionStage
+from imagebind_llm.training.align import Align
+from imagebind_llm.training.stage import Stage
 
 FAMILIES = ("llama", "qwen3", "gpt_neox")
 _MIXED = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
@@ -120,11 +121,11 @@ def test_windows_hold_in_packed_rows(family: str, attention: str | None) -> None
     check_packed_is_unpacked(model)
 
 
-class Recomputing(ConditionStage):
+class Recomputing(Align):
     """A stage that only has a model."""
 
     def __init__(self, model: Any) -> None:
-        super().__init__()
+        Stage.__init__(self)
         self.model = model
 
 

@@ -22,7 +22,7 @@ def test_packed_loss_is_the_loss_of_the_same_dialogs_one_by_one(tmp_path: Path) 
     with torch.no_grad():
         stage.model.injection.gate.fill_(0.7)  # so that conditions count
     stage.eval().requires_grad_(False)
-    examples = [stage.draw(step_rng(3, n), "train", False) for n in range(24)]
+    examples = [stage.examples.draw(step_rng(3, n)) for n in range(24)]
     packed = pack(examples, 48, 0)
     assert len(packed.owner) < 24 / 2
     whole, _ = stage.loss(packed)

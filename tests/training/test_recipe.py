@@ -9,7 +9,8 @@ from transformers import TrainingArguments
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.foreign_names import OTHER, SAME
-from imagebind_llm.training.recipe import STAGES, load_recipe, save_resolved
+from imagebind_llm.training.recipe import load_recipe, save_resolved
+from imagebind_llm.training.registry import stage_kind
 from imagebind_llm.training.settings import OptimizerSettings, RunSettings
 
 SHIPPED = Path(__file__).parents[2] / "recipes"
@@ -28,7 +29,7 @@ def write(folder: Path, **changes: object) -> Path:
 )
 def test_every_shipped_recipe_loads(path: Path) -> None:
     stage = yaml.safe_load(path.read_text())["stage"]
-    assert isinstance(load_recipe(stage, path), STAGES[stage])
+    assert isinstance(load_recipe(stage, path), stage_kind(stage).recipe_class)
 
 
 def test_recipes_of_all_kinds_are_shipped() -> None:

@@ -20,7 +20,7 @@ from imagebind_llm.common.settings import build
 from imagebind_llm.data.augment import random_resized_crop
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import STAGES
-from imagebind_llm.training.stages import make_stage
+from imagebind_llm.training.registry import make_stage, stage_kind
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
 
@@ -232,12 +232,13 @@ def test_what_changed_of_a_source_is_named_and_what_does_not_matter_may_change(
 
 
 def test_sources_or_world_not_both(tmp_path: Path, inputs: Path, data: Path) -> None:
+    nano = stage_kind("nano.pretrain").recipe_class
     with pytest.raises(ConfigError, match=r"data\.sources is given, and data\.root"):
-        build(STAGES["pretrain"], pretrain_values(tmp_path, inputs, data, data={"root": "data"}))
+        build(nano, pretrain_values(tmp_path, inputs, data, data={"root": "data"}))
     values = pretrain_values(tmp_path, inputs, data)
     values["data"] = {"root": "data"}
     with pytest.raises(ConfigError, match=r"'data\.bank' is missing"):
-        build(STAGES["pretrain"], values)
+        build(nano, values)
 
 
 def test_crops_keep_nine_tenths_and_their_colours() -> None:
@@ -380,16 +381,16 @@ def test_an_interrupted_run_says_how_to_go_on(
     from typer.testing import CliRunner
 
     from imagebind_llm.cli.train import app
-    from imagebind_llm.training.source_stage import PretrainOnSources
+    from imagebind_llm.training.align import Pretrain
 
-    usual = PretrainOnSources.batch
+    usual = Pretrain.batch
 
-    def batch(self: PretrainOnSources, index: int) -> Any:
+    def batch(self: Pretrain, index: int) -> Any:
         if index == 2:
             signal.raise_signal(signal.SIGTERM)
         return usual(self, index)
 
-    monkeypatch.setattr(PretrainOnSources, "batch", batch)
+    monkeypatch.setattr(Pretrain, "batch", batch)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(pretrain_values(tmp_path / "run", inputs, data)))
     done = CliRunner().invoke(app, ["pretrain", str(recipe)])

@@ -144,7 +144,7 @@ def test_the_plot_is_drawn_when_matplotlib_comes_later(
     tmp_path: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("matplotlib")
-    from imagebind_llm.training.stages import run_recipe
+    from imagebind_llm.training.run import run_recipe
 
     stage, recipe = make("language", tmp_path, inputs, run={"steps": 2})
     with monkeypatch.context() as without:

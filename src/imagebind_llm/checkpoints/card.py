@@ -56,7 +56,8 @@ def check_results(results: Mapping[str, Any], fingerprints: Mapping[str, Any], w
         if None not in (measured, ours) and measured != ours:
             raise UserError(
                 f"the results were measured on a model whose {part.replace('_', ' ')} is {measured}, that of "
-                f"{where!r} is {ours}; evaluate this one: imagebind-llm eval nano --model {where}"
+                f"{where!r} is {ours}; evaluate this one: imagebind-llm eval "
+                f"{results.get('task', 'SUITE')} --model {where}"
             )
 
 
@@ -75,7 +76,7 @@ def card(
         model: as it is about to be saved.
         form: ``"adapter"``, ``"full"`` or ``"merged"``.
         name: of the model.
-        results: of ``eval nano`` on this model.
+        results: of an evaluation of this model.
         cache_folder: the visual cache that goes along.
         licence: as the hub writes it; ``None``: Apache-2.0 for what nano's parts make, else ``other``.
         comparison: of a merged model with the one before.
@@ -124,18 +125,18 @@ def front_matter(
     ]
     if bases:
         values["base_model"] = bases
-    languages = sorted(
-        {word for word in ("en", "zh") if results and f"{word}/heldout" in results["wordings"]["all"]}
-    )
-    if languages:
-        values["language"] = languages
+    section = None
+    if results is not None:
+        from imagebind_llm.evaluation.report import card_section
+
+        section = card_section(results)
+        if section.languages:
+            values["language"] = sorted(section.languages)
     values["library_name"] = "imagebind-llm"
     values["pipeline_tag"] = "any-to-any"
     values["tags"] = ["imagebind", "multimodal", *_modalities(model), model.config.text_config.model_type]
-    if results is not None:
-        from imagebind_llm.evaluation.card import index_results
-
-        values["model-index"] = [{"name": name, "results": index_results(results)}]
+    if section is not None and section.entries:
+        values["model-index"] = [{"name": name, "results": [dict(entry) for entry in section.entries]}]
     return values
 
 
@@ -195,13 +196,9 @@ def _facts(
 def _evaluation(results: Mapping[str, Any] | None) -> str:
     if results is None:
         return "\n\n## Evaluation\n\nNone was recorded with this export.\n"
-    from imagebind_llm.evaluation import tables
+    from imagebind_llm.evaluation.report import card_section
 
-    return (
-        "\n\n## Evaluation\n\nTest splits of nano's world (`imagebind-llm eval nano`); shares in per cent "
-        "with 95 % intervals. *Shuffled* is the control: the same questions about another item's "
-        "embedding.\n\n" + tables.senses_table(results) + "\n" + tables.mixtures_table(results)
-    )
+    return "\n\n## Evaluation\n\n" + card_section(results).markdown
 
 
 def _licences(model: "ImageBindLLMForConditionalGeneration", own: str) -> str:

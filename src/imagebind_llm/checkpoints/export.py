@@ -67,7 +67,7 @@ def export(
             ``"merged"``: everything, with the low-rank updates folded into the weights.
         dtype: precision of the weights that are written (of an adapter: of its own); ``None``: as they are.
         cache: whether to take the visual cache along; ``None``: if there is one, and not with an adapter.
-        results: of ``eval nano``, for the card.
+        results: of an evaluation, for the card.
         bases: where ``language_model`` and ``encoder`` will be for those who get the adapter.
         licence: for the card, as the hub writes it (``apache-2.0``, ``cc-by-nc-4.0``, ``other`` …).
 
@@ -192,11 +192,11 @@ def require_results(folder: Path) -> Mapping[str, Any]:
     Raises:
         CheckpointError: there are none.
     """
-    from imagebind_llm.evaluation.card import read_results
+    from imagebind_llm.evaluation.report import read_results
 
     file = folder / "results.json" if folder.is_dir() else folder
     if not file.is_file():
-        raise CheckpointError(f"{str(folder)!r} has no results.json; make it with: imagebind-llm eval nano")
+        raise CheckpointError(f"{str(folder)!r} has no results.json; make it with: imagebind-llm eval")
     return read_results(file)
 
 

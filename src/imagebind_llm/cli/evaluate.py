@@ -1,128 +1,36 @@
-"""``imagebind-llm eval``: measure a model."""
+"""``imagebind-llm eval``: measure a model with the suites of this package and of others."""
 
-import json
-from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
 
-from imagebind_llm.cli import options as shared
-from imagebind_llm.cli.ablate import EXAMPLES as _ABLATE
-from imagebind_llm.cli.ablate import ablate
-from imagebind_llm.cli.sensor import EXAMPLES as _SENSOR
-from imagebind_llm.cli.sensor import sensor
-from imagebind_llm.common.errors import UserError
+from imagebind_llm.cli.plugins import PluginCommands, command
+from imagebind_llm.evaluation.suite import SUITES, suite_kind
+
+
+class SuiteCommands(PluginCommands):
+    """A command for every suite."""
+
+    plugins = SUITES
+
+    def build(self, name: str) -> Any:
+        """The command of the suite ``name``."""
+        kind = suite_kind(name)
+        return command(name, kind.command, kind.summary, kind.examples)
+
 
 app = typer.Typer(
+    cls=SuiteCommands,
     no_args_is_help=True,
     help="Measure a model, with intervals and controls.",
     short_help="Measure a model.",
+    epilog="""
+\b
+Suites come with packages: nano's with `pip install -e projects/nano` in a clone of this one.
+""",
 )
-
-_NANO = """
-\b
-Examples:
-  imagebind-llm eval nano --data DATA --out results
-  imagebind-llm eval nano --data DATA --items 50
-  imagebind-llm eval nano --data DATA --model runs/nano/finetune/export --json
-
-\b
-DATA holds the folders mnist, cifar10, fsdd, animals, animals_extra and shapes, each with
-train.parquet and test.parquet. --out gets results.json, results.md, senses.png and
-confusion-*.png.
-"""
-_CARD = """
-\b
-Examples:
-  imagebind-llm eval card results/results.json --out MODEL_CARD.md
-  imagebind-llm eval card results/results.json --readme README.md
-"""
 
 
 @app.callback()
 def evaluate() -> None:
     """Measure a model, with intervals and controls."""
-
-
-@app.command(epilog=_NANO, short_help="Nano's senses, cache on and off, languages, mixtures, controls.")
-def nano(
-    data: Annotated[Path, typer.Option("--data", help="Folder of nano's datasets.")],
-    model: shared.ModelOption = "nano",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for results, tables and pictures.")
-    ] = None,
-    items: Annotated[
-        int | None,
-        typer.Option("--items", min=2, help="Most items of each sense. Default: 2000 pictures, 500 derived."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of questions and derivations.")] = 0,
-    cache_dir: shared.CacheFolderOption = None,
-    batch_size: shared.BatchSizeOption = 64,
-    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw pictures into --out.")] = True,
-    device: shared.DeviceOption = "auto",
-    dtype: shared.DtypeOption = "auto",
-    quantize: shared.QuantizeOption = None,
-    encoder_device: shared.EncoderDeviceOption = None,
-    device_map: shared.DeviceMapOption = None,
-    max_memory: shared.MemoryOption = None,
-    offload_dir: shared.OffloadOption = None,
-    json_: shared.JsonOption = False,
-) -> None:
-    """Nano's senses, cache on and off, languages, mixtures, far-off input and controls."""
-    if not data.is_dir():
-        raise UserError(f"there is no folder {str(data)!r}; give the folder of mnist, cifar10, fsdd, …")
-    from imagebind_llm.common.files import atomic_write
-    from imagebind_llm.common.locate import locate_folder
-    from imagebind_llm.evaluation.plots import draw_all, load_pyplot
-
-    if out is not None and plots:
-        load_pyplot()  # before minutes of work, not after them
-    folder = locate_folder(model)
-    placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
-    bot = shared.open_assistant(str(folder), device, dtype, cache_dir, **placing)
-    from imagebind_llm.evaluation.nano import evaluate_nano
-    from imagebind_llm.evaluation.tables import report
-
-    results = evaluate_nano(
-        bot,
-        data,
-        model_name=Path(model).name,
-        folder=folder,
-        seed=seed,
-        items=items,
-        batch_size=batch_size,
-    )
-    text = json.dumps(results, ensure_ascii=False, indent=1) + "\n"
-    if out is not None:
-        with atomic_write(out / "results.json") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        with atomic_write(out / "results.md") as temporary:
-            temporary.write_text(report(results), encoding="utf-8")
-        if plots:
-            draw_all(results, out)
-    typer.echo(json.dumps(results, ensure_ascii=False) if json_ else report(results))
-
-
-@app.command(epilog=_CARD, short_help="Write the model card from results.")
-def card(
-    results: Annotated[Path, typer.Argument(help="results.json of eval nano.")],
-    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("MODEL_CARD.md"),
-    readme: Annotated[
-        Path | None, typer.Option("--readme", help="Also renew the results between the marks of a README.")
-    ] = None,
-) -> None:
-    """Write nano's model card (a README for the Hugging Face hub) from results."""
-    from imagebind_llm.evaluation.card import read_results, write_card
-    from imagebind_llm.evaluation.readme import write_readme
-
-    found = read_results(results)
-    if readme is not None:
-        write_readme(found, readme)
-    write_card(found, out)
-    for path in (out, readme):
-        if path is not None:
-            typer.echo(str(path))
-
-
-app.command(epilog=_ABLATE, short_help="The published choices against their alternatives.")(ablate)
-app.command(epilog=_SENSOR, short_help="A sensor that was added to nano, zero-shot.")(sensor)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imagebind_llm.cli.plugins import PluginCommands, command
+from imagebind_llm.training.registry import STAGES, stage_kind
+
 if TYPE_CHECKING:
     from imagebind_llm.training.loop import RunResult
     from imagebind_llm.training.settings import RunSettings
@@ -25,32 +28,6 @@ Started again, a run goes on where it stopped. SIGTERM and Ctrl-C save first.
 A setting is changed by its dotted key, a member of a list by its number:
   data.sources.0.path=mine.tsv
 """
-_BIND = """
-\b
-Examples:
-  imagebind-llm train bind recipes/captions/text-tower.yaml      captions, any data
-  imagebind-llm train bind recipes/sensors/tactile.yaml data.root=pairs       a new sense
-  imagebind-llm train bind recipes/sensors/depth-lora.yaml data.root=pairs    low-rank updates
-  imagebind-llm train bind recipes/nano/bind-images.yaml data.root=DATA       nano's own
-"""
-_LANGUAGE = """
-\b
-Example:
-  imagebind-llm train language recipes/nano/language.yaml
-"""
-_PRETRAIN = """
-\b
-Examples:
-  imagebind-llm train pretrain recipes/any-llm.yaml language_model=Qwen/Qwen3-0.6B
-  imagebind-llm train pretrain recipes/any-llm.yaml 'data.sources=[{kind: embedded, path: embedded}]'
-  imagebind-llm train pretrain recipes/7b-published/pretrain.yaml run.sharding=full
-"""
-_FINETUNE = """
-\b
-Examples:
-  imagebind-llm train finetune recipes/any-llm-finetune.yaml
-  imagebind-llm train finetune recipes/any-llm-finetune.yaml model=nano adapters.rank=8 train_bind=true
-"""
 _MERGE = """
 \b
 Example:
@@ -62,12 +39,6 @@ Example:
   imagebind-llm train attach nano runs/tactile/export --out nano-tactile
 """
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Train: a YAML recipe, with key=value overrides. Runs continue by themselves.",
-    epilog=_EXAMPLES,
-)
-
 RecipeArgument = Annotated[Path, typer.Argument(help="YAML file, for example from recipes/.")]
 OverridesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change, with dotted keys.")
@@ -76,48 +47,32 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Also list every trained tensor.")]
 
 
-@app.command(epilog=_BIND, short_help="Encoders: images with captions, other senses.")
-def bind(
-    recipe: RecipeArgument,
-    overrides: OverridesArgument = None,
-    json_: JsonOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Encoders: images with captions, or another modality towards images."""
-    _run("bind", recipe, overrides, json_, verbose)
+class StageCommands(PluginCommands):
+    """A command for every stage, this package's or another's."""
+
+    plugins = STAGES
+
+    def build(self, name: str) -> Any:
+        """The command that trains the stage ``name``."""
+        kind = stage_kind(name)
+
+        def train(
+            recipe: RecipeArgument,
+            overrides: OverridesArgument = None,
+            json_: JsonOption = False,
+            verbose: VerboseOption = False,
+        ) -> None:
+            _run(name, recipe, overrides, json_, verbose)
+
+        return command(name, train, kind.summary, kind.examples, kind.help or kind.summary)
 
 
-@app.command(epilog=_LANGUAGE)
-def language(
-    recipe: RecipeArgument,
-    overrides: OverridesArgument = None,
-    json_: JsonOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """A small language model from scratch on text."""
-    _run("language", recipe, overrides, json_, verbose)
-
-
-@app.command(epilog=_PRETRAIN)
-def pretrain(
-    recipe: RecipeArgument,
-    overrides: OverridesArgument = None,
-    json_: JsonOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """The bind network and the gates, on image-caption pairs."""
-    _run("pretrain", recipe, overrides, json_, verbose)
-
-
-@app.command(epilog=_FINETUNE, short_help="LoRA, biases and norms, on instructions.")
-def finetune(
-    recipe: RecipeArgument,
-    overrides: OverridesArgument = None,
-    json_: JsonOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """LoRA, biases and norms of the language model, on instructions."""
-    _run("finetune", recipe, overrides, json_, verbose)
+app = typer.Typer(
+    cls=StageCommands,
+    no_args_is_help=True,
+    help="Train: a YAML recipe, with key=value overrides. Runs continue by themselves.",
+    epilog=_EXAMPLES,
+)
 
 
 @app.command(epilog=_MERGE, short_help="Towers trained apart become one encoder.")
@@ -141,7 +96,7 @@ def attach(
     out: Annotated[Path, typer.Option("--out", help="Folder of the model to write.")],
     json_: JsonOption = False,
 ) -> None:
-    """Put an encoder that has learnt more senses into a finished model, whose language stays as it is."""
+    """Put an encoder that has learnt more modalities into a finished model, whose language stays as it is."""
     from imagebind_llm.cli.options import know_sensors
     from imagebind_llm.common.locate import locate_folder
     from imagebind_llm.training.towers import attach_encoder
@@ -159,7 +114,7 @@ def _run(stage: str, recipe: Path, overrides: list[str] | None, as_json: bool, v
     from imagebind_llm.training.recipe import load_recipe
 
     settings = load_recipe(stage, recipe, overrides or [])
-    from imagebind_llm.training.stages import run_recipe
+    from imagebind_llm.training.run import run_recipe
 
     result = run_recipe(settings)
     if first and (result.finished or as_json):

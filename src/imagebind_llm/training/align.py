@@ -1,28 +1,20 @@
-"""The two stages that teach the language model to see: captions first, then instructions. Images only."""
+"""The two stages that teach the language model to see: captions first, then instructions."""
 
-from dataclasses import replace
+import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.locate import locate_folder
-from imagebind_llm.common.modality import Modality
-from imagebind_llm.data.bank import EmbeddingBank, open_or_build_bank
-from imagebind_llm.data.packing import Example
-from imagebind_llm.data.pool import ImagePool
-from imagebind_llm.data.records import pick_kind, to_example
-from imagebind_llm.data.world import DialogWorld, Phrasing, PictureWorld
-from imagebind_llm.encoders.imagebind import ImageBindModel
+from imagebind_llm.data.packing import PackedBatch
 from imagebind_llm.training.adapters import prepare_adapters
-from imagebind_llm.training.bind_sense import image_bank
-from imagebind_llm.training.condition_stage import ConditionStage
-from imagebind_llm.training.recipe import AlignSettings, FinetuneRecipe, PretrainRecipe
-from imagebind_llm.training.towers import vision_fingerprint
+from imagebind_llm.training.dialog_stage import DialogStage
+from imagebind_llm.training.examples import ExampleSource
+from imagebind_llm.training.recipe import FinetuneSettings, PretrainSettings
+from imagebind_llm.training.stage import Shards
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,128 +22,148 @@ if TYPE_CHECKING:
     from imagebind_llm.media.base import MediaReader
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
-_TEST_IMAGES = 2000
+logger = logging.getLogger(__name__)
+
+_BLIND_FOR = 256
+"""Examples of a process without any medium, after which it is said."""
 
 
-class ImageConditions:
-    """Precomputed embeddings of training and test images, and the variety that training adds to them."""
+class ModelParts(NamedTuple):
+    """A model, its tokenizer, and how its media are opened in use."""
+
+    model: "ImageBindLLMForConditionalGeneration"
+    tokenizer: "PreTrainedTokenizerBase"
+    media: "MediaReader"
+
+
+class Align(DialogStage):
+    """A whole model with a frozen encoder learns from packed examples, wherever they come from.
+
+    Args:
+        recipe: its ``run``, ``row_length`` and ``evaluate_items`` are used.
+        parts: the model and what belongs to it.
+        examples: what it learns from.
+    """
+
+    components: Sequence[str] = ("pretrain",)
+    """What is trained, as :func:`~imagebind_llm.model.adaptation.set_stage` names it."""
 
     def __init__(
-        self, settings: AlignSettings, encoder: ImageBindModel, world: PictureWorld, seed: int
+        self, recipe: PretrainSettings | FinetuneSettings, parts: ModelParts, examples: ExampleSource
     ) -> None:
-        self.settings = settings
-        self.pool = world.images("train", settings.limit)
-        assert settings.bank is not None, "the recipe has checked it"
-        self.bank = image_bank(Path(settings.bank), encoder, world, self.pool, settings.views, seed)
-        self.test_pool = _subset(world.images("test"), _TEST_IMAGES)
-        self.test_bank = _test_bank(Path(settings.bank) / "test", encoder, world, self.test_pool)
+        super().__init__()
+        self.recipe, self.examples = recipe, examples
+        self.model, self.tokenizer, self.media = parts
 
-    def rows(self, rng: np.random.Generator, held_out: bool) -> Any:
-        """A function from a label to a random row that shows it."""
-        by_label = (self.test_pool if held_out else self.pool).rows_by_label
-        return lambda label: int(rng.choice(by_label[label]))
+    def trainable(self) -> dict[str, nn.Parameter]:
+        from imagebind_llm.model.adaptation import set_stage
 
-    def embed(self, rng: np.random.Generator, rows: np.ndarray, held_out: bool) -> Tensor:
-        """Unit rows ``[M, D]``; training ones are moved a random step on the sphere."""
-        if held_out:
-            return self.test_bank.take(rng, rows)
-        vectors = self.bank.take(rng, rows)
-        if not self.settings.embedding_noise:
-            return vectors
-        step = F.normalize(torch.from_numpy(rng.standard_normal(vectors.shape, dtype=np.float32)), dim=-1)
-        length = torch.from_numpy(rng.uniform(0, self.settings.embedding_noise, len(rows)).astype(np.float32))
-        return F.normalize(vectors + length[:, None] * step, dim=-1)
+        found = set_stage(self.model, self.components)
+        return {f"model.{name}": parameter for name, parameter in found.items()}
 
+    @property
+    def language_model(self) -> Any:
+        return self.model.language_model
 
-class Align(ConditionStage):
-    """Dialogs about images of a world."""
+    def shards(self) -> Shards | None:
+        """Style ``"value"`` reads attention's projections outside the layer: only the rest is a unit."""
+        units = self.blocks()
+        if self.model.injection.style == "value":
+            units = [layer.get_submodule("mlp") for layer in units]
+        return Shards(self.model, units, self.model.encoder)
 
-    images: ImageConditions
-    dialogs: DialogWorld
+    def logits(self, batch: PackedBatch, keep: Tensor) -> Tensor:
+        output: Tensor = self.model(
+            input_ids=batch.input_ids,
+            position_ids=batch.position_ids,
+            conditions=self.conditions(batch),
+            condition_ids=batch.condition_ids,
+            use_cache=False,
+            logits_to_keep=keep,
+        ).logits
+        return output
 
-    def look_at(self, world: PictureWorld) -> None:
-        """Prepare the conditions."""
-        self.images = ImageConditions(self.recipe.data, _eyes(self.model), world, self.recipe.data.seed)
+    def conditions(self, batch: PackedBatch) -> Tensor | None:
+        """The conditions ``[N, D]`` of a batch.
 
-    def _example(
-        self,
-        messages: list[dict[str, Any]],
-        rng: np.random.Generator,
-        held_out: bool,
-        unit_share: float = 0.0,
-    ) -> Example:
-        """Look up the images of a dialog; ``unit_share`` of its conditions are scaled to length 1."""
-        example = to_example(
-            messages, self.tokenizer, lambda rows: self.images.embed(rng, np.array(rows), held_out)
-        )
-        if example.conditions is None or not unit_share:
-            return example
-        chosen = torch.from_numpy(rng.random(len(example.conditions)) < unit_share)[:, None]
-        units = F.normalize(example.conditions, dim=-1)
-        return replace(example, conditions=torch.where(chosen, units, example.conditions))
+        In training never None: text alone sees none of them, but then all that is trained takes part in every
+        batch of every process, which exchanging gradients needs.
+        """
+        if batch.conditions is None and self.training:
+            return torch.zeros(1, self.model.config.embedding_dim, device=batch.input_ids.device)
+        if batch.conditions is None or batch.media is None or batch.media_rows is None:
+            return batch.conditions
+        encoded = self.model.embed_media(batch.media)
+        return batch.conditions.index_copy(0, batch.media_rows, encoded.to(batch.conditions))
 
-    def _caption(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
-        pool = self.images.test_pool if held_out else self.images.pool
-        row = int(pool.draw(rng, 1, self.images.settings.shares)[0])
-        return self._example(self.dialogs.caption(rng, split, int(pool.labels[row]), row), rng, held_out)
+    def keep_frozen_as(self, dtype: torch.dtype) -> None:
+        for parameter in self.model.language_model.parameters():
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.to(dtype)
+
+    def generation_inputs(self, batch: PackedBatch, length: int) -> dict[str, Any]:
+        conditions = self.conditions(batch)
+        if conditions is None:
+            return {}
+        return {"conditions": conditions, "condition_ids": batch.condition_ids[:, :length]}
+
+    def export(self, folder: Path) -> None:
+        from imagebind_llm.model.processing import ImageBindLLMProcessor
+
+        self.model.save_pretrained(folder)
+        ImageBindLLMProcessor(self.tokenizer, self.media).save_pretrained(folder)
+
+    def extra_metadata(self) -> dict[str, Any]:
+        return {"fingerprints": dict(self.model.config.fingerprints), **super().extra_metadata()}
 
 
 class Pretrain(Align):
-    """Image-caption pairs; the bind network and the gates learn."""
+    """Captions of pictures; the bind network and the gates learn."""
 
     name = "pretrain"
 
-    def __init__(
-        self, recipe: PretrainRecipe, world: PictureWorld, dialogs: DialogWorld, media: "MediaReader | None"
-    ) -> None:
-        super().__init__()
-        self.recipe, self.dialogs = recipe, dialogs
-        self.model, self.tokenizer, self.media = _untrained(recipe, media)
-        self.look_at(world)
+    def __init__(self, recipe: PretrainSettings, parts: ModelParts, examples: ExampleSource) -> None:
+        super().__init__(recipe, parts, examples)
+        self._sees = self._warned = False
+        self._learnt_from = 0
 
-    def trainable(self) -> dict[str, nn.Parameter]:
-        from imagebind_llm.model.adaptation import set_stage
+    def loss(self, batch: PackedBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        if not self._sees:
+            self._sees = batch.conditions is not None
+            self._learnt_from += int(batch.owner.max()) + 1
+            if self._learnt_from >= _BLIND_FOR:
+                self._warn_if_blind()
+        return super().loss(batch)
 
-        return {f"model.{name}": parameter for name, parameter in set_stage(self.model, "pretrain").items()}
+    def export(self, folder: Path) -> None:
+        self._warn_if_blind()
+        super().export(folder)
 
-    def draw(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
-        return self._caption(rng, split, held_out)
+    def _warn_if_blind(self) -> None:
+        """Text alone moves neither the bind network nor the gates, and a loss that falls does not show it."""
+        if self._sees or self._warned or not self._learnt_from:
+            return
+        self._warned = True
+        logger.warning(
+            "none of the first %d examples shows a picture or another medium, so nothing is learnt about "
+            "seeing; check data.sources (alpaca is text only, llava needs image fields)",
+            self._learnt_from,
+        )
 
 
 class Finetune(Align):
-    """Instructions with and without images; low-rank updates, biases and norms learn."""
+    """Instructions with and without media; low-rank updates, biases and norms learn."""
 
     name = "finetune"
 
-    def __init__(
-        self, recipe: FinetuneRecipe, world: PictureWorld, dialogs: DialogWorld, media: "MediaReader | None"
-    ) -> None:
-        super().__init__()
-        self.recipe, self.dialogs = recipe, dialogs
-        self.model, self.tokenizer, own_media = _opened(recipe.model)
-        self.media = media or own_media
+    def __init__(self, recipe: FinetuneSettings, parts: ModelParts, examples: ExampleSource) -> None:
+        super().__init__(recipe, parts, examples)
+        self.components = ("pretrain", "finetune") if recipe.train_bind else ("finetune",)
         prepare_adapters(self.model, recipe.adapters, recipe.run.seed)
-        self.look_at(world)
-
-    def trainable(self) -> dict[str, nn.Parameter]:
-        from imagebind_llm.model.adaptation import set_stage
-
-        stages = ("pretrain", "finetune") if self.recipe.train_bind else ("finetune",)
-        return {f"model.{name}": parameter for name, parameter in set_stage(self.model, stages).items()}
-
-    def draw(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
-        kind = pick_kind(rng, self.recipe.mixture, self.dialogs.kinds)
-        if kind == "caption":
-            return self._caption(rng, split, held_out)
-        row_of = self.images.rows(rng, held_out)
-        messages = self.dialogs.dialog(kind, rng, split, row_of, self.recipe.mixture_weights)
-        return self._example(messages, rng, held_out, 0.0 if held_out else self.recipe.mixture_units)
 
 
-def _opened(
-    name: str,
-) -> "tuple[ImageBindLLMForConditionalGeneration, PreTrainedTokenizerBase, MediaReader]":
-    """A model, its tokenizer, and how its media are opened.
+def open_parts(name: str) -> ModelParts:
+    """The model ``name`` (folder, ``nano`` or hub id) with its tokenizer and media settings.
 
     The encoder is taken out of the half precision it may be stored in: it sees every picture, its batch norms
     do not mix precisions, and autocast makes it cheaper where that is asked for.
@@ -164,15 +176,17 @@ def _opened(
     if model.encoder is not None:
         model.encoder.float()
     processor = ImageBindLLMProcessor.from_pretrained(folder)
-    return model, processor.tokenizer, processor.media
+    return ModelParts(model, processor.tokenizer, processor.media)
 
 
-def _untrained(
-    recipe: PretrainRecipe, media: "MediaReader | None"
-) -> "tuple[ImageBindLLMForConditionalGeneration, PreTrainedTokenizerBase, MediaReader]":
-    """The recipe's model, or a new one of its two parts; its tokenizer; how its media are opened."""
+def new_parts(recipe: PretrainSettings, media: "MediaReader | None" = None) -> ModelParts:
+    """The recipe's model, or a new one of its encoder and language model.
+
+    Args:
+        media: how media are opened; None: as the model or the encoder has it.
+    """
     if recipe.model is not None:
-        return _opened(recipe.model)
+        return open_parts(recipe.model)
     from imagebind_llm.encoders import load_encoder
     from imagebind_llm.encoders.registry import media_of_encoder
     from imagebind_llm.model.assembly import assemble, open_language_model, open_tokenizer
@@ -184,38 +198,4 @@ def _untrained(
     language_model = open_language_model(recipe.language_model)
     tokenizer, _ = open_tokenizer(recipe.language_model)
     fresh = assemble(language_model, encoder, media, recipe.bind, recipe.injection, recipe.run.seed)
-    return fresh, tokenizer, media
-
-
-def _eyes(model: "ImageBindLLMForConditionalGeneration") -> ImageBindModel:
-    """The encoder, which must read pictures as this world prepares them."""
-    if not isinstance(model.encoder, ImageBindModel):
-        kind = (model.config.encoder_config or {}).get("type")
-        raise ConfigError(
-            f"the model's encoder is {kind}, but these pictures are prepared for encoders of type imagebind; "
-            "train on embeddings made with its own encoder"
-        )
-    return model.encoder
-
-
-def _subset(pool: ImagePool, count: int) -> ImagePool:
-    """The same share of each domain of ``pool``, about ``count`` images."""
-    share = min(1.0, count / len(pool))
-    domains = {name: rows[: max(1, round(share * len(rows)))] for name, rows in pool.domains.items()}
-    kept = np.sort(np.concatenate(list(domains.values())))
-    return ImagePool(
-        pool.pixels[kept], pool.labels[kept], {n: np.searchsorted(kept, rows) for n, rows in domains.items()}
-    )
-
-
-def _test_bank(folder: Path, encoder: ImageBindModel, world: PictureWorld, pool: ImagePool) -> EmbeddingBank:
-    encoder.eval()
-    with torch.no_grad():
-        return open_or_build_bank(
-            folder,
-            pool,
-            lambda images: encoder.encode(Modality.IMAGE, images),
-            lambda pixels, labels, rng: world.plain(pixels),
-            vision_fingerprint(encoder),
-            views=1,
-        )
+    return ModelParts(fresh, tokenizer, media)

@@ -26,15 +26,15 @@ from imagebind_llm.media.sensor import array_of, shaped
 from imagebind_llm.media.settings import MediaSettings, SensorSettings
 from imagebind_llm.training.contrastive import (
     ContrastiveStage,
-    SenseBatch,
+    TowerBatch,
     TowerStage,
     nearest_class_accuracy,
     symmetric_loss,
 )
+from imagebind_llm.training.examples import described, open_mixtures
 from imagebind_llm.training.new_sensor import with_sensor
 from imagebind_llm.training.pair_survey import Moments, Reader, Survey, survey
 from imagebind_llm.training.recipe import BindRecipe
-from imagebind_llm.training.source_mixture import described, open_mixtures
 from imagebind_llm.training.stage import step_rng
 from imagebind_llm.training.towers import open_encoder, vision_fingerprint
 
@@ -237,7 +237,7 @@ class BindPairs(TowerStage):
         counts = np.full(new.channels, rows.shape[1], np.float64)
         return np.stack([counts, rows.sum(1), (rows**2).sum(1)])
 
-    def batch(self, index: int) -> SenseBatch:
+    def batch(self, index: int) -> TowerBatch:
         recipe = self.recipe
         rng = step_rng(recipe.run.seed, index)
         count = len(self.train_pairs)
@@ -249,7 +249,7 @@ class BindPairs(TowerStage):
             noise = rng.standard_normal(tuple(media.shape), dtype=np.float32)
             media = media + recipe.sensor.noise * torch.from_numpy(noise)
         seen = np.concatenate([np.unique(rows), others])
-        return SenseBatch(
+        return TowerBatch(
             media=media,
             labels=torch.from_numpy(self.train_ids[rows]),
             images=self.train_images[seen],

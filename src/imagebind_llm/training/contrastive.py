@@ -151,7 +151,7 @@ class ContrastiveStage(Stage):
         return {"modalities": [modality.value for modality in self.modalities]}
 
 
-class SenseBatch(NamedTuple):
+class TowerBatch(NamedTuple):
     """``media [B, …]`` with labels; ``images [K, D]`` image embeddings with labels; ``own [B, D]`` the
     embedding of the image each example belongs to, and ``has_own [B]`` whether there is one."""
 
@@ -171,10 +171,10 @@ class TowerStage(ContrastiveStage):
         super().__init__(recipe, encoder, (modality,))
         self.modality = modality
 
-    def size(self, batch: SenseBatch) -> int:
+    def size(self, batch: TowerBatch) -> int:
         return len(batch.media)
 
-    def loss(self, batch: SenseBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: TowerBatch) -> tuple[Tensor, dict[str, Tensor]]:
         recipe, scale = self.recipe, self.scale
         embeddings = self.encoder.encode(self.modality, batch.media)
         loss = symmetric_loss(

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.data.packing import Example, PackedBatch, examples_right, laid_for, pack
-from imagebind_llm.data.world import Phrasing
 from imagebind_llm.model.loss import labelled_loss, logits_at, predicts_label
+from imagebind_llm.training.examples import ExampleSource
 from imagebind_llm.training.stage import AnsweredTurn, SampleAnswer, Shards, Stage, step_rng
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ _EVALUATION_BATCH = 64
 _EVALUATION_STREAM = 2**40
 """Batch numbers from here on are held out: no training step reaches them."""
 _ATTEMPTS = 100
-_SUFFIXES: dict[Phrasing, str] = {"train": "", "heldout": "_new"}
-"""How the measures of known and of new phrasings are marked."""
 _LONGEST_SAMPLE = 128
 """Tokens of an answer to look at."""
 
@@ -47,12 +45,7 @@ class DialogStage(Stage):
     recipe: Any
     model: Any
     unit = "tokens"
-    phrasings: tuple[Phrasing, ...] = ("train", "heldout")
-    """What is evaluated; none without held-out data."""
-
-    @abstractmethod
-    def draw(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
-        """One example; ``split`` names the phrasings, ``held_out`` the images."""
+    examples: ExampleSource
 
     @abstractmethod
     def logits(self, batch: PackedBatch, keep: Tensor) -> Tensor:
@@ -65,17 +58,21 @@ class DialogStage(Stage):
 
     def batch(self, index: int) -> PackedBatch:
         rng = step_rng(self.recipe.run.seed, index)
-        return self._packed([self._fitting(rng, "train", False) for _ in range(self.recipe.run.batch_size)])
+        size = self.recipe.run.batch_size
+        numbers = range(index * size, (index + 1) * size)
+        return self._packed([self._fitting(rng, number=number) for number in numbers])
 
     def _packed(self, examples: list[Example]) -> PackedBatch:
         pad = self.tokenizer.pad_token_id
         return pack(examples, self.recipe.row_length, pad if isinstance(pad, int) else 0)
 
-    def _fitting(self, rng: np.random.Generator, split: Phrasing, held_out: bool) -> Example:
+    def _fitting(
+        self, rng: np.random.Generator, test_set: str | None = None, number: int | None = None
+    ) -> Example:
         """An example that fits a row: longer ones are drawn again, never cut."""
         shortest = None
         for _ in range(_ATTEMPTS):
-            example = self.draw(rng, split, held_out)
+            example = self.examples.draw(rng, test_set, number)
             if len(example) <= self.recipe.row_length:
                 return example
             shortest = min(len(example), shortest or len(example))
@@ -118,30 +115,30 @@ class DialogStage(Stage):
         return loss, {"row_fill": filled, "rows": torch.tensor(float(len(batch.owner)))}
 
     @cached_property
-    def _held_out_examples(self) -> dict[Phrasing, list[Example]]:
-        """Test examples with known phrasings and with phrasings that training never shows."""
+    def _held_out_examples(self) -> dict[str, list[Example]]:
+        """The examples of each held-out set, always the same."""
         found = {}
-        for place, split in enumerate(self.phrasings):
-            rng = step_rng(self.recipe.run.seed, _EVALUATION_STREAM + place)
-            found[split] = [self._fitting(rng, split, True) for _ in range(self.recipe.evaluate_items)]
+        for number, name in enumerate(self.examples.test_sets):
+            rng = step_rng(self.recipe.run.seed, _EVALUATION_STREAM + number)
+            found[name] = [self._fitting(rng, name) for _ in range(self.recipe.evaluate_items)]
         return found
 
     @cached_property
-    def _held_out(self) -> dict[Phrasing, list[PackedBatch]]:
+    def _held_out(self) -> dict[str, list[PackedBatch]]:
         found = {}
-        for split, examples in self._held_out_examples.items():
+        for name, examples in self._held_out_examples.items():
             parts = range(0, len(examples), _EVALUATION_BATCH)
-            found[split] = [self._packed(examples[at : at + _EVALUATION_BATCH]) for at in parts]
+            found[name] = [self._packed(examples[at : at + _EVALUATION_BATCH]) for at in parts]
         return found
 
     def evaluate(self) -> dict[str, float]:
-        """``loss`` and ``exact`` (all answers of a dialog right, word for word) on held-out images; ``…_new``
-        with phrasings that were never trained on."""
+        """``loss`` and ``exact`` (all answers of a dialog right, word for word) of each held-out set, with
+        its suffix."""
         return self.measures(self.evaluation_sums(0, 1))
 
     def evaluation_sums(self, rank: int, count: int) -> dict[str, float]:
         sums: dict[str, float] = {}
-        for split, batches in self._held_out.items():
+        for name, batches in self._held_out.items():
             total, tokens, right, dialogs = 0.0, 0.0, 0.0, 0.0
             # A divided model computes together: all take part as often, with a batch that does not count.
             for first in range(0, len(batches), count):
@@ -153,20 +150,20 @@ class DialogStage(Stage):
                     found = examples_right(logits, laid)
                     tokens, dialogs = tokens + batch.learnt_tokens, dialogs + len(found)
                     right += float(found.sum())
-            sums |= {f"{split}/loss": total, f"{split}/tokens": tokens}
-            sums |= {f"{split}/right": right, f"{split}/dialogs": dialogs}
+            sums |= {f"{name}/loss": total, f"{name}/tokens": tokens}
+            sums |= {f"{name}/right": right, f"{name}/dialogs": dialogs}
         return sums
 
     def measures(self, sums: dict[str, float]) -> dict[str, float]:
         measured = {}
-        for split in self.phrasings:
-            measured[f"loss{_SUFFIXES[split]}"] = sums[f"{split}/loss"] / sums[f"{split}/tokens"]
-            measured[f"exact{_SUFFIXES[split]}"] = sums[f"{split}/right"] / sums[f"{split}/dialogs"]
+        for name in self.examples.test_sets:
+            measured[f"loss{name}"] = sums[f"{name}/loss"] / sums[f"{name}/tokens"]
+            measured[f"exact{name}"] = sums[f"{name}/right"] / sums[f"{name}/dialogs"]
         return measured
 
     def samples(self, count: int) -> list[SampleAnswer]:
-        """Greedy answers to every question of held-out dialogs (known phrasings)."""
-        found = self._held_out_examples.get("train", [])
+        """Greedy answers to every question of dialogs of the held-out set ``""``."""
+        found = self._held_out_examples.get("", [])
         return [self._answer(example) for example in found[:count]]
 
     def _answer(self, example: Example) -> SampleAnswer:
@@ -190,6 +187,12 @@ class DialogStage(Stage):
         shows = any(seen >= 0 for seen in example.condition_ids)
         about = f"{example.name}{'' if shows else ' (text only)'}" if example.name else ""
         return SampleAnswer(turns, about)
+
+    def data_fingerprints(self) -> dict[str, str]:
+        return self.examples.fingerprints()
+
+    def extra_metadata(self) -> dict[str, Any]:
+        return self.examples.metadata()
 
     def generation_inputs(self, batch: PackedBatch, length: int) -> dict[str, Any]:
         """What ``generate`` needs besides the first ``length`` tokens of a batch of one example."""

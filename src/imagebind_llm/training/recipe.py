@@ -1,5 +1,5 @@
-"""The recipe of contrastive training: on nano's pictures and senses, on pairs of arrays and images, or on
-pictures with captions from data sets. Settings that have no effect on the data in hand are refused.
+"""The recipe of contrastive training: on pairs of arrays and images, or on pictures with captions from data
+sets. Settings that have no effect on the data in hand are refused.
 
 What a training run is: one YAML file per stage, read into frozen dataclasses.
 
@@ -20,6 +20,7 @@ from imagebind_llm.common.settings import apply_overrides, build, check_numbers
 from imagebind_llm.training.checkpoint import save_resolved
 from imagebind_llm.training.foreign_names import own_names, own_overrides
 from imagebind_llm.training.new_sensor import NewSensor
+from imagebind_llm.training.registry import is_for, stage_kind
 from imagebind_llm.training.settings import (
     AdapterSettings,
     AlignSettings,
@@ -36,9 +37,10 @@ __all__ = [
     "BindRecipe",
     "DataSettings",
     "FinetuneRecipe",
-    "LanguageRecipe",
+    "FinetuneSettings",
     "OptimizerSettings",
     "PretrainRecipe",
+    "PretrainSettings",
     "Recipe",
     "RunSettings",
     "load_recipe",
@@ -46,10 +48,10 @@ __all__ = [
 ]
 
 
-_BANK = ("bank", "bank_views", "bank_seed")
-_PAIRS_ONLY = ("sensor", "media_from")
-_WORLD_ONLY = (*_BANK, "captions", "clip_probability")
-_TOWERS_ONLY = ("bank_sample", "instance_weight")
+BANK = ("bank", "bank_views", "bank_seed")
+PAIRS_ONLY = ("sensor", "media_from")
+TOWERS_ONLY = ("bank_sample", "instance_weight")
+LABELS_ONLY = (*BANK, "captions", "clip_probability")
 """Settings of BindRecipe that only some kinds of data read."""
 
 
@@ -68,11 +70,11 @@ class BindRecipe:
     config: dict[str, Any] | None = None
     """Overrides of the nano encoder configuration, only with ``encoder: new``."""
     captions: int = 96
-    """Captions per step (image and text together); they need not be as many as images."""
+    """Labelled pictures: captions per step (image and text together); they need not be as many as images."""
     clip_probability: float | None = None
-    """Show images as clips of two frames, this share of them moving; null = still images."""
+    """Labelled pictures: show them as clips of two frames, this share of them moving; null = still images."""
     bank: str | None = None
-    """Folder of precomputed image embeddings (made if absent); null = inside the run."""
+    """Labelled pictures: folder of their embeddings (made if absent); null = inside the run."""
     bank_views: int = 2
     """Augmented views per image in the bank."""
     bank_seed: int = 0
@@ -87,8 +89,8 @@ class BindRecipe:
     """Whether the temperature is trained."""
     label_smoothing: float = 0.0
     """Part of the target spread evenly over the batch."""
-    source: Literal["nano", "pairs"] = "nano"
-    """What data.root holds: ``nano``: nano's world; ``pairs``: arrays with images (see data/pairs.py)."""
+    source: Literal["pairs"] | None = None
+    """What data.root holds: ``pairs``: arrays with images (see data/pairs.py)."""
     sensor: NewSensor | None = None
     """With pairs: a modality to add to the encoder, called as ``modalities`` says."""
     media_from: str | None = None
@@ -105,7 +107,6 @@ class BindRecipe:
         return "image" in self.modalities
 
     def __post_init__(self) -> None:
-        from imagebind_llm.common.modality import Modality
 
         check_numbers(
             self,
@@ -114,48 +115,39 @@ class BindRecipe:
             above={"temperature": 0},
             most={"clip_probability": 1, "label_smoothing": 1},
         )
-        self._refuse_settings_without_effect()
+        kind, unused = self.reads()
+        self._refuse_settings_without_effect(kind, unused)
         if self.data.sources:
             self._check_sources()
-            return
-        if self.source == "pairs":
+        elif self.source == "pairs":
             self._check_pairs()
-            return
-        found = [Modality.parse(name) for name in self.modalities]
-        if not self.anchor and (len(found) != 1 or found[0] in (Modality.TEXT, Modality.VIDEO)):
-            raise ConfigError(
-                f"modalities is {list(self.modalities)}; give [image, text] or exactly one of "
-                "audio, point, depth, thermal, imu ([text] alone: with data.sources)"
-            )
-        if self.anchor and set(found) != {Modality.IMAGE, Modality.TEXT}:
-            raise ConfigError(
-                f"modalities is {list(self.modalities)}; images are trained with text, nothing else"
-            )
-        if self.encoder == "new" and not self.anchor:
-            raise ConfigError(
-                f"encoder is 'new', but {found[0]} is trained towards images; give a trained encoder"
-            )
-        self._check_config()
+        else:
+            self._check_own()
 
-    def _check_config(self) -> None:
+    def reads(self) -> tuple[str, tuple[str, ...]]:
+        """What the recipe's data are called, and the settings that have no effect on them."""
+        if self.data.sources:
+            return "data.sources", (*LABELS_ONLY, *TOWERS_ONLY, "source", "sensor")
+        return "pairs", LABELS_ONLY
+
+    def _check_own(self) -> None:
+        """Data that are neither sources nor pairs: other packages have them, in recipes of their own."""
+        raise ConfigError(
+            "data.root is given without its kind; set source: pairs, or list data.sources. A recipe for the "
+            "data of another package names its stage (stage: PACKAGE.bind)"
+        )
+
+    def check_config(self) -> None:
+        """Refuse a configuration beside an encoder that has its own."""
         if self.encoder != "new" and self.config:
             raise ConfigError(f"config is given but encoder is {self.encoder!r}; drop one of them")
 
-    def _refuse_settings_without_effect(self) -> None:
+    def _refuse_settings_without_effect(self, kind: str, unused: tuple[str, ...]) -> None:
         """A setting that only another kind of data reads would otherwise be ignored in silence."""
-        unused: tuple[str, ...]
-        if self.data.sources:
-            kind, unused = "data.sources", _WORLD_ONLY + _TOWERS_ONLY + ("source", "sensor")
-        elif self.source == "pairs":
-            kind, unused = "pairs", _WORLD_ONLY
-        elif self.anchor:
-            kind, unused = "nano's images and captions", _BANK + _TOWERS_ONLY + _PAIRS_ONLY
-        else:
-            kind, unused = "one of nano's senses", ("captions", "clip_probability", *_PAIRS_ONLY)
         defaults = {item.name: item.default for item in fields(self)}
         for name in unused:
             if getattr(self, name) != defaults[name]:
-                other = "set source: pairs, or " if name in _PAIRS_ONLY and not self.data.sources else ""
+                other = "set source: pairs, or " if name in PAIRS_ONLY and not self.data.sources else ""
                 raise ConfigError(f"{name} is set, which has no effect on {kind}; {other}leave it out")
 
     def _check_sources(self) -> None:
@@ -174,7 +166,7 @@ class BindRecipe:
             raise ConfigError(
                 "media_from and lora are for a trained encoder, but encoder is 'new'; drop them"
             )
-        self._check_config()
+        self.check_config()
         for source in (*self.data.sources, *self.data.test_sources):
             if source.kind == "alpaca":
                 raise ConfigError(f"source {source.label!r} is text only; give pictures with captions")
@@ -209,43 +201,16 @@ class BindRecipe:
             raise ConfigError("sensor and lora are both given; a new tower has nothing to update, drop lora")
 
 
-_DIALOGS = {"row_length": 2, "evaluate_items": 1}
+DIALOGS = {"row_length": 2, "evaluate_items": 1}
 """The least of what all stages on dialogs have."""
 
 
-@dataclass(frozen=True)
-class LanguageRecipe:
-    """A small language model from scratch on a text corpus."""
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings:
+    """All of a recipe that trains the bind network and the gates, but for its data."""
 
     run: RunSettings
     optimizer: OptimizerSettings
-    model: dict[str, Any]
-    """``model_type`` (a known family; llama if left out) and values of its transformers configuration
-    (hidden_size, num_hidden_layers, …)."""
-    tokenizer: str
-    """Folder of the tokenizer (trained there if absent)."""
-    vocabulary: int = 2048
-    """Size of a newly trained tokenizer's vocabulary."""
-    row_length: int = 256
-    """Tokens per packed row."""
-    mixture: dict[str, float] = field(default_factory=lambda: {"text": 0.4, "statement": 0.6})
-    """Parts of the dialogs: plain text, and text that states what a medium would have shown."""
-    mask_prompts: bool = False
-    """Train on answers only instead of on every token."""
-    evaluate_items: int = 200
-    """Held-out samples per evaluation."""
-
-    def __post_init__(self) -> None:
-        check_numbers(self, least={**_DIALOGS, "vocabulary": 1})
-
-
-@dataclass(frozen=True)
-class PretrainRecipe:
-    """Image-caption pairs; trains the bind network and the gates."""
-
-    run: RunSettings
-    optimizer: OptimizerSettings
-    data: AlignSettings
     encoder: str | None = None
     """Folder of the trained encoder."""
     language_model: str | None = None
@@ -262,7 +227,7 @@ class PretrainRecipe:
     """Held-out samples per evaluation."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, least=_DIALOGS)
+        check_numbers(self, least=DIALOGS)
         parts = (self.encoder, self.language_model)
         if (self.model is None) != (None not in parts) or (self.model is not None and parts != (None, None)):
             raise ConfigError(
@@ -277,13 +242,19 @@ class PretrainRecipe:
             )
 
 
-@dataclass(frozen=True)
-class FinetuneRecipe:
-    """Instructions; trains LoRA, biases and norms (and the bind network if asked)."""
+@dataclass(frozen=True, kw_only=True)
+class PretrainRecipe(PretrainSettings):
+    """Pictures with captions from data sources; trains the bind network and the gates."""
+
+    data: AlignSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings:
+    """All of a recipe that trains LoRA, biases and norms, but for its data."""
 
     run: RunSettings
     optimizer: OptimizerSettings
-    data: AlignSettings
     model: str
     """Folder exported by pretrain."""
     adapters: AdapterSettings | None = None
@@ -291,29 +262,26 @@ class FinetuneRecipe:
     defaults."""
     train_bind: bool = False
     """Whether the bind network and gates go on learning too."""
-    mixture: dict[str, float] = field(
-        default_factory=lambda: {"media": 0.60, "text": 0.15, "statement": 0.10, "caption": 0.15}
-    )
-    """Parts of the dialogs: instructions about images, text only, perception stated in words, captions."""
-    mixture_weights: float = 0.15
-    """Two mixed images have weights 0.5 plus and minus up to this."""
-    mixture_units: float = 0.3
-    """Share of conditions scaled to length 1, as the visual cache leaves mixtures."""
     row_length: int = 256
     """Tokens per packed row."""
     evaluate_items: int = 200
     """Held-out samples per evaluation."""
 
     def __post_init__(self) -> None:
-        least = {**_DIALOGS, "mixture_weights": 0, "mixture_units": 0}
-        check_numbers(self, least=least, most={"mixture_units": 1})
+        check_numbers(self, least=DIALOGS)
 
 
-Recipe = BindRecipe | LanguageRecipe | PretrainRecipe | FinetuneRecipe
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRecipe(FinetuneSettings):
+    """Instructions from data sources; trains LoRA, biases and norms (and the bind network if asked)."""
+
+    data: AlignSettings
+
+
+Recipe = BindRecipe | PretrainRecipe | FinetuneRecipe
 
 STAGES: dict[str, type[Any]] = {
     "bind": BindRecipe,
-    "language": LanguageRecipe,
     "pretrain": PretrainRecipe,
     "finetune": FinetuneRecipe,
 }
@@ -323,8 +291,12 @@ def load_recipe(stage: str, path: str | os.PathLike[str], overrides: Sequence[st
     """The recipe for ``stage`` in the YAML file ``path`` with ``key=value`` overrides. Names of transformers'
     ``TrainingArguments`` are taken for ours where they mean the same.
 
+    The file may name a stage itself: the same, or ``PACKAGE.STAGE``, which is this stage on the own data of
+    that package (:mod:`imagebind_llm.training.registry`).
+
     Raises:
         ConfigError: the file cannot be read, belongs to another stage, or holds an unknown or wrong setting.
+        UserError: there is no such stage.
     """
     file = Path(path)
     try:
@@ -336,7 +308,7 @@ def load_recipe(stage: str, path: str | os.PathLike[str], overrides: Sequence[st
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}; expected a mapping of settings")
     values = apply_overrides(own_names(values), own_overrides(overrides))
-    named = values.pop("stage", stage)
-    if named != stage:
+    named = str(values.pop("stage", stage))
+    if not is_for(stage, named):
         raise ConfigError(f"{path} is a recipe for {named!r}; run: train {named} {path}")
-    return build(STAGES[stage], values)
+    return build(stage_kind(named).recipe_class, values)

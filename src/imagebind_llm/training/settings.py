@@ -3,7 +3,7 @@
 Groups of settings that several stages' recipes have: where examples come from, what is added to train.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from imagebind_llm.common.errors import ConfigError
@@ -178,23 +178,24 @@ class SourcesData:
         if self.sources and not any(source.weight for source in self.sources):
             raise ConfigError("all weights of data.sources are 0; give at least one source a share")
 
-    def _need_world(self, *settings: str) -> None:
-        """Without sources these settings of nano's world are needed, with sources refused.
 
-        Raises:
-            ConfigError: it is otherwise.
-        """
-        given = [name for name in settings if getattr(self, name) is not None]
-        if self.sources and given:
-            raise ConfigError(
-                f"data.sources is given, and data.{given[0]} too; that is for nano's world or pairs, drop it"
-            )
-        missing = [name for name in settings if getattr(self, name) is None]
-        if not self.sources and missing:
-            raise ConfigError(
-                f"setting 'data.{missing[0]}' is missing; add it to the recipe or give "
-                f"data.{missing[0]}=VALUE, or list data.sources"
-            )
+def need_folders(data: SourcesData, *settings: str) -> None:
+    """Without data sources these settings of ``data`` are needed, with sources they are refused.
+
+    Raises:
+        ConfigError: it is otherwise.
+    """
+    given = [name for name in settings if getattr(data, name) is not None]
+    if data.sources and given:
+        raise ConfigError(
+            f"data.sources is given, and data.{given[0]} too; that is for data of another kind, drop it"
+        )
+    missing = [name for name in settings if getattr(data, name) is None]
+    if not data.sources and missing:
+        raise ConfigError(
+            f"setting 'data.{missing[0]}' is missing; add it to the recipe or give "
+            f"data.{missing[0]}=VALUE, or list data.sources"
+        )
 
 
 @dataclass(frozen=True)
@@ -202,18 +203,11 @@ class DataSettings(SourcesData):
     """Where the encoders get their examples: from ``sources`` (pictures with captions), or from ``root``."""
 
     root: str | None = None
-    """Folder of nano's datasets (``cifar10/``, ``mnist/``, …), or with ``source: pairs`` of the pairs."""
-    shares: dict[str, float] = field(
-        default_factory=lambda: {"objects": 0.60, "digits": 0.35, "unclear": 0.05}
-    )
-    """Nano's world: parts of a batch of images by domain; only their ratios count."""
-    limit: int | None = None
-    """Nano's world: use at most this many training images (for trying things out)."""
+    """Folder of the data that ``source`` names."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._need_world("root")
-        check_numbers(self, "data", least={"limit": 1})
+        need_folders(self, "root")
 
 
 @dataclass(frozen=True)
@@ -237,31 +231,16 @@ class AdapterSettings:
 
 @dataclass(frozen=True)
 class AlignSettings(SourcesData):
-    """Where the two stages that teach the language model to see get their examples: from ``sources``, or from
-    nano's own world (``root`` and ``bank``)."""
+    """Where the two stages that teach the language model to see get their examples."""
 
-    root: str | None = None
-    """Nano's world: folder of the datasets."""
-    bank: str | None = None
-    """Nano's world: folder of precomputed image embeddings (made if absent)."""
-    views: int = 2
-    """Nano's world: augmented views per image in the bank."""
-    shares: dict[str, float] = field(
-        default_factory=lambda: {"objects": 0.60, "digits": 0.35, "unclear": 0.05}
-    )
-    """Nano's world: parts of the drawn images by domain."""
-    embedding_noise: float = 0.0
-    """Nano's world: length of a random Gaussian step on the unit sphere added to each image embedding
-    (narrows the modality gap)."""
-    limit: int | None = None
-    """Nano's world: use at most this many training images."""
-    seed: int = 0
-    """Of the bank's views (a bank is shared between runs, so this is not the run's seed)."""
     max_tokens: int | None = None
-    """Sources: examples are cut after this many tokens; null = after a row's."""
+    """Examples are cut after this many tokens; null = after a row's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._need_world("root", "bank")
-        least = {"views": 1, "embedding_noise": 0, "limit": 1, "seed": 0, "max_tokens": 2}
-        check_numbers(self, "data", least=least)
+        if not self.sources:
+            raise ConfigError(
+                "setting 'data.sources' is missing; add it to the recipe, or give "
+                "'data.sources=[{kind: tsv, path: captions.tsv}]'"
+            )
+        check_numbers(self, "data", least={"max_tokens": 2})

@@ -103,6 +103,14 @@ def set_training(encoder: ImageBindModel, trunks: set[str], mode: bool) -> None:
         encoder.point_trunk.train()
 
 
+def vision_fingerprint(encoder: ImageBindModel) -> str:
+    """Hash of the vision tower alone: training other towers does not change it."""
+    from imagebind_llm.common.fingerprint import fingerprint_state_dict
+
+    state = {name: tensor for name, tensor in encoder.state_dict().items() if in_tower(name, "vision")}
+    return fingerprint_state_dict(state)
+
+
 _ADAPTER = "default"
 
 
@@ -258,11 +266,3 @@ def _copy_cache(source: Path, target: Path, before: str | None, now: str) -> Non
     manifest.check_encoder(before)
     shutil.copytree(source, target)
     replace(manifest, encoder_fingerprint=now).write(target)
-
-
-def vision_fingerprint(encoder: ImageBindModel) -> str:
-    """Hash of the vision tower alone: training other towers does not change it."""
-    from imagebind_llm.common.fingerprint import fingerprint_state_dict
-
-    state = {name: tensor for name, tensor in encoder.state_dict().items() if in_tower(name, "vision")}
-    return fingerprint_state_dict(state)

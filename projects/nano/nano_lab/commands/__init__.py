@@ -1,0 +1,1 @@
+"""What nano adds to the command line: its suites."""

@@ -1,0 +1,1 @@
+"""What nano learns from: pictures and derived media, dialogs, pools and stored embeddings."""

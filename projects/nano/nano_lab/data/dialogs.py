@@ -1,0 +1,84 @@
+"""Nano's dialogs as the training stages draw them: its grammar's samples, with image rows in place of
+concepts."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from imagebind_llm.common.errors import ConfigError
+from nano_lab.grammar import (
+    Sample,
+    Split,
+    caption_sample,
+    media_sample,
+    messages,
+    statement_sample,
+    text_sample,
+)
+from nano_lab.world.concepts import CONCEPTS, DIGITS, UNCLEAR
+
+Messages = list[dict[str, Any]]
+PickRow = Callable[[int], int]
+"""A label to a row of an image pool that shows it."""
+
+
+class NanoDialogs:
+    """A :class:`~nano_lab.data.worlds.DialogWorld` over nano's grammar."""
+
+    kinds = ("text", "statement", "caption", "media", "pair")
+    """``media``: mostly one image, sometimes a mixture of two; ``pair``: always a mixture."""
+
+    def dialog(
+        self,
+        kind: str,
+        rng: np.random.Generator,
+        split: Split,
+        row_of: PickRow | None = None,
+        weight_range: float = 0.0,
+    ) -> Messages:
+        """See :meth:`nano_lab.data.worlds.DialogWorld.dialog`."""
+        if kind == "text":
+            return messages(text_sample(rng, split))
+        if kind == "statement":
+            return messages(statement_sample(rng, split=split))
+        if row_of is None:
+            raise ConfigError(
+                f"dialogs of kind {kind!r} bring images, which a text-only stage has not; drop it"
+            )
+        if kind == "caption":
+            label = int(rng.integers(len(CONCEPTS)))
+            return self.caption(rng, split, label, row_of(label))
+        shown = draw_pair(rng) if kind == "pair" else None
+        return with_images(messages(media_sample(rng, shown, split=split)), rng, row_of, weight_range)
+
+    def caption(self, rng: np.random.Generator, split: Split, label: int, row: int) -> Messages:
+        """A request for a caption of the image ``row`` and its answer."""
+        sample: Sample = caption_sample(rng, label, split=split)
+        return with_images(messages(sample), rng, lambda _: row, 0.0)
+
+
+def draw_pair(rng: np.random.Generator) -> tuple[int, int]:
+    """Two labels to mix: two digits, two things (each four times in ten) or any two."""
+    kind = rng.random()
+    low, high = (0, len(DIGITS)) if kind < 0.4 else (len(DIGITS), UNCLEAR) if kind < 0.8 else (0, UNCLEAR)
+    first, second = rng.integers(low, high, size=2).tolist()
+    return first, second
+
+
+def with_images(found: Messages, rng: np.random.Generator, row_of: PickRow, weight_range: float) -> Messages:
+    """Put an image row into each media part that names a concept, and weights into mixtures."""
+    filled = []
+    for message in found:
+        parts = message["content"]
+        media = [part for part in parts if "concept" in part]
+        shift = rng.uniform(-weight_range, weight_range) if len(media) == 2 else 0.0
+        weights = iter([0.5 + shift, 0.5 - shift] if len(media) == 2 else [1.0] * len(media))
+        content = [
+            {"type": part["type"], part["type"]: row_of(part["concept"]), "weight": next(weights)}
+            if "concept" in part
+            else part
+            for part in parts
+        ]
+        filled.append({**message, "content": content})
+    return filled

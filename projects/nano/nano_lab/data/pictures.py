@@ -1,0 +1,111 @@
+"""Nano's world as the training stages see it: real pictures and derived senses, captions and dialogs of its
+grammar."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imagebind_llm.common.modality import Modality
+from nano_lab.captions import captions
+from nano_lab.data.pool import ImagePool
+from nano_lab.data.worlds import ModalityExamples
+from nano_lab.world.augment import augment_images, plain_images
+from nano_lab.world.concepts import CONCEPTS, UNCLEAR
+from nano_lab.world.senses import World
+from nano_lab.world.sounds import RATE
+from nano_lab.world.tables import Split
+from nano_lab.world.unclear import unclear_images
+
+_UNCLEAR_IMAGES = {"train": 4096, "test": 500}
+"""Unclear pictures in a pool (a bank needs a fixed set; batches draw theirs anew)."""
+
+
+@lru_cache(maxsize=1)
+def nano_pictures(root: str) -> "NanoPictures":
+    """The world in ``root``: one and the same for all runs of a process, as decoding it takes a while."""
+    return NanoPictures(root)
+
+
+class NanoPictures:
+    """A :class:`~nano_lab.data.worlds.PictureWorld` over the folder of nano's datasets."""
+
+    label_count = len(CONCEPTS)
+    judged_labels = UNCLEAR
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    @lru_cache(maxsize=4)  # noqa: B019 - a world lives as long as its process
+    def images(self, split: Split, limit: int | None = None) -> ImagePool:
+        """Digits, objects and unclear pictures. Rows of the first two are those of ``load_images``."""
+        found = self._world(split).images
+        digits, objects = found.rows_of("mnist"), found.rows_of("cifar10")
+        unclear = unclear_images(
+            np.random.default_rng((0, split == "test")), _UNCLEAR_IMAGES[split], found.pixels[objects]
+        )
+        pixels = np.concatenate([found.pixels, unclear])
+        labels = np.concatenate([found.labels, np.full(len(unclear), UNCLEAR)])
+        domains = {"digits": digits, "objects": objects, "unclear": np.arange(len(found), len(pixels))}
+        if limit is not None:
+            share = limit / len(pixels)
+            domains = {name: rows[: max(1, round(share * len(rows)))] for name, rows in domains.items()}
+            kept = np.sort(np.concatenate(list(domains.values())))
+            domains = {name: np.searchsorted(kept, rows) for name, rows in domains.items()}
+            return ImagePool(pixels[kept], labels[kept], domains)
+        return ImagePool(pixels, labels, domains)
+
+    def fresh(self, pool: ImagePool, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The pixels of ``rows``, with unclear pictures newly drawn."""
+        pixels = pool.pixels[rows]
+        unclear = np.flatnonzero(pool.labels[rows] == UNCLEAR)
+        if len(unclear):
+            material = pool.pixels[rng.choice(pool.domains["objects"], len(unclear))]
+            pixels[unclear] = unclear_images(rng, len(unclear), material)
+        return pixels
+
+    def augment(
+        self,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        clip_probability: float | None = None,
+    ) -> Tensor:
+        """See :func:`nano_lab.world.augment.augment_images`."""
+        return augment_images(pixels, labels, rng, clip_probability)
+
+    def plain(self, pixels: np.ndarray) -> Tensor:
+        """See :func:`nano_lab.world.augment.plain_images`."""
+        return plain_images(pixels)
+
+    def captions(self, label: int, count: int, seed: int) -> Sequence[str]:
+        """Up to ``count`` captions of a concept, see :func:`nano_lab.captions.captions`."""
+        known = captions(label)
+        order = np.random.default_rng((seed, label)).permutation(len(known))
+        return [known[place] for place in order[:count]]
+
+    def modality_batch(self, modality: Modality, rng: np.random.Generator, count: int) -> ModalityExamples:
+        """See :meth:`nano_lab.world.senses.World.modality_batch`."""
+        return ModalityExamples(*self._world("train").modality_batch(modality, rng, count))
+
+    def modality_test(self, modality: Modality, limit: int) -> ModalityExamples:
+        """Held-out examples, always the same: all recordings for audio, else derived from test images."""
+        world = self._world("test")
+        if modality is not Modality.AUDIO:
+            return ModalityExamples(*world.modality_batch(modality, np.random.default_rng(0), limit))
+        from imagebind_llm.media.audio import waveform_to_tensor
+
+        sounds = world.sounds
+        media = [
+            waveform_to_tensor(torch.from_numpy(wave)[None], RATE, world.settings.audio)
+            for wave in sounds.waves
+        ]
+        labels = torch.from_numpy(sounds.labels)
+        return ModalityExamples(torch.stack(media), labels, torch.full_like(labels, -1))
+
+    @lru_cache(maxsize=2)  # noqa: B019
+    def _world(self, split: Split) -> World:
+        return World(self.root, split)

@@ -1,0 +1,1 @@
+"""Training on nano's world: encoders, a language model from scratch, captions and instructions."""

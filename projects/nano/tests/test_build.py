@@ -1,0 +1,226 @@
+"""The build of nano: order, folders, failures and interruptions; no training."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+import nano_lab.build as building
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.training.recipe import load_recipe
+from nano_lab.build import RUNS, Plan, Step, build, steps
+from nano_lab.world.sounds import decode_wave
+from nano_lab.world.tables import COLUMNS, check_tables, decode_pictures, read_columns
+
+RECIPES = Path(__file__).parents[3] / "recipes" / "nano"
+
+
+def script(folder: Path, code: str) -> Step:
+    """A step that runs Python code instead of a command of the package."""
+    path = folder / f"{len(list(folder.glob('*.py')))}.py"
+    path.write_text(code)
+    return Step(path.stem, (str(path),))
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    def start(step: Step, log: Path, held: int) -> "subprocess.Popen[bytes]":
+        with log.open("ab") as file:
+            return subprocess.Popen([sys.executable, *step.arguments], stdout=file, stderr=subprocess.STDOUT)
+
+    monkeypatch.setattr(building, "_start", start)
+    monkeypatch.setattr(building, "_POLL_SECONDS", 0.02)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("tables")
+    for dataset, columns in COLUMNS.items():
+        (root / dataset).mkdir()
+        for split in ("train", "test"):
+            pq.write_table(
+                pa.table({name: ["x"] * 50 for name in columns}), root / dataset / f"{split}.parquet"
+            )
+    return root
+
+
+def test_every_recipe_is_trained_once_and_after_what_it_reads():
+    plan = steps(Plan(Path("data"), RECIPES))
+    order = {step.name: place for place, step in enumerate(plan)}
+    assert set(order) == {p.stem for p in RECIPES.glob("*.yaml")} | {"merge", "pack", "evaluate"}
+    for step in plan:
+        assert all(order[name] < order[step.name] for name in step.after)
+        if step.arguments[0] != "train" or step.name == "merge":
+            continue
+        before = set(step.after)
+        while more := {name for s in plan if s.name in before for name in s.after} - before:
+            before |= more
+        needed = [value for _, value in building._leaves(yaml.safe_load(Path(step.arguments[2]).read_text()))]
+        exports = {
+            str(v).split("/")[2] for v in needed if str(v).startswith(f"{RUNS}/") and "export" in str(v)
+        }
+        assert exports <= before, step.name
+
+
+def test_all_runs_go_where_they_are_told(tmp_path):
+    for step in steps(Plan(Path("data"), RECIPES, tmp_path, tmp_path / "out", ("run.steps=2",), 4)):
+        words = " ".join(step.arguments).replace(str(RECIPES), "")
+        assert RUNS not in words, words
+        if step.arguments[0] == "train" and step.name != "merge":
+            recipe = load_recipe(step.arguments[1], Path(step.arguments[2]), step.arguments[3:])
+            assert recipe.run.folder == str(tmp_path / step.name)
+            assert recipe.run.steps == 2
+            assert RUNS not in str(recipe)
+
+
+def test_steps_wait_for_each_other_and_run_side_by_side(tmp_path, scripts):
+    note = tmp_path / "order.txt"
+    tell = f"import time; time.sleep(0.2); open({str(note)!r}, 'a').write('%s\\n')"
+    first, second, third = (script(tmp_path, tell % name) for name in "abc")
+    third = Step(third.name, third.arguments, (first.name, second.name))
+    build([third, first, second], tmp_path / "logs", 2)
+    told = note.read_text().split()
+    assert sorted(told[:2]) == ["a", "b"]
+    assert told[2] == "c"
+
+
+def test_a_failed_step_is_named_with_its_last_words_and_stops_the_others(tmp_path, scripts):
+    sign = tmp_path / "late.txt"
+    slow = script(tmp_path, f"import time; time.sleep(30); open({str(sign)!r}, 'w')")
+    fails = script(tmp_path, "import sys, time; time.sleep(0.3); print('error: no soup today'); sys.exit(2)")
+    never = Step("never", ("nothing.py",), (fails.name,))
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"ended with code 2: no soup today \(see .*\.log\)"):
+        build([slow, fails, never], tmp_path / "logs", 2)
+    assert time.monotonic() - start < 20
+    assert not sign.exists()
+    assert not (tmp_path / "logs" / "never.log").exists()
+
+
+def command(*arguments: str, cwd: Path, wait: bool = True):
+    call = [sys.executable, "-m", "nano_lab.build", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if not wait:
+        return subprocess.Popen(call, cwd=cwd, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.run(call, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_terminated_it_takes_its_steps_along(tables, tmp_path):
+    """The first steps import torch for seconds: time enough to strike."""
+    worker = command(
+        "--data", str(tables), "--recipes", str(RECIPES), "--runs", str(tmp_path / "runs"), cwd=tmp_path,
+        wait=False,
+    )  # fmt: skip
+    logs = tmp_path / "runs" / "logs"
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit and len(list(logs.glob("*.log"))) < 2:
+        time.sleep(0.05)
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    assert len(children) == 2
+    worker.send_signal(signal.SIGTERM)
+    _, told = worker.communicate(timeout=60)
+    assert worker.returncode == 130
+    assert "Traceback" not in told
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+
+
+def test_steps_of_a_killed_build_keep_others_out(tables, tmp_path):
+    given = ("--data", str(tables), "--recipes", str(RECIPES), "--runs", str(tmp_path / "runs"))
+    worker = command(*given, cwd=tmp_path, wait=False)
+    logs = tmp_path / "runs" / "logs"
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit and len(list(logs.glob("*.log"))) < 2:
+        time.sleep(0.05)
+    children = [int(n) for n in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()]
+    worker.kill()
+    worker.communicate(timeout=60)
+    for child in children:
+        os.kill(child, signal.SIGSTOP)  # they shall not end by themselves meanwhile
+    try:
+        second = command(*given, cwd=tmp_path)
+        assert second.returncode == 2
+        assert "steps of one that was killed still run" in second.stderr
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (["--data", "nowhere"], "there is no folder 'nowhere'", 2),
+        (["--data", "TABLES"], "start the build in the folder that holds recipes/nano, or give --recipes", 2),
+        (["--data", "TABLES", "run.steps=2"], "give --out", 2),
+        (["--data", "TABLES", "--jobs", "0"], "0 is below 1", 2),
+        (["--data", "TABLES", "--items", "1"], "1 is below 2", 2),
+    ],
+)
+def test_what_cannot_be_built_is_said_at_once(tables, tmp_path, arguments, message, code):
+    done = command(*(a.replace("TABLES", str(tables)) for a in arguments), cwd=tmp_path)
+    assert message in done.stderr
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def copied(tables: Path, folder: Path) -> Path:
+    for path in tables.rglob("*.parquet"):
+        target = folder / path.relative_to(tables)
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    return folder
+
+
+def test_missing_and_damaged_data_are_found_before_hours_of_work(tables, tmp_path):
+    check_tables(tables)
+    data = copied(tables, tmp_path)
+    (data / "fsdd" / "test.parquet").unlink()
+    with pytest.raises(UserError, match=r"there is no '.*fsdd/test\.parquet'"):
+        check_tables(data)
+    whole = (tables / "fsdd" / "test.parquet").read_bytes()
+    (data / "fsdd" / "test.parquet").write_bytes(whole[:-100])
+    with pytest.raises(UserError, match=r"fsdd/test\.parquet' is no whole Parquet file .*copy it again"):
+        check_tables(data)
+    (data / "fsdd" / "test.parquet").write_bytes(whole)
+    pq.write_table(pa.table({"audio": ["x"]}), data / "shapes" / "train.parquet")
+    with pytest.raises(UserError, match="has no column 'points'; its columns are: audio"):
+        check_tables(data)
+
+
+def test_damage_inside_of_a_file_is_one_line_too(tables, tmp_path):
+    data = copied(tables, tmp_path)
+    path = data / "mnist" / "train.parquet"
+    rows = pa.table({name: np.arange(20_000).astype(str) for name in COLUMNS["mnist"]})
+    pq.write_table(rows, path, compression="zstd")
+    held = bytearray(path.read_bytes())
+    held[2000:4000] = bytes(2000)
+    path.write_bytes(held)
+    check_tables(data)  # the end is whole
+    with pytest.raises(UserError, match=r"mnist/train\.parquet' is no whole Parquet file"):
+        read_columns(data, "mnist", "train", COLUMNS["mnist"])
+
+
+def test_damaged_pictures_and_sounds_are_one_line(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("L", (28, 28), 7).save(buffer, "PNG")
+    other = io.BytesIO()
+    Image.new("L", (30, 28), 7).save(other, "PNG")
+    good = buffer.getvalue()
+    assert decode_pictures([good, good], "L").shape == (2, 28, 28)
+    for bad in (good[:40], b"", None):
+        with pytest.raises(UserError, match=r"picture 1 of nano's data is damaged"):
+            decode_pictures([good, bad], "L")
+    with pytest.raises(UserError, match="picture 1 of nano's data is 30 × 28 pixels; expected 28 × 28"):
+        decode_pictures([good, other.getvalue()], "L")
+    with pytest.raises(UserError, match="a sound of nano's data is damaged"):
+        decode_wave(b"RIFFnothing")

@@ -1,0 +1,142 @@
+"""Ask a model all items of a suite. What was answered is kept, so that a run goes on where it stopped."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from imagebind_llm.common.errors import ConfigError, UserError
+from imagebind_llm.common.files import atomic_write, held, sync
+from imagebind_llm.evaluation.metrics import Score
+from imagebind_llm.evaluation.model import ModelUnderTest
+from imagebind_llm.evaluation.suite import Item, Suite, check_items
+
+SCHEMA = 1
+"""Of a results file; a reader refuses another."""
+
+
+def run_suite(
+    suite: Suite,
+    model: ModelUnderTest,
+    data: Path | None = None,
+    *,
+    out: Path | None = None,
+    limit: int | None = None,
+    batch_size: int = 64,
+    about: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Ask all items and score the answers.
+
+    Args:
+        suite: what is asked.
+        model: who answers.
+        data: folder for the suite.
+        out: answers are kept here as they come (``answers.jsonl``); the same call goes on. None: nowhere.
+        limit: most items, spread evenly; None: all.
+        batch_size: items asked, and kept, at once.
+        about: facts of the model for the record, as plain JSON; with others, old answers are refused.
+        options: settings of every request (``max_new_tokens``, ``cache`` …).
+
+    Returns:
+        Plain values for JSON: ``schema``, ``task``, ``model``, ``settings``, ``score``, ``groups``,
+        ``failed`` (items whose media could not be read; they count as wrong) and ``seconds``.
+
+    Raises:
+        UserError: the suite has no items, or every item failed.
+        ConfigError: ``out`` holds answers to another suite, of another model or with other settings, or is in
+            use.
+    """
+    items = _some(list(suite.items(data)), limit)
+    check_items(items, suite.name)
+    options = dict(options or {})
+    settings = {"limit": limit, "options": options, "data": None if data is None else str(data)}
+    identity = {"schema": SCHEMA, "task": suite.name, "model": dict(about or {}), "settings": settings}
+    start = time.perf_counter()
+    with _Answers(out, identity).opened() if out is not None else nullcontext(_Answers(None, {})) as kept:
+        waiting = [item for item in items if item.key not in kept.found]
+        for at in range(0, len(waiting), batch_size):
+            part = waiting[at : at + batch_size]
+            answers = model.ask_batch([{**item.request, **options} for item in part])
+            kept.add(part, answers)
+    right: dict[str, list[bool]] = {}
+    for item in items:
+        answer = kept.found[item.key].get("answer")
+        right.setdefault(item.group, []).append(answer is not None and suite.right(item, answer))
+    errors = [entry["error"] for item in items if "error" in (entry := kept.found[item.key])]
+    if len(errors) == len(items):
+        raise UserError(f"none of the {len(items)} items could be asked; the first: {errors[0]}")
+    return {
+        **identity,
+        "score": Score.of(outcome for outcomes in right.values() for outcome in outcomes).to_dict(),
+        "groups": {group: Score.of(outcomes).to_dict() for group, outcomes in right.items() if group},
+        "failed": len(errors),
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+
+
+def _some(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
+    if limit is None or limit >= len(items):
+        return items
+    return [items[number * len(items) // limit] for number in range(limit)]
+
+
+class _Answers:
+    """Answers by key, in memory and (with a folder) on disk: one JSON line each, the last one maybe torn."""
+
+    def __init__(self, folder: Path | None, identity: Mapping[str, Any]) -> None:
+        self._folder, self._identity = folder, identity
+        self.found: dict[str, dict[str, Any]] = {}
+
+    @contextmanager
+    def opened(self) -> Iterator["_Answers"]:
+        """Hold the folder and read what it has."""
+        assert self._folder is not None
+        self._folder.mkdir(parents=True, exist_ok=True)
+        refusal = ConfigError(f"{str(self._folder)!r} is in use by another evaluation; wait, or use another")
+        with held(self._folder / ".lock", refusal):
+            self._check_identity(self._folder / "identity.json")
+            self._read(self._folder / "answers.jsonl")
+            yield self
+
+    def _check_identity(self, file: Path) -> None:
+        if not file.is_file():
+            with atomic_write(file) as temporary:
+                temporary.write_text(json.dumps(self._identity, indent=1) + "\n", encoding="utf-8")
+            return
+        before = json.loads(file.read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(self._identity))
+        changed = sorted(key for key in set(before) | set(now) if before.get(key) != now.get(key))
+        if changed:
+            raise ConfigError(
+                f"{str(file.parent)!r} holds an evaluation with another {' and '.join(changed)}; use another "
+                "folder, or delete this one"
+            )
+
+    def _read(self, file: Path) -> None:
+        if not file.is_file():
+            return
+        whole = file.read_bytes()
+        kept = whole[: whole.rfind(b"\n") + 1]
+        if len(kept) < len(whole):  # a line that was being written when the run was killed
+            with atomic_write(file) as temporary:
+                temporary.write_bytes(kept)
+        for line in kept.decode("utf-8").splitlines():
+            entry = json.loads(line)
+            self.found[entry.pop("key")] = entry
+
+    def add(self, items: Sequence[Item], answers: Sequence[Any]) -> None:
+        """Remember the answers, or errors, to ``items``."""
+        lines = []
+        for item, answer in zip(items, answers, strict=True):
+            failed = isinstance(answer, Exception)
+            entry = {"error": str(answer)} if failed else {"answer": answer.text}
+            self.found[item.key] = entry
+            lines.append(json.dumps({"key": item.key, **entry}, ensure_ascii=False) + "\n")
+        if self._folder is not None:
+            file = self._folder / "answers.jsonl"
+            with file.open("a", encoding="utf-8") as stream:
+                stream.writelines(lines)
+            sync(file)
