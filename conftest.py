@@ -2,10 +2,14 @@
 
 import wave
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from support.tiny_model import write_tiny_model
+
+if TYPE_CHECKING:
+    from imagebind_llm import Assistant
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +41,7 @@ def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bot(tiny_model_folder: Path):
+def bot(tiny_model_folder: Path) -> "Assistant":
     """An assistant without cache."""
     from imagebind_llm import Assistant
 
@@ -45,7 +49,7 @@ def bot(tiny_model_folder: Path):
 
 
 @pytest.fixture(scope="session")
-def tiny_cache_folder(tmp_path_factory: pytest.TempPathFactory, bot) -> Path:
+def tiny_cache_folder(tmp_path_factory: pytest.TempPathFactory, bot: "Assistant") -> Path:
     """A cache of random vectors that the tiny model's encoder is said to have made."""
     from imagebind_llm.cache import build_cache
 

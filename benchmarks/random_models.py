@@ -13,6 +13,7 @@ from imagebind_llm import (
     ImageBindLLMForConditionalGeneration,
     ImageBindLLMProcessor,
 )
+from imagebind_llm.model.adaptation import add_biases, add_lora
 from nano_lab.tokenizer import train_tokenizer
 from nano_lab.world.settings import nano_media_settings
 

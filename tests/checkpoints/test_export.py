@@ -15,9 +15,11 @@ import yaml
 from safetensors.torch import load_file
 from support.model_folders import change_json, change_tensors, copy_folder, shift
 
+from imagebind_llm.checkpoints.card import Evaluation
 from imagebind_llm.checkpoints.export import export, probe_logits
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.locate import ADAPTER_FILE, nano_folder
+from imagebind_llm.evaluation.report import card_section
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
 
 
@@ -190,7 +192,7 @@ def test_the_card(adapter, tmp_path, evaluation_results):
         "nano",
         tmp_path / "named",
         "adapter",
-        results=evaluation_results,
+        evaluation=Evaluation(evaluation_results, card_section(evaluation_results)),
         bases={"language_model": "owner/llm", "encoder": "owner/encoder"},
         licence="cc-by-nc-4.0",
     )
@@ -209,7 +211,7 @@ def test_the_card(adapter, tmp_path, evaluation_results):
     other = json.loads(json.dumps(evaluation_results))
     other["model"]["fingerprints"]["encoder"] = "f" * 16
     with pytest.raises(UserError, match=f"whose encoder is {'f' * 16}, that of"):
-        export("nano", tmp_path / "wrong", "full", results=other)
+        export("nano", tmp_path / "wrong", "full", evaluation=Evaluation(other, card_section(other)))
     assert not (tmp_path / "wrong").exists()
 
 

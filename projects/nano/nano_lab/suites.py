@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.evaluation.suite import CardSection, SuiteKind
+from imagebind_llm.checkpoints.card import CardSection
+from imagebind_llm.evaluation.suite import SuiteKind
 from nano_lab.commands import ablate, evaluate, sensor
 
 

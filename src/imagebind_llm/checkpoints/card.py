@@ -1,9 +1,9 @@
 """The model card of any export: what the configuration says, and what an evaluation measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -45,6 +45,32 @@ _FORMS = {
 }
 
 
+class CardSection(NamedTuple):
+    """What a model card says of results.
+
+    Attributes:
+        markdown: text with tables.
+        entries: those of the hub's ``model-index``.
+        languages: languages that were asked in.
+    """
+
+    markdown: str
+    entries: Sequence[Mapping[str, Any]] = ()
+    languages: Sequence[str] = ()
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation measured, for the card.
+
+    Attributes:
+        results: as its ``results.json`` holds them; ``results["model"]["fingerprints"]`` says of which model.
+        section: what the card says of them.
+    """
+
+    results: Mapping[str, Any]
+    section: CardSection
+
+
 def check_results(results: Mapping[str, Any], fingerprints: Mapping[str, Any], where: str) -> None:
     """Refuse an evaluation of another model.
 
@@ -65,7 +91,7 @@ def card(
     model: "ImageBindLLMForConditionalGeneration",
     form: str,
     name: str,
-    results: Mapping[str, Any] | None = None,
+    evaluation: Evaluation | None = None,
     cache_folder: Path | None = None,
     licence: str | None = None,
     comparison: Comparison | None = None,
@@ -76,12 +102,12 @@ def card(
         model: as it is about to be saved.
         form: ``"adapter"``, ``"full"`` or ``"merged"``.
         name: of the model.
-        results: of an evaluation of this model.
+        evaluation: of this model.
         cache_folder: the visual cache that goes along.
         licence: as the hub writes it; ``None``: Apache-2.0 for what nano's parts make, else ``other``.
         comparison: of a merged model with the one before.
     """
-    matter = front_matter(model, name, results, licence)
+    matter = front_matter(model, name, evaluation, licence)
     parts = [f"---\n{yaml.safe_dump(matter, sort_keys=False, allow_unicode=True, width=100)}---\n"]
     parts.append(f"# {name}\n")
     parts.append(
@@ -97,7 +123,7 @@ def card(
     )
     rows = _facts(model, form, cache_folder, comparison)
     parts.append("\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]))
-    parts.append(_evaluation(results))
+    parts.append(_evaluation(evaluation))
     parts.append(
         "\n## Limits\n\nOne vector carries the gist of what is seen, not counts, positions or written words. "
         "Other modalities than images are understood only as far as the encoder binds them to images. "
@@ -110,7 +136,7 @@ def card(
 def front_matter(
     model: "ImageBindLLMForConditionalGeneration",
     name: str,
-    results: Mapping[str, Any] | None,
+    evaluation: Evaluation | None,
     licence: str | None,
 ) -> dict[str, Any]:
     """What the hub's search and widgets read."""
@@ -125,13 +151,9 @@ def front_matter(
     ]
     if bases:
         values["base_model"] = bases
-    section = None
-    if results is not None:
-        from imagebind_llm.evaluation.report import card_section
-
-        section = card_section(results)
-        if section.languages:
-            values["language"] = sorted(section.languages)
+    section = None if evaluation is None else evaluation.section
+    if section is not None and section.languages:
+        values["language"] = sorted(section.languages)
     values["library_name"] = "imagebind-llm"
     values["pipeline_tag"] = "any-to-any"
     values["tags"] = ["imagebind", "multimodal", *_modalities(model), model.config.text_config.model_type]
@@ -193,12 +215,10 @@ def _facts(
     return rows
 
 
-def _evaluation(results: Mapping[str, Any] | None) -> str:
-    if results is None:
+def _evaluation(evaluation: Evaluation | None) -> str:
+    if evaluation is None:
         return "\n\n## Evaluation\n\nNone was recorded with this export.\n"
-    from imagebind_llm.evaluation.report import card_section
-
-    return "\n\n## Evaluation\n\n" + card_section(results).markdown
+    return "\n\n## Evaluation\n\n" + evaluation.section.markdown
 
 
 def _licences(model: "ImageBindLLMForConditionalGeneration", own: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from imagebind_llm.checkpoints.card import Comparison
+from imagebind_llm.checkpoints.card import Comparison, Evaluation
 from imagebind_llm.checkpoints.convert.store import check_target, new_folder
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.files import read_json, require_space
@@ -54,7 +54,7 @@ def export(
     form: Form,
     dtype: torch.dtype | None = None,
     cache: bool | None = None,
-    results: Mapping[str, Any] | None = None,
+    evaluation: "Evaluation | None" = None,
     bases: Mapping[str, str | None] | None = None,
     licence: str | None = None,
 ) -> Exported:
@@ -67,7 +67,7 @@ def export(
             ``"merged"``: everything, with the low-rank updates folded into the weights.
         dtype: precision of the weights that are written (of an adapter: of its own); ``None``: as they are.
         cache: whether to take the visual cache along; ``None``: if there is one, and not with an adapter.
-        results: of an evaluation, for the card.
+        evaluation: for the card.
         bases: where ``language_model`` and ``encoder`` will be for those who get the adapter.
         licence: for the card, as the hub writes it (``apache-2.0``, ``cc-by-nc-4.0``, ``other`` …).
 
@@ -85,8 +85,8 @@ def export(
 
     processor = ImageBindLLMProcessor.from_pretrained(source)
     model = Model.from_pretrained(source, dtype="auto" if dtype is None or form == "adapter" else dtype)
-    if results is not None:
-        card.check_results(results, model.config.fingerprints, str(source))
+    if evaluation is not None:
+        card.check_results(evaluation.results, model.config.fingerprints, str(source))
     if form != "adapter" and dtype is not None:
         model.to(dtype=dtype)  # type: ignore[call-arg]
     comparison = merge_and_compare(model) if form == "merged" else None
@@ -102,7 +102,7 @@ def export(
         processor.save_pretrained(stage)
         if cache_folder is not None:
             shutil.copytree(cache_folder, stage / CACHE_FOLDER)
-        text = card.card(model, form, out.name, results, cache_folder, licence, comparison)
+        text = card.card(model, form, out.name, evaluation, cache_folder, licence, comparison)
         (stage / CARD_FILE).write_text(text, encoding="utf-8")
         files = {
             path.relative_to(stage).as_posix(): path.stat().st_size
@@ -184,20 +184,6 @@ def _bytes(model: "ImageBindLLMForConditionalGeneration", form: Form, cache: Pat
     """Size of what will be written."""
     files = [] if cache is None else [path for path in cache.rglob("*") if path.is_file()]
     return saved_bytes(model, form == "adapter") + sum(path.stat().st_size for path in files)
-
-
-def require_results(folder: Path) -> Mapping[str, Any]:
-    """The results in an evaluation folder (or the file itself).
-
-    Raises:
-        CheckpointError: there are none.
-    """
-    from imagebind_llm.evaluation.report import read_results
-
-    file = folder / "results.json" if folder.is_dir() else folder
-    if not file.is_file():
-        raise CheckpointError(f"{str(folder)!r} has no results.json; make it with: imagebind-llm eval")
-    return read_results(file)
 
 
 _ROWS, _LENGTH = 4, 24

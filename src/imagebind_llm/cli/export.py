@@ -65,7 +65,7 @@ def export(
         raise UserError("--language-model and --encoder are for --adapter-only; other forms hold both")
     from imagebind_llm.checkpoints.convert.plan import parse_dtype
     from imagebind_llm.checkpoints.export import export as write
-    from imagebind_llm.checkpoints.export import require_results
+    from imagebind_llm.evaluation.report import evaluation_for_card
 
     shared.hide_progress_bars()
     form: Any = forms[0]
@@ -75,7 +75,7 @@ def export(
         form,
         parse_dtype(dtype),
         cache,
-        None if evaluation is None else require_results(evaluation),
+        None if evaluation is None else evaluation_for_card(evaluation),
         {"language_model": language_model, "encoder": encoder},
         licence,
     )

@@ -14,7 +14,7 @@ class Answered(Protocol):
 
 
 class ModelUnderTest(Protocol):
-    """The public methods of :class:`~imagebind_llm.inference.assistant.Assistant` that an evaluation needs."""
+    """The public methods of an ``Assistant`` that an evaluation needs."""
 
     def ask_batch(self, requests: Iterable[Mapping[str, Any]]) -> Sequence[Answered | Exception]:
         """Answers, or the error in place of one, in the order of the requests."""

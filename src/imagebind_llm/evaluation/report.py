@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.common.errors import UserError
-from imagebind_llm.evaluation.suite import CardSection, suite_kind
+from imagebind_llm.checkpoints.card import CardSection, Evaluation
+from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.evaluation.suite import suite_kind
 
 SCHEMA = 1
 Score = Mapping[str, Any]
@@ -69,6 +70,20 @@ def read_results(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise UserError(f"{name!r} lacks {', '.join(missing)}; run the evaluation again")
     read = suite_kind(values["task"]).read
     return dict(values if read is None else read(Path(path)))
+
+
+def evaluation_for_card(folder: Path) -> Evaluation:
+    """The results in an evaluation folder (or the file itself), as a model card takes them.
+
+    Raises:
+        CheckpointError: there are none.
+        UserError: see :func:`read_results`.
+    """
+    file = folder / "results.json" if folder.is_dir() else folder
+    if not file.is_file():
+        raise CheckpointError(f"{str(folder)!r} has no results.json; make it with: imagebind-llm eval")
+    results = read_results(file)
+    return Evaluation(results, card_section(results))
 
 
 def card_section(results: Mapping[str, Any]) -> CardSection:

@@ -9,8 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from imagebind_llm.checkpoints.card import CardSection
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.common.plugins import Plugins
 
@@ -57,20 +58,6 @@ class Suite(ABC):
     @abstractmethod
     def right(self, item: Item, answer: str) -> bool:
         """Whether ``answer`` is right."""
-
-
-class CardSection(NamedTuple):
-    """What a model card says of results.
-
-    Attributes:
-        markdown: text with tables.
-        entries: those of the hub's ``model-index``.
-        languages: languages that were asked in.
-    """
-
-    markdown: str
-    entries: Sequence[Mapping[str, Any]] = ()
-    languages: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ def fold_copy(module: Any) -> None:
     """
     if type(module) is not LowRankLinear or module.merged or module.lora_variant:
         return
-    weight: Tensor = module.base_layer.weight
+    base: Any = module.base_layer
+    weight: Tensor = base.weight
     if not weight.is_floating_point() or weight.ndim != 2 or weight.is_meta:
         return
     copy = weight.detach().clone()

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from imagebind_llm.checkpoints.card import CardSection
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.files import atomic_write
 from imagebind_llm.evaluation.report import points, table
-from imagebind_llm.evaluation.suite import CardSection
 from nano_lab.evaluation import card_text, tables
 
 SCHEMA = 1

@@ -73,7 +73,7 @@ class ModelUnderTest(Protocol):
 
 
 class AssistantUnderTest:
-    """An :class:`~imagebind_llm.inference.assistant.Assistant`, asked in batches about embeddings made beforehand."""
+    """An assistant, asked in batches about embeddings made beforehand."""
 
     def __init__(self, bot: Assistant, batch_size: int = 64, new_tokens: int = NEW_TOKENS) -> None:
         self.bot = bot

@@ -15,6 +15,7 @@ from typing import Any
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.evaluation.provenance import environment, model_facts
+from imagebind_llm.inference.assistant import Assistant
 from nano_lab.evaluation import summary
 from nano_lab.evaluation import variants as asking
 from nano_lab.evaluation.followups import follow_up_outcomes

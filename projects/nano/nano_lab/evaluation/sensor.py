@@ -9,6 +9,7 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.pairs import read_pairs
 from imagebind_llm.evaluation.metrics import Difference, Score
+from imagebind_llm.inference.assistant import Assistant
 from nano_lab.evaluation.model import AssistantUnderTest
 from nano_lab.evaluation.sets import EmbeddedSet, RawSet, embed_set
 from nano_lab.evaluation.variants import chance, control_variants, naming_variants
