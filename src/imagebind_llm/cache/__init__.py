@@ -9,9 +9,9 @@ towards the images that lie nearest to it (paper, section 3.4)::
     closer = cache.enhance(embeddings, k=10, temperature=20.0, weight=0.5)
     contact_sheet(["dog bark"], [cache.explain(embeddings[0])]).save("what-it-found.png")
 
-Files: ``manifest`` and ``folder`` (what lies on disk), ``rows`` (checked unit vectors in blocks), ``index``
-(all of faiss), ``entries`` (captions and thumbnails), ``visual_cache`` (search and enhance), ``build`` and
-``sheet`` (a picture of what was retrieved). A folder of pictures becomes a cache in
+Files: ``folder`` (what lies on disk), ``index`` (checked unit vectors, and all of faiss), ``entries``
+(captions and thumbnails), ``visual_cache`` (search and enhance), ``build`` and ``sheet`` (a picture of what
+was retrieved). A folder of pictures becomes a cache in
 :mod:`imagebind_llm.data.embed.cache`. Faiss and Arrow are imported on use.
 """
 

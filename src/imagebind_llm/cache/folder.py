@@ -1,7 +1,4 @@
-"""What a cache folder says about itself: ``manifest.json``.
-
-A cache folder on disk: ``index.faiss``, ``manifest.json`` and perhaps ``entries.parquet``.
-"""
+"""A cache folder on disk: ``index.faiss``, ``manifest.json`` and perhaps ``entries.parquet``."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields, replace

@@ -1,17 +1,12 @@
-"""Vectors on their way into an index: checked, unit length, float32, in blocks of a steady size.
-
-Where searches of a neighbour graph begin.
-
-A graph is searched by walking from row to row towards the query. From one beginning for all, the walk ends
-among the wrong pictures for a few queries of a hundred, most of all for those that lie apart from the
-pictures, as sounds do: neighbours of one group know each other and nobody else. So it begins at several
-places: those of some thousand landmarks, rows spread over the whole index, that are nearest to the query.
-
-Everything that knows faiss: making, reading, writing and searching an index of unit vectors.
+"""Vectors and faiss: checked unit rows, and making, reading, writing and searching an index of them.
 
 Searching uses faiss' OpenMP threads, as many as the process allows (``OMP_NUM_THREADS`` or
 ``faiss.omp_set_num_threads``). One query uses one thread of a graph index; a batch is spread over them.
 Several Python threads may search one index at once; nobody may add to it meanwhile.
+
+A graph is searched by walking from row to row towards the query. From a single start, the walk ends among the
+wrong rows for 1 to 5 % of the queries, most of all for those far from the pictures, as sounds are. So it
+starts at several landmarks: of some thousand rows spread over the index, those nearest to the query.
 """
 
 import logging

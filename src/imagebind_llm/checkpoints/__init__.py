@@ -1,1 +1,1 @@
-"""Other formats of the same weights: pure maps between their keys and ours."""
+"""Other people's files, and folders to give away: pull, convert, export, doctor."""

@@ -1,12 +1,6 @@
-"""What a diagnosis found.
+"""What ``doctor`` checks in a model folder, without loading it, and the report it fills.
 
-Weight files against what the configuration makes: names, shapes and fingerprints, without loading.
-
-Memory a model needs, and where it could run on this machine.
-
-Is the tokenizer the language model's, and can dialogs be written with it?
-
-Do base, encoder, adapter and cache belong together?
+Weights against the configuration; base, encoder, adapter and cache against each other; the tokenizer; memory.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """A model folder → another one to give away; it appears whole or not at all.
 
-Folding low-rank updates into the weights, and looking whether the model still says the same.
+With ``merged``, low-rank updates are folded into the weights, and both models' answers are compared.
 """
 
 import shutil

@@ -1,15 +1,9 @@
-"""What a Hugging Face hub repository holds, and fetching files of it.
+"""Pulling models from the Hugging Face hub: what a repository holds, space on the disk, download, check.
 
 Everything goes through ``huggingface_hub``, so its environment counts: ``HF_ENDPOINT`` (a mirror),
 ``HF_HOME`` (where files are kept), ``HF_HUB_OFFLINE``, and ``HF_TOKEN`` or ``hf auth login`` for repositories
-that are not open to all.
-
-One file over HTTP, in such a way that a killed download goes on where it stopped.
-
-``huggingface_hub`` resumes within one call only: what a killed process had downloaded is thrown away. So its
-transfer (retries, ranges, progress bar) is used here with a partial file that stays.
-
-Pulling an artefact: room on the disk, download (or resume), check.
+that are not open to all. ``huggingface_hub`` resumes within one call only. So its transfer (retries, ranges,
+progress bar) is used here with a partial file that stays: a killed download goes on where it stopped.
 """
 
 import fnmatch

@@ -4,19 +4,15 @@
 ├── ``ConfigError``        a setting that does not exist or contradicts another
 ├── ``CheckpointError``    weights that are missing, extra, of the wrong shape or made for another model
 ├── ``MissingExtraError``  a library that is not installed
-├── ``media.MediaError``   a file that cannot be turned into a tensor
-└── ``cache.CacheError``   a visual cache that cannot be used here
+├── ``MediaError``         a file that cannot be turned into a tensor
+│   └── ``UnclearMediaError``  a file that could be of several modalities, or of none
+├── ``CacheError``         a visual cache that cannot be built, read or used here
+├── ``BadSample``          one training sample that cannot be used
+├── ``TrainingDataError``  training data that a run cannot go on with
+└── ``CleanError``         data that cannot be cleaned
 
 Every message is one line: what was found, what was expected, what to do. The command line prints it and
 exits with code 2.
-
-The one error that media raise.
-
-The one error of the visual cache.
-
-What can be wrong with training data: one sample, or so much that a run must stop.
-
-The one error of cleaning.
 """
 
 import re

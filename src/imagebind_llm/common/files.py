@@ -1,4 +1,4 @@
-"""Files that no reader sees half of and no two processes write at once; SHA-256 and JSON."""
+"""Files: written whole or not at all, locked, hashed, read as JSON. No torch."""
 
 import errno
 import hashlib

@@ -1,3 +1,5 @@
+"""What every room needs of the Hugging Face hub: is it allowed, is the repository there, plain errors."""
+
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,10 +1,8 @@
-"""From what a user calls a model to a folder on this machine.
+"""From names to folders: what a user calls a model, and where its language model and encoder are.
 
-Where the parts of a model are: names in its ``config.json`` ↔ folders on this machine.
-
-A part is named by hub id, as ``"nano"``, or by its folder. A folder is written relative to the model's own,
-so that all may move (or be archived) together and no path of one machine travels; absolute ones are read
-too. In memory it is absolute, whatever the working directory.
+A component is named by hub id, as ``"nano"``, or by its folder. A folder is written relative to the model's
+own, so that all may move together and no path of one machine travels; absolute ones are read too. In memory
+it is absolute, whatever the working directory.
 """
 
 import os

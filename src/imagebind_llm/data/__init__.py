@@ -1,1 +1,1 @@
-"""Where training examples come from: pools of images, captions, packed rows, precomputed embeddings."""
+"""Training data: sources, mixtures, packed rows, embedding once, cleaning."""

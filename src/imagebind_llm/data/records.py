@@ -1,9 +1,7 @@
-"""From messages to examples: the same rendering as at inference, with a picture's embedding for its
-condition.
+"""From records of a source to training examples.
 
-From records of a source to pictures with captions, as contrastive training reads them.
-
-From records of a source to examples: embeddings are looked up, other media opened for the encoder.
+Dialogs are rendered as at inference, with a picture's embedding for its condition. Embeddings are looked up,
+other media are opened for the encoder. Contrastive training reads pictures with captions.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,4 @@
-"""What the rest of the package asks of an encoder.
-
-A short name for "this encoder with these weights".
-"""
+"""What the package asks of an encoder: the contract, the type of encoder, and its fingerprint."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,15 +1,10 @@
-"""Fewer bits for the language model's weights, through the libraries transformers supports.
+"""Model folders → models ready to answer: device, precision, placement, quantization.
 
-Only the linear maps of the decoder layers are quantised. Encoder, bind network, injection, low-rank updates,
-embeddings, norms and the output map keep their precision: they are small, or what training changed.
-
-Which part of a model lies where: encoder and language model on different devices, the latter over several.
-
-Encoder, bind network and injection always lie whole on one device. Only the language model is spread, layer
-by layer, over what ``max_memory`` allows: GPUs first, then main memory, then a folder on disk from which
-each layer is read when it is its turn (accelerate does that).
-
-Model folders → models ready to answer.
+Encoder, bind network and injection always lie whole on one device. Only the language model may be spread,
+layer by layer, over what ``max_memory`` allows: GPUs first, then main memory, then a folder on disk from
+which each layer is read when it is its turn (accelerate does that). Only the linear layers of the decoder are
+quantised. Encoder, bind network, injection, low-rank updates, embeddings, norms and the output projection
+keep their precision: they are small, or what training changed.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""NumPy arrays from files and from callers, checked before they are used.
+"""Numbers: NumPy arrays from files and from callers, and tables in text files, checked before use.
 
-Numbers in text files: comma, semicolon, tab or space separated, with or without a header line.
+Tables are separated by comma, semicolon, tab or space, with or without a header line.
 """
 
 import re

@@ -1,11 +1,9 @@
 """Audio: any recording → log-mel spectrograms of a few clips.
 
 Reads WAV, FLAC, OGG and MP3 (libsndfile), and everything else that FFmpeg decodes, also the sound track of
-a video. Gives ``[clips, 1, mel_bins, frames]`` float32, standardised with the mean and deviation that
-ImageBind's authors published for AudioSet. Any rate and number of channels; only the parts that the clips
-cover are kept in memory, so an hour-long file costs no more than a short one.
-
-Reading audio files block by block.
+a video, block by block. Gives ``[clips, 1, mel_bins, frames]`` float32, standardised with the mean and
+deviation that ImageBind's authors published for AudioSet. Any rate and number of channels. Only what the
+clips cover is kept in memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,8 +1,7 @@
-"""Changing the sample rate with a Hann-windowed sinc (six zero crossings, roll-off 0.99).
+"""From samples to log-mel features: resampling, and Kaldi's filter bank.
 
-Kaldi's log-mel filter bank, vectorised.
-
-Written from Kaldi's definition with the options ImageBind uses: 25 ms frames every 10 ms that fit wholly
+Resampling is a Hann-windowed sinc (six zero crossings, roll-off 0.99). The filter bank is written from
+Kaldi's definition with the options ImageBind uses: 25 ms frames every 10 ms that fit wholly
 (``snip_edges``), mean of each frame removed, pre-emphasis 0.97, symmetric Hann window, power spectrum,
 triangular filters on the scale 1127 ln(1 + f / 700), natural logarithm floored at float32 epsilon, no
 dither, no energy.

@@ -1,10 +1,6 @@
-"""How much a piece of media may ask of this machine.
+"""What all modalities share: limits, sources, and how an encoder's media are opened.
 
-Getting at the bytes of a source without trusting it.
-
-How the media of an encoder are opened: what the processor and the assistant ask of a set of settings.
-
-Where the clips of a recording lie.
+A source is a path, bytes, an array or an image. It is never trusted: sizes are checked before decoding.
 """
 
 import os

@@ -1,10 +1,8 @@
-"""Resizing and cropping of one-channel maps and video frames.
-
-Still images: PNG, JPEG, WebP, GIF (first frame), BMP, TIFF, PPM → ``[3, size, size]`` float32.
+"""Still images: PNG, JPEG, WebP, GIF (first frame), BMP, TIFF, PPM → ``[3, size, size]`` float32.
 
 Pixels are resized with Pillow's bicubic filter (short side first), centre cropped, divided by 255 and
 standardised with CLIP's mean and deviation, as ImageBind does. Orientation tags are obeyed. Alpha is
-dropped unless the settings say otherwise.
+dropped unless the settings say otherwise. The resizing of one-channel maps (depth, thermal) is here too.
 """
 
 from contextlib import suppress

@@ -1,6 +1,6 @@
-"""The simple mesh formats: Wavefront OBJ, Object File Format, STL.
+"""Meshes: Wavefront OBJ, Object File Format, STL, and binary glTF 2.0 (GLB).
 
-Binary glTF 2.0: the triangles and points of the scene, with the nodes' transforms applied.
+Of a GLB the triangles and points of the scene are read, with the nodes' transforms applied.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""PLY point clouds and meshes: text and binary, either byte order.
-
-PCD point clouds (Point Cloud Library): text and binary.
-"""
+"""Point clouds of two formats, text and binary: PLY (also meshes) and PCD (Point Cloud Library)."""
 
 from typing import Any, NamedTuple
 

@@ -1,12 +1,10 @@
-"""Which reader a point cloud or mesh needs, by its content.
+"""Point clouds and meshes → ``[count, 3]`` float32.
 
-Point clouds and meshes → ``[count, 3]`` float32.
-
-Reads PLY, OBJ, OFF, STL, GLB, XYZ, PTS, PCD, NPY and NPZ. Rows of numbers are x y z, and may go on with an
-intensity, a colour, a normal (4, 6, 7 or 9 columns), which are left out. A mesh is sampled evenly over its
-surface; a file that holds only points is taken as it is. More points than the encoder takes are drawn at
-random (fixed seed), fewer are repeated in order. By default the result is centred and fits the unit sphere,
-like the clouds Point-Bind shipped; the original loader itself does neither, which
+Reads PLY, OBJ, OFF, STL, GLB, XYZ, PTS, PCD, NPY and NPZ; the content says which. Rows of numbers are x y z,
+and may go on with an intensity, a colour, a normal (4, 6, 7 or 9 columns), which are left out. A mesh is
+sampled evenly over its surface. A file that holds only points is taken as it is. More points than the encoder
+takes are drawn at random (fixed seed), fewer are repeated in order. By default the result is centred and fits
+the unit sphere, like the clouds Point-Bind shipped. The original loader does neither, which
 ``PointSettings.normalise=False`` gives.
 """
 

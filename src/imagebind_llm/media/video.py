@@ -1,13 +1,11 @@
-"""Finding and decoding single frames of a video file.
+"""Video: anything FFmpeg decodes → ``[clips · crops, 3, frames_per_clip, size, size]`` float32.
 
-Video: anything FFmpeg decodes → ``[clips · crops, 3, frames_per_clip, size, size]`` float32.
-
-Clips are spread over the whole length (the last ends at the end); of each clip's frames, evenly spaced ones
+Clips are spread over the whole length (the last ends at the end). Of each clip's frames, evenly spaced ones
 from the first to the last are kept. Frames are scaled bilinearly without antialias (short side),
 standardised like images and cropped at both ends and the centre of the longer side. Entries are clip-major.
 Audio is ignored.
 
-Every call opens its own container, so loading from several threads is safe; only the frames that are kept
+Every call opens its own container, so loading from several threads is safe. Only the frames that are kept
 are held in memory.
 """
 

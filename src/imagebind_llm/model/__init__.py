@@ -1,7 +1,4 @@
-"""The model: messages, conditions, injection, and any decoder-only language model.
-
-Making transformers' Auto classes know this model.
-"""
+"""The model: bind network, injection and any decoder-only language model, in transformers' classes."""
 
 _done = False
 

@@ -1,10 +1,8 @@
-"""What finetuning may change in a language model, and which parameters each stage trains.
+"""What finetuning may change in a language model, which parameters each stage trains, and their state dict.
 
-Finetuning trains low-rank updates of the linear maps, biases (added where a map has none) and norms;
+Finetuning trains low-rank updates of the linear layers, biases (added where a layer has none) and norms;
 everything else of the language model stays as published. The lists are declared by the language model's
 family (:mod:`imagebind_llm.model.families`), never found by a substring of a name.
-
-The tensors that training changes, as a state dict of their own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

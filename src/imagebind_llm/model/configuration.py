@@ -1,4 +1,4 @@
-"""The configuration of a whole model, as transformers saves it."""
+"""The configuration of a whole model, as transformers saves it, and reading it strictly."""
 
 import copy
 from collections.abc import Mapping, Sequence

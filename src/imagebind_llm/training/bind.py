@@ -1,6 +1,7 @@
-"""The bind stage on data sets of pictures with captions: the text tower learns, or text and vision both.
+"""The bind stage: on pictures with captions, or on pairs of a sensor's arrays and pictures.
 
-The bind stage on pairs from disk: a tower, new or not, learns where the frozen one puts the images.
+With captions the text tower learns, or text and vision. With pairs a tower, new or not, learns where the
+frozen one puts the images.
 """
 
 from collections.abc import Sequence

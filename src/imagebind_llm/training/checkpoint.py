@@ -1,8 +1,6 @@
-"""Whether a checkpoint is of the run that wants to go on from it.
+"""Saving a run so that it goes on bit for bit: trained tensors, optimizer moments, step.
 
-What a run was: its resolved recipe, with the versions and the commit it ran under.
-
-Saving a run so that it goes on bit for bit: trained tensors, optimizer moments, step. All its state.
+A checkpoint is continued only by the run it belongs to; the run's configuration and versions lie beside it.
 """
 
 import json

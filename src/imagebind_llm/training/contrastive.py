@@ -1,10 +1,4 @@
-"""Contrastive losses for pairs that are known by class.
-
-What all bind stages share: an encoder of which some towers learn, whole or by low-rank updates, and the
-softmax temperature.
-
-Training one tower of an encoder towards images. Its data come from subclasses.
-"""
+"""Contrastive training of an encoder's towers: losses, temperature, and the stage they share."""
 
 from collections.abc import Sequence
 from functools import partial

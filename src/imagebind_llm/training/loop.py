@@ -1,8 +1,4 @@
-"""The micro-batches of the steps to come, prepared ahead if asked.
-
-torch.compile for the repeated layers of a stage, and what to say when it cannot.
-
-The one training loop: AdamW, warm-up and cosine, accumulation, averaging, checkpoints, exact resume.
+"""The one training loop: AdamW, warm-up and cosine, accumulation, averaging, checkpoints, exact resume.
 
 Exactness: a micro-batch, dropout included, is a pure function of (seed, its number), so the state of a run is
 its weights, its optimizer moments and its step; also on several processes (:mod:`.parallel`).

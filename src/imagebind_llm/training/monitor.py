@@ -1,11 +1,4 @@
-"""Stopping a run that has gone wrong, before it overwrites what was good.
-
-Stopping between steps when asked to.
-
-The progress bar: steps, loss, rate, time left.
-
-What a run writes besides its checkpoints, by one of its processes.
-"""
+"""Watching a run: its progress bar and logs, stopping when asked to, stopping when it has gone wrong."""
 
 import json
 import logging

@@ -1,15 +1,13 @@
-"""A model divided over processes (FSDP2), and whole tensors out of it and back into it.
-
-One process or many: who computes which micro-batch, how gradients meet, who writes.
+"""One process or many: who computes which micro-batch, how gradients meet, who writes.
 
 A step's micro-batches are numbered; process ``r`` of ``n`` takes every ``n``-th. Gradients and losses are
 summed with the weights of the whole step, so a recipe describes the same run on any number of processes, and
 a checkpoint made by some number of them is continued by any other.
 
 ``torchrun`` and ``accelerate launch`` start the processes; accelerate finds them, the device and the
-precision, and exchanges gradients. Copies are kept equal by DDP; with ``run.sharding: full`` each process
-holds a share of every weight and collects a decoder layer's when it is computed (FSDP2's ``fully_shard``,
-called in :mod:`.sharding`: accelerate chooses the parts by class name, here they depend on the injection).
+precision, and exchanges gradients. Copies are kept equal by DDP. With ``run.sharding: full`` each process
+holds a share of every weight and collects a decoder layer's when it is computed (FSDP2's ``fully_shard``:
+accelerate would choose the units by class name, here they depend on the injection).
 
 A run is what its recipe says: of a launcher's own settings only FSDP is taken over.
 """

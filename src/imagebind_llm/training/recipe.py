@@ -1,10 +1,7 @@
-"""The recipe of contrastive training: on pairs of arrays and images, or on pictures with captions from data
-sets. Settings that have no effect on the data in hand are refused.
-
-What a training run is: one YAML file per stage, read into frozen dataclasses.
+"""What a training run is: one YAML file per stage, read into frozen dataclasses.
 
 Every field has one line that says what it means. ``key=value`` overrides use dotted keys. The resolved recipe
-is saved beside the run with the versions it ran under.
+is saved beside the run with the versions it ran under. Settings that have no effect are refused.
 """
 
 import os

@@ -1,7 +1,4 @@
-"""How a run goes, whatever it trains: where, how long, on what, with which optimizer.
-
-Groups of settings that several stages' recipes have: where examples come from, what is added to train.
-"""
+"""Settings that the recipes of several stages share: the run, the optimizer, the data, what is adapted."""
 
 from dataclasses import dataclass
 from typing import Literal

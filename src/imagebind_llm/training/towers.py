@@ -1,11 +1,4 @@
-"""The encoder's towers as things to train one at a time.
-
-Low-rank updates of towers of an encoder, by peft.
-
-Collect towers that were trained in separate runs into one encoder.
-
-Give a finished model an encoder that has learnt more: the language model stays as it is.
-"""
+"""The towers of an encoder: training some of them, adding low-rank updates, merging, attaching to a model."""
 
 import shutil
 from collections.abc import Collection, Sequence

@@ -1,16 +1,9 @@
-"""The published ImageBind-LLM adapter files ↔ our model's state dict.
+"""Published ImageBind-LLM adapter files → model folders.
 
-Such a file holds what training changed: the bind network (``image_bind_*``), one query per injected layer
-(``prefix_query``), and of the language model gates, norms and, after finetuning, biases and low-rank updates.
-
-``7B.pth`` or ``7B-pretrained.pth`` of ImageBind-LLM + its language model + its encoder → a model folder.
-
-The file holds what training changed; the result is an adapter folder that names the two parts by place and
-fingerprint, so that others are refused for ever after, or a whole folder with all three (``whole``).
-
-Adapter, language model and encoder in one list of tensors: a whole model folder.
-
-What an adapter file gives away about the language model it was trained on.
+``7B.pth`` or ``7B-pretrained.pth`` holds what training changed: the bind network (``image_bind_*``), one
+query per injected layer (``prefix_query``), and of the language model gates, norms and, after finetuning,
+biases and low-rank updates. With its language model and encoder it becomes an adapter folder that names both
+by place and fingerprint, so that others are refused, or a whole folder with all three (``whole``).
 """
 
 import copy

@@ -1,8 +1,6 @@
 """``imagebind_huge.pth``, Point-Bind's ``imagebind_w3D.pth`` and others of that layout → an encoder folder.
 
 The key layout is ours, so nothing is renamed; everything is checked.
-
-Folders of language models and encoders: their tensors by name, without loading.
 """
 
 import json

@@ -1,10 +1,7 @@
-"""Meta's original LLaMA layout ↔ transformers' ``LlamaForCausalLM``.
+"""LLaMA in Meta's layout → transformers' ``LlamaForCausalLM``.
 
-LLaMA in Meta's layout (``consolidated.*.pth``, ``params.json``, ``tokenizer.model``) → transformers'.
-
-Checkpoints that were cut for several GPUs: ``consolidated.00.pth``, ``consolidated.01.pth``, … → one.
-
-A single file is the same with one piece.
+Meta's folder holds ``consolidated.*.pth``, ``params.json`` and ``tokenizer.model``. Checkpoints that were cut
+for several GPUs are joined; a single file is the same with one piece.
 """
 
 import re

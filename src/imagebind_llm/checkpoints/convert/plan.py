@@ -1,7 +1,4 @@
-"""Moving tensors between two key layouts, with every key accounted for.
-
-What a conversion will do: every tensor of the result, and where it comes from.
-"""
+"""What a conversion will do: every tensor of the result, where it comes from, and its key on both sides."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

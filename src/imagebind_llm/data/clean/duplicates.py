@@ -1,13 +1,9 @@
-"""Duplicates in the order of the source: a sample is dropped if it is like an earlier one that is kept.
+"""Duplicates, in the order of the source: a sample is dropped if it is like an earlier one that is kept.
 
 What is kept is the first of each group, and no two kept samples are alike; a chain of slowly changing
 pictures is not taken for one group. Pairs are proposed by an index that holds kept samples only, and
-confirmed by a second look.
-
-The three rules that compare samples with each other.
-
-Memory: hashes are held for all samples (some 40 bytes each); signatures and embeddings lie in unnamed
-temporary files beside the measured shards, and of embeddings one part at a time is indexed.
+confirmed by a second look. Memory: hashes are held for all samples (some 40 bytes each); signatures and
+embeddings lie in unnamed temporary files, and of embeddings one part at a time is indexed.
 """
 
 import tempfile

@@ -1,16 +1,8 @@
-"""What cleaning looks at in a record: its words, and its first picture or what stands for it.
+"""Samples → measured shards, each sample once: the numbers of one sample, before any rule.
 
-What was measured, on disk: shards of Parquet that are written whole, one after the other.
-
-A folder of shards belongs to one source, one encoder and one way of measuring (``identity.json``, which also
-says when the source ended); thresholds do not matter here, so they can be changed without measuring again.
-
-Pictures and captions → unit embeddings in the joint space, one batch at a time.
-
-Nothing is remembered between calls: what a sample's embedding is depends on its batch alone, so a run that
-was interrupted computes the same bits.
-
-Samples → measured shards, each sample once. Goes on behind the last shard that is there.
+A folder of shards belongs to one source, one encoder and one way of measuring (``job.json``). Thresholds do
+not matter here, so they can be changed without measuring again. ``complete.json`` says that the source ended.
+A sample's embedding depends on its batch alone, so a run that was interrupted computes the same bits.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""Histograms and the waterfall as SVG and HTML text, without a library: the page must work offline.
-
-The report: one HTML file with everything in it, so that it can be sent, kept and opened offline.
-"""
+"""The report: one HTML file with everything in it, so that it can be sent, kept and opened offline."""
 
 import base64
 import html

@@ -1,9 +1,7 @@
-"""What is kept, as a source of the same kind as far as possible, that ``SourceSettings`` reads.
+"""Verdicts → lists, scores, groups and the cleaned source, which is of the same kind as far as possible.
 
-Pictures that are files stay where they are and are named by absolute paths; pictures that are bytes (in tar
+Pictures that are files stay where they are and are named by absolute paths. Pictures that are bytes (in tar
 or Parquet files, or from the hub) are copied into Parquet files.
-
-Verdicts → lists, scores, groups and the cleaned source.
 """
 
 import csv

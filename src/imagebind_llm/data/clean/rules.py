@@ -1,12 +1,8 @@
-"""What a caption looks like, as numbers. Pure functions of the text.
-
-What a picture looks like, as numbers. Pure functions of RGB pixels.
-
-The table of rules: what each looks at, in the order in which a sample meets them.
+"""The table of rules: what each looks at, in the order in which a sample meets them.
 
 A rule has a score for every sample; its bounds say which scores are kept. Scores of single samples are pure
-functions here; those that depend on the whole set (how often a caption occurs, duplicates) are filled in by
-:mod:`~imagebind_llm.data.clean.judge`.
+functions of the caption's text or of RGB pixels. Scores that depend on the whole set (how often a caption
+occurs, duplicates) are filled in by :mod:`~imagebind_llm.data.clean.judge`.
 """
 
 import hashlib

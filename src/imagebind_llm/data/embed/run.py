@@ -1,9 +1,7 @@
 """``data embed`` from beginning to end: cut sources into tasks, have them done, keep what comes.
 
-Doing the work on a Ray cluster: a task is tried again elsewhere when its machine dies.
-
-The machines must see the data, the encoder's folder and this package; only this process writes, so the result
-is complete whatever happens to the others.
+On a Ray cluster a task is tried again elsewhere when its machine dies. The machines must see the data, the
+encoder's folder and this package. Only this process writes, so the result is complete whatever happens.
 """
 
 from collections.abc import Iterable, Iterator

@@ -2,11 +2,8 @@
 
 Two steps, so that looking through a data set does not decode it: ``Source.read`` finds and checks the row and
 says where its media are; :meth:`Record.load` opens the pictures. Both raise :class:`BadSample`, and
-:class:`~imagebind_llm.data.mixture.SourceMixture` does both, so what it draws can be used.
-
-A source as a recipe describes it.
-
-The files of a source, what tells them from others, and where positions in them are remembered.
+:class:`~imagebind_llm.data.mixture.SourceMixture` does both, so what it draws can be used. Here too: a source
+as a recipe describes it, and where positions in its files are remembered.
 """
 
 import difflib

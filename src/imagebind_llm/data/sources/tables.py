@@ -1,13 +1,11 @@
-"""Rows of text files by number: each file is looked through once, then read at any place.
-
-The index of a file is a flat int64 file of the byte positions where rows start, the end of the last one, and
-32 bytes of the content's SHA-256; it is mapped into memory, so it costs none however many rows there are.
-
-Image-caption tables: tab-separated as the published recipe uses them, or comma-separated.
+"""Image-caption tables: tab-separated as the published recipe uses them, or comma-separated.
 
 The first line names the columns (``url`` and ``caption`` unless ``columns`` says otherwise). A tab-separated
 row is one line; quotes around a whole field are taken off, line breaks inside are not possible. Instead of a
 table, a YAML file with ``META: [table, …]`` may be given, as in the original.
+
+Each file is looked through once, then read at any row. Its index is a flat int64 file of the byte positions
+where rows start, the end of the last one, and 32 bytes of the content's SHA-256. It is mapped into memory.
 """
 
 import bisect

@@ -1,10 +1,6 @@
-"""The parts of an ImageBind's configuration: trunks, heads, stems and the towers made of them.
+"""Every size and constant of an ImageBind, as data: trunks, heads, stems, towers, sensors.
 
-A modality of an encoder's own, as its configuration describes it.
-
-Every size and constant of an ImageBind, as data.
-
-The same classes build the published ImageBind-Huge, Point-Bind, the embedded nano and the tiny models of the
+The same classes build the published ImageBind-Huge, Point-Bind, the bundled nano and the tiny models of the
 tests: only the values differ. ``ImageBindConfig.huge()`` and ``.nano()`` give the two named sets.
 """
 

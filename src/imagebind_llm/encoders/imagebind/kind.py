@@ -1,7 +1,4 @@
-"""The media settings of an ImageBind's own sensors, read off its configuration.
-
-ImageBind (and Point-Bind, and nano) as an encoder type.
-"""
+"""ImageBind (and Point-Bind, and nano) as an encoder type, with the media settings it needs."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace

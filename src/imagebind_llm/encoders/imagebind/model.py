@@ -1,8 +1,6 @@
-"""Checking a batch against the configuration, before it meets a weight.
+"""The joint encoder: any modality in, one space out.
 
-From a trunk's pooled token to the joint space, and the scale of the result.
-
-The joint encoder: any modality in, one space out.
+A batch is checked against the configuration, goes through its stem, trunk and head, and is scaled.
 """
 
 import math

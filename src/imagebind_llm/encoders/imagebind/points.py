@@ -1,6 +1,6 @@
-"""Choosing and grouping points of a cloud. Pure functions on batches.
+"""Point-Bind's encoder: groups of neighbouring points become tokens of the shared trunk.
 
-Point-Bind's encoder: groups of neighbouring points become tokens of the shared trunk.
+Choosing and grouping the points are pure functions on batches.
 """
 
 from typing import cast

@@ -1,7 +1,4 @@
-"""Building a model whose weights are about to be replaced.
-
-Saving and strictly loading an ImageBind.
-"""
+"""Saving and strictly loading an ImageBind."""
 
 import json
 import os

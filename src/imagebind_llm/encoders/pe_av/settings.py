@@ -1,7 +1,4 @@
-"""How PE-AV wants its media, as plain numbers, read from what lies beside its weights.
-
-PE-AV's configuration as plain values, and back.
-"""
+"""How PE-AV wants its media, and its configuration, as plain values."""
 
 import copy
 from collections.abc import Mapping
