@@ -391,3 +391,54 @@ def test_in_bfloat16():
         model(tokens(), conditions=conditions(), condition_ids=nothing).logits, base(tokens()).logits
     )
     assert model(tokens(), conditions=conditions()).logits.dtype == torch.bfloat16
+
+
+@torch.no_grad()
+@every_kind
+def test_the_output_projection_sees_only_the_positions_asked_for(kind):
+    model = open_gates(make_model(kind))
+    ids, given = tokens(), {"conditions": conditions()}
+    full = model(ids, **given).logits
+    widths = []
+    head = model.get_output_embeddings()
+    handle = head.register_forward_pre_hook(lambda _, args: widths.append(args[0].shape[1]))
+    assert_close(model(ids, **given, logits_to_keep=1).logits, full[:, -1:], **CLOSE)
+    assert_close(model(ids, **given, logits_to_keep=3).logits, full[:, -3:], **CLOSE)
+    some = torch.tensor([1, 4])
+    assert_close(model(ids, **given, logits_to_keep=some).logits, full[:, some], **CLOSE)
+    model.generate(ids, **given, max_new_tokens=2, eos_token_id=None, do_sample=False)
+    handle.remove()
+    assert widths == [1, 3, 2, 1, 1]
+
+
+@torch.no_grad()
+def test_language_models_that_know_no_logits_to_keep(monkeypatch):
+    model = open_gates(make_model())
+    ids, given = tokens(), {"conditions": conditions()}
+    full = model(ids, **given).logits
+    expected = model.generate(ids, **given, max_new_tokens=4, do_sample=False)
+    kind = type(model.language_model)
+    real = kind.forward
+
+    def forward(
+        self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None,
+        inputs_embeds=None, use_cache=None, condition_deltas=None, output_attentions=None,
+        output_hidden_states=None,
+    ):  # fmt: skip
+        return real(
+            self, input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids,
+            past_key_values=past_key_values, inputs_embeds=inputs_embeds, use_cache=use_cache,
+            condition_deltas=condition_deltas,
+        )  # fmt: skip
+
+    monkeypatch.setattr(kind, "forward", forward)
+    assert torch.equal(model(ids, **given, logits_to_keep=2).logits, full[:, -2:])
+    some = torch.tensor([1, 4])
+    assert torch.equal(model(ids, **given, logits_to_keep=some).logits, full[:, some])
+    assert torch.equal(model.generate(ids, **given, max_new_tokens=4, do_sample=False), expected)
+
+
+def test_a_loss_needs_all_logits():
+    model = make_model()
+    with pytest.raises(UserError, match="logits_to_keep was given together with labels"):
+        model(tokens(), labels=tokens(), logits_to_keep=1)
