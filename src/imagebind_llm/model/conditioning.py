@@ -63,12 +63,10 @@ def mixtures(conditions: Sequence[Sequence[tuple[Tensor, float]]]) -> Tensor:
 
 
 class Enhancer(Protocol):
-    """What a visual cache does to embeddings (see :class:`imagebind_llm.cache.VisualCache`)."""
+    """What a visual cache does to embeddings (see :class:`imagebind_llm.cache.VisualCache`).
 
-    @property
-    def size(self) -> int:
-        """Number of cached pictures."""
-        ...
+    One that holds few pictures also has ``size``, their number.
+    """
 
     def enhance(
         self, embeddings: Tensor, k: int = ..., temperature: float = ..., weight: float = ...
@@ -93,7 +91,7 @@ def cached_by_default(modalities: Sequence[str], defaults: Mapping[str, Any]) ->
 
 def cache_settings(
     defaults: Mapping[str, Any],
-    size: int,
+    size: int | None,
     k: int | None = None,
     temperature: float | None = None,
     weight: float | None = None,
@@ -102,7 +100,7 @@ def cache_settings(
 
     Args:
         defaults: the configuration's ``cache`` group.
-        size: number of pictures in the cache.
+        size: number of pictures in the cache, if it says.
         k: number of pictures to blend; more than ``size`` is refused by the cache.
         temperature: factor on their similarities.
         weight: share of the pictures, 0 … 1.
@@ -111,7 +109,7 @@ def cache_settings(
         ``k``, ``temperature`` and ``weight`` for the cache.
     """
     asked = {"k": k, "temperature": temperature, "weight": weight}
-    own = {**defaults, "k": min(defaults["k"], size)}
+    own = {**defaults, "k": defaults["k"] if size is None else min(defaults["k"], size)}
     return {name: own[name] if value is None else value for name, value in asked.items()}
 
 
@@ -175,7 +173,8 @@ def enhance_conditions(
             raise ConfigError(f"unknown cache option {key!r}; expected one of {', '.join(known)}")
     asked = {key: value for key, value in options.items() if key != "enabled"}
     chosen = _enabled(options.get("enabled"), len(conditions), media, defaults)
-    return move_towards_cache(conditions, chosen, cache, cache_settings(defaults, cache.size, **asked))
+    settings = cache_settings(defaults, getattr(cache, "size", None), **asked)
+    return move_towards_cache(conditions, chosen, cache, settings)
 
 
 def _enabled(
