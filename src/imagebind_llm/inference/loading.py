@@ -329,6 +329,8 @@ def load_model(
         CheckpointError: the weights are missing or do not fit.
         UserError: a placement that this model cannot have.
     """
+    from imagebind_llm.common.locate import ADAPTER_FILE
+    from imagebind_llm.model.direct import load_folded
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
     from imagebind_llm.model.precision import cast_weights
 
@@ -337,8 +339,10 @@ def load_model(
     encoder_device = device if placement.encoder_device is None else choose_device(placement.encoder_device)
     automatic, dtype = dtype == "auto", choose_dtype(dtype, device)
     arguments = _arguments(folder, device, encoder_device, dtype, placement)
-    model = ImageBindLLMForConditionalGeneration.from_pretrained(folder, dtype=dtype, **arguments)
     plain = not arguments
+    model = load_folded(folder, dtype) if plain and not (folder / ADAPTER_FILE).is_file() else None
+    if model is None:
+        model = ImageBindLLMForConditionalGeneration.from_pretrained(folder, dtype=dtype, **arguments)
     if plain and model.config.lora is not None:
         from imagebind_llm.model.adaptation import merge_lora
 

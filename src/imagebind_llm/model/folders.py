@@ -222,12 +222,17 @@ def load_whole_folder(
             f"the weights in {name} do not fit its config.json: {'; '.join(faults)}; "
             "copy or download the whole folder again"
         )
-    if Path(name).is_dir():
-        model.config.base_models = places_as_read(model.config.base_models, Path(name))
+    complete_whole_model(model, Path(name))
+    return found if wants_info else model
+
+
+def complete_whole_model(model: Any, folder: Path) -> None:
+    """What the folder says about a model beside its weights: where its parts were, and its encoder's name."""
+    if folder.is_dir():
+        model.config.base_models = places_as_read(model.config.base_models, folder)
     recorded = model.config.fingerprints["encoder"]
     if recorded and hasattr(model.encoder, "remember_fingerprint"):
         model.encoder.remember_fingerprint(recorded)  # loading in a coarser precision does not change it
-    return found if wants_info else model
 
 
 def load_adapter_folder(
