@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from imagebind_llm.common.noise import drop_import_noise
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ _HOMES = {
 }
 """Where each public name lives. They are imported on first use, so that
 ``import imagebind_llm`` takes no torch."""
+
+drop_import_noise()
 
 
 def __getattr__(name: str) -> Any:

@@ -2,12 +2,15 @@
 
 import os
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from imagebind_llm.cli import status
 
 Abort = typer.Abort
 UsageError: Any = typer.BadParameter.__base__
@@ -34,6 +37,10 @@ _COMMANDS = {
 """Command → module of this package that holds its ``app``. A module that is not there is not listed."""
 
 
+_ALIKE = 0.65
+"""How alike two words are (difflib's ratio) if one may be a slip for the other."""
+
+
 class LazyCommands(TyperGroup):
     """A group whose members are imported one by one, on demand."""
 
@@ -50,11 +57,14 @@ class LazyCommands(TyperGroup):
         member._add_completion = False  # completion is installed by the root, once
         command = typer.main.get_command(member)
         command.name = cmd_name
+        if hasattr(command, "commands") and not command.epilog:
+            command.epilog = f"imagebind-llm {cmd_name} COMMAND --help shows examples."
         return command
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command. Interruptions and closed pipes end alike, whatever the version of typer."""
         try:
+            status.show("starting …")
             result = super().invoke(ctx)
             sys.stdout.flush()
         except KeyboardInterrupt:
@@ -63,8 +73,21 @@ class LazyCommands(TyperGroup):
         except BrokenPipeError:  # the reader has seen enough (as in "… | head")
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        finally:
+            status.end()
         return result
 
+
+_EXAMPLES = """
+\b
+Examples:
+  imagebind-llm ask "What is this?" --image cat.png
+  imagebind-llm chat
+  imagebind-llm embed --audio dog.wav
+  imagebind-llm ask --help
+
+Every command has --help with examples. Exit codes: 0 done, 2 bad input, 1 our fault.
+"""
 
 app = typer.Typer(
     cls=LazyCommands,
@@ -72,7 +95,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Every command has --help with examples. Exit codes: 0 done, 2 bad input, 1 our fault.",
+    epilog=_EXAMPLES,
 )
 
 
@@ -87,7 +110,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -96,10 +119,30 @@ def root(
 
 def complaint(error: Any) -> str | None:
     """A :data:`UsageError` in one line; None for one that shows the help, as nothing else was asked for."""
-    message, context = str(error.format_message()), error.ctx
-    if context is None or message == context.get_help():
-        return None if context is not None else message
+    message, context = str(error.message), error.ctx
+    if context is None or str(error.format_message()) == context.get_help():
+        return None if context is not None else str(error.format_message())
+    if (option := getattr(error, "option_name", None)) and message.startswith("No such option"):
+        message = f"No such option: {option}{_nearest(option, _options(context))}"
+    elif message.startswith("No such command"):
+        given = message.split("'")[1] if message.count("'") > 1 else ""
+        message = f"No such command {given!r}{_nearest(given, context.command.list_commands(context))}"
+    else:
+        message = str(error.format_message())
     return f"{message[:1].lower()}{message[1:].rstrip('.')}; see: {context.command_path} --help"
+
+
+def _options(context: Any) -> list[str]:
+    """All options that the command of ``context`` knows."""
+    parameters = context.command.get_params(context)
+    return [name for one in parameters for name in (*one.opts, *one.secondary_opts) if name.startswith("-")]
+
+
+def _nearest(given: str, known: list[str]) -> str:
+    """The question whether the one most like it was meant, if there is one."""
+    names = {name.lstrip("-"): name for name in known}
+    found = get_close_matches(given.lstrip("-"), names, n=1, cutoff=_ALIKE)
+    return f"; did you mean {names[found[0]]}?" if found else ""
 
 
 def quieten() -> None:
@@ -107,7 +150,7 @@ def quieten() -> None:
     import logging
     import warnings
 
-    for library in ("torch.utils._pytree", "torchao"):  # torchao, once installed, is imported by peft
+    for library in ("torch.utils._pytree", "torchao"):
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imagebind_llm.cli import status
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 
@@ -234,13 +235,16 @@ def placing(
     offload_dir: str | None,
 ) -> dict[str, Any]:
     """The placement options as ``Assistant.from_pretrained`` takes them."""
-    from imagebind_llm.inference.loading import read_memory
+    memory = None
+    if max_memory is not None:
+        from imagebind_llm.inference.loading import read_memory
 
+        memory = read_memory(max_memory)
     return {
         "quantization": quantize,
         "encoder_device": encoder_device,
         "device_map": device_map,
-        "max_memory": None if max_memory is None else read_memory(max_memory),
+        "max_memory": memory,
         "offload_folder": offload_dir,
     }
 
@@ -249,15 +253,16 @@ def open_assistant(
     model: str, device: str = "auto", dtype: str = "auto", cache_folder: str | None = None, **more: Any
 ) -> "Assistant":
     """Load a model without noise; ``more`` as ``Assistant.from_pretrained`` takes it."""
-    from imagebind_llm.inference.assistant import Assistant
-
-    hide_progress_bars()
     if cache_folder is not None and not Path(cache_folder).is_dir():  # before a model is loaded for it
         raise UserError(f"no cache folder at {cache_folder!r}; build one with: imagebind-llm cache build")
-    cache: Any = True if cache_folder is None else cache_folder
-    bot = Assistant.from_pretrained(model, device=device, dtype=dtype, cache=cache, **more)
-    if cache_folder is not None:
-        _ = bot.cache  # opened, and compared with the encoder, also when no question will use it
+    with status.loading(model):
+        from imagebind_llm.inference.assistant import Assistant
+
+        hide_progress_bars()
+        cache: Any = True if cache_folder is None else cache_folder
+        bot = Assistant.from_pretrained(model, device=device, dtype=dtype, cache=cache, **more)
+        if cache_folder is not None:
+            _ = bot.cache  # opened, and compared with the encoder, also when no question will use it
     return bot
 
 
