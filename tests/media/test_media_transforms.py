@@ -29,6 +29,7 @@ from imagebind_llm.media import (
     guess_modality,
     load_media,
 )
+from imagebind_llm.media import audio_features as resampling
 from imagebind_llm.media.audio import waveform_to_tensor
 from imagebind_llm.media.audio_features import log_mel, resample, resampled_length
 from imagebind_llm.media.base import clip_spans
@@ -141,6 +142,21 @@ def test_resampling_a_span_equals_the_whole(rate):
     tone = np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
     expected = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
     assert np.abs(resample(tone, rate, 16000)[500:-500] - expected[500:-500]).max() < 0.01
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000, 96000])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_resampling_phase_by_phase_gives_the_same_bits(monkeypatch, rate, kind):
+    wave = np.random.default_rng(3).standard_normal(2 * rate).astype(kind)
+    spans = [(0, None, wave, 0), (700, 9000, wave[500:], 500)]
+    found = {}
+    for threshold in (0, 1 << 60):  # always, never
+        monkeypatch.setattr(resampling, "_PHASE", threshold)
+        found[threshold] = [
+            resample(part, rate, 16000, first, last, offset) for first, last, part, offset in spans
+        ]
+    for ours, gathered in zip(*found.values(), strict=True):
+        assert np.array_equal(ours, gathered)
 
 
 def test_long_audio_read_in_blocks_equals_the_waveform():
