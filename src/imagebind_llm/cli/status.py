@@ -25,7 +25,7 @@ class _Erasing:
 
     def write(self, text: str) -> Any:
         """Write ``text`` where the status line was."""
-        self._line.end()
+        self._line.erase()
         return self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
@@ -37,6 +37,7 @@ class _Line:
 
     def __init__(self) -> None:
         self._streams: tuple[Any, Any] | None = None
+        self._there = False
 
     def show(self, text: str) -> None:
         """Put ``text`` there, instead of what was there."""
@@ -45,12 +46,23 @@ class _Line:
                 return
             self._streams = sys.stdout, sys.stderr
             sys.stdout, sys.stderr = _Erasing(sys.stdout, self), _Erasing(sys.stderr, self)
+        self._there = True
         self._write(f"{_ERASE}{text}")
 
-    def end(self) -> None:
-        """Take it away."""
-        if self._streams is not None:
+    def erase(self) -> None:
+        """Take it away, if it is there.
+
+        The streams stay as they are: this may be called from inside ``print``, which would crash if the
+        stream it writes to were taken from under it.
+        """
+        if self._there:
+            self._there = False
             self._write(_ERASE)
+
+    def end(self) -> None:
+        """Take it away for good, and give the streams back."""
+        self.erase()
+        if self._streams is not None:
             sys.stdout, sys.stderr = self._streams
             self._streams = None
 
