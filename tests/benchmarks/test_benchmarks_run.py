@@ -50,8 +50,9 @@ ROWS = {
         "| stage 1 |",
     ],
     "cold_start.py": [
-        "| `import torch, transformers` alone |",
-        "| plain: import and load |",
+        "| (a) `import torch, transformers` |",
+        "| (b) importing `LlamaForCausalLM` and `AutoTokenizer` |",
+        "| (c) that, and loading the bare weights |",
         "| `imagebind-llm ask` |",
     ],
     "batch.py": [

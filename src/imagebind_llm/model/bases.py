@@ -18,6 +18,7 @@ from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import NANO, locate_folder, nano_folder
 from imagebind_llm.model.adaptation import UPDATE_MODULES
+from imagebind_llm.model.unfilled import WithoutRandomValues
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -163,7 +164,7 @@ def language_model_of(folder: Path, adapter: "ImageBindLLMConfig", **arguments: 
             f"the language model in {str(folder)!r} was finetuned ({', '.join(changed[:3])}), and the "
             "adapter does not bring its own; name the untouched language model as its base"
         )
-    with torch.device("meta"):
+    with torch.device("meta"), WithoutRandomValues():
         skeleton: Any = AutoModelForCausalLM.from_config(whole.text_config)
     own = set(skeleton.state_dict())
     source = weights_of(folder)

@@ -8,47 +8,25 @@ kind that is known to lie on disk as it lies in memory, is left to the general l
 wrong.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.model.families import FAMILIES, family_of
+from imagebind_llm.model.unfilled import WithoutRandomValues
 
 if TYPE_CHECKING:
     from imagebind_llm.model.configuration import ImageBindLLMConfig
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 _FILES = ("model.safetensors", "model.safetensors.index.json")
-_RANDOM = (Tensor.normal_, Tensor.uniform_)
-_INITIALISERS = ("torch.nn.init", "transformers.initialization")  # the latter take the former's places
 _LANGUAGE_MODEL = "language_model."
 _UPDATE = {"down": "lora_A.default.weight", "up": "lora_B.default.weight"}
-
-
-class WithoutRandomValues(TorchFunctionMode):
-    """Inside it, in this thread, parameters stay as their memory is; buffers are computed as always.
-
-    Not for modules that draw until a value fits (torch's ``trunc_normal_``), as the encoder's do: those are
-    made on the meta device.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func in _RANDOM or getattr(func, "__module__", None) in _INITIALISERS:
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return func(*args, **kwargs)
 
 
 def load_folded(folder: Path, dtype: torch.dtype) -> "ImageBindLLMForConditionalGeneration | None":

@@ -44,6 +44,7 @@ from imagebind_llm.model.configuration import (
     read_model_config,
 )
 from imagebind_llm.model.precision import cast_weights
+from imagebind_llm.model.unfilled import WithoutRandomValues
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -280,7 +281,8 @@ def load_adapter_folder(
             "the language model is quantised or offloaded: "
             "its fingerprint cannot be compared with the adapter's"
         )
-    model = model_class(config, language_model=language_model, encoder=encoder)
+    with WithoutRandomValues():  # all of its own values are in the adapter
+        model = model_class(config, language_model=language_model, encoder=encoder)
     # in the precision they were saved in, which may be higher than the language model's
     model.bind.to(state["bind.project.weight"].dtype)
     model.injection.to(state["injection.gate"].dtype)
