@@ -11,7 +11,7 @@ wrong.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +37,8 @@ def load_folded(folder: Path, dtype: torch.dtype) -> "ImageBindLLMForConditional
         dtype: precision of all its floating-point tensors.
 
     Returns:
-        What ``from_pretrained`` and :func:`~imagebind_llm.model.adaptation.merge_lora` give, bit for bit; ``None``
-        if the general loader has to do it.
+        What ``from_pretrained`` and ``adaptation.merge_lora`` give, bit for bit; ``None`` if the general
+        loader has to do it.
 
     Raises:
         CheckpointError: the configuration cannot be read.
@@ -102,8 +102,9 @@ def fill(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
             return False
         placed[name] = found.to(tensor.dtype)
     model.load_state_dict(placed, strict=True, assign=True)
-    if len(stored) < len(own) and hasattr(model, "tie_weights"):
-        model.tie_weights()
+    tie: Any = getattr(model, "tie_weights", None)
+    if len(stored) < len(own) and tie is not None:
+        tie()
     return True
 
 
