@@ -38,7 +38,7 @@ def padded(examples: Sequence[Example], length: int, pad_token: int) -> Padded:
         used = min(len(example), length)
         own = torch.tensor(example.input_ids[:used])
         ids[row, :used], mask[row, :used] = own, 1
-        labels[row, :used] = torch.where(torch.tensor(example.learnt[:used]), own, IGNORED_LABEL)
+        labels[row, :used] = torch.where(torch.tensor(example.loss_mask[:used]), own, IGNORED_LABEL)
         condition = torch.tensor(example.condition_ids[:used])
         seen[row, :used] = torch.where(condition >= 0, condition + first, -1)
         if example.conditions is not None:

@@ -3,8 +3,8 @@
 What costs time there is kept: float32, one prompt at a time, the visual token sent through every layer's
 value map again for each new token, low-rank updates and biases apart from the weights, rotary positions as
 products of complex numbers, attention written out over a key-value cache of fixed size, and tokens decided
-one by one. Nothing is made slower than it is: there is a key-value cache, and the output map reads the last
-position only.
+one by one. Nothing is made slower than it is: there is a key-value cache, and the output projection reads the
+last position only.
 """
 
 from typing import Any

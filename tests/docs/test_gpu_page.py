@@ -27,7 +27,7 @@ SHAPES = {
 
 
 def counted(shape):
-    """Numbers in the linear maps of the layers, the language model, the bind network and the injection."""
+    """Numbers in the linear layers of the layers, the language model, the bind network and the injection."""
     width, layers = shape.hidden_size, shape.num_hidden_layers
     values = shape.num_key_value_heads * (width // shape.num_attention_heads)
     maps = layers * (2 * width * width + 2 * width * values + 3 * width * shape.intermediate_size)

@@ -282,7 +282,7 @@ def test_compiled_graph_has_no_break():
 @torch.no_grad()
 @every_kind
 def test_value_style_is_attention_to_one_more_token(kind):
-    """The delta is what the output map makes of gated values, checked against the family's own modules."""
+    """The delta is what the output projection makes of gated values, as the family's own modules have it."""
     model = open_gates(make_model(kind, "value"))
     family, shape = family_of(kind), model.injection.shape
     bound = model.bind(conditions())

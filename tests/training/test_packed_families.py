@@ -51,12 +51,12 @@ def examples(count: int = 9) -> list[Example]:
     found = []
     for number in range(count):
         length = int(rng.integers(4, 14))
-        learnt = [False, False] + [bool(rng.random() < 0.6) for _ in range(length - 3)] + [True]
+        loss_mask = [False, False] + [bool(rng.random() < 0.6) for _ in range(length - 3)] + [True]
         kinds = number % 3
         vectors = torch.from_numpy(rng.standard_normal((kinds, D)).astype(np.float32)) if kinds else None
         where = sorted(rng.integers(0, kinds, length - 2).tolist()) if kinds else [-1] * (length - 2)
         seen = [-1] * 2 + where
-        found.append(Example(rng.integers(3, VOCABULARY, length).tolist(), learnt, seen, vectors))
+        found.append(Example(rng.integers(3, VOCABULARY, length).tolist(), loss_mask, seen, vectors))
     return found
 
 
@@ -86,7 +86,7 @@ def gradients(
 def check_packed_is_unpacked(model: Any) -> None:
     dialogs = examples()
     packed = pack(dialogs, 40, 0)
-    assert len(packed.owner) < len(dialogs) / 2
+    assert len(packed.segment_ids) < len(dialogs) / 2
     loss, found = gradients(model, [packed])
     # One by one, as the library sees an ordinary sequence: no mask, no positions of ours.
     singles = []

@@ -24,7 +24,7 @@ def test_packed_loss_is_the_loss_of_the_same_dialogs_one_by_one(tmp_path: Path) 
     stage.eval().requires_grad_(False)
     examples = [stage.examples.draw(step_rng(3, n)) for n in range(24)]
     packed = pack(examples, 48, 0)
-    assert len(packed.owner) < 24 / 2
+    assert len(packed.segment_ids) < 24 / 2
     whole, _ = stage.loss(packed)
     total, tokens = 0.0, 0
     for example in examples:

@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.foreign_names import OTHER, SAME
-from imagebind_llm.training.recipe import load_recipe, save_resolved
+from imagebind_llm.training.recipe import load_recipe, save_run_config
 from imagebind_llm.training.registry import stage_kind
 from imagebind_llm.training.settings import OptimizerSettings, RunSettings
 
@@ -149,7 +149,7 @@ def test_a_recipe_of_another_stage_says_how_to_run_it(tmp_path: Path) -> None:
 
 def test_the_resolved_recipe_loads_again(tmp_path: Path) -> None:
     recipe = load_recipe("language", write(tmp_path), ["run.seed=12345"])
-    save_resolved("language", recipe, tmp_path)
+    save_run_config("language", recipe, tmp_path)
     text = (tmp_path / "recipe.yaml").read_text()
     assert "# torch " in text
     assert load_recipe("language", tmp_path / "recipe.yaml") == recipe

@@ -135,7 +135,7 @@ def test_texts_see_no_condition_and_pictures_are_seen(tmp_path: Path, inputs: Pa
     assert torch.equal(
         *(next(iter(b.media.groups.values())).tensor for b in (batch, again))
     )  # augmented alike
-    owners = [batch.condition_ids[batch.owner == number] for number in range(8)]
+    owners = [batch.condition_ids[batch.segment_ids == number] for number in range(8)]
     assert any(bool((seen == -1).all()) for seen in owners)
     assert any(bool((seen >= 0).all()) for seen in owners)
     stage.eval()

@@ -124,7 +124,7 @@ def build(plan: Sequence[Step], logs: Path, jobs: int, signals: Sequence[int] = 
         _run(plan, logs, jobs, lock.fileno(), signals)
 
 
-def _run(plan: Sequence[Step], logs: Path, jobs: int, held: int, signals: Sequence[int]) -> None:
+def _run(plan: Sequence[Step], logs: Path, jobs: int, locked: int, signals: Sequence[int]) -> None:
     done: set[str] = set()
     waiting = list(plan)
     running: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
@@ -134,7 +134,7 @@ def _run(plan: Sequence[Step], logs: Path, jobs: int, held: int, signals: Sequen
                 raise KeyboardInterrupt
             for step in [step for step in waiting if done.issuperset(step.after)][: jobs - len(running)]:
                 waiting.remove(step)
-                running[step.name] = (_start(step, logs / f"{step.name}.log", held), time.monotonic())
+                running[step.name] = (_start(step, logs / f"{step.name}.log", locked), time.monotonic())
                 _say(f"{step.name}: started, log in {logs / f'{step.name}.log'}")
             time.sleep(_POLL_SECONDS)
             for name, (process, started) in list(running.items()):
@@ -154,7 +154,7 @@ def _run(plan: Sequence[Step], logs: Path, jobs: int, held: int, signals: Sequen
             process.wait()
 
 
-def _start(step: Step, log: Path, held: int) -> "subprocess.Popen[bytes]":
+def _start(step: Step, log: Path, locked: int) -> "subprocess.Popen[bytes]":
     """Steps hold the lock (a file number) too, so that it outlives a build that is killed before them."""
     if step.arguments[0] == "pack":
         command = [sys.executable, "-m", "nano_lab.build", *step.arguments]
@@ -162,7 +162,7 @@ def _start(step: Step, log: Path, held: int) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "imagebind_llm", *step.arguments]
     with log.open("ab") as file:
         return subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, pass_fds=(held,)
+            command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, pass_fds=(locked,)
         )
 
 

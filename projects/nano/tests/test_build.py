@@ -34,7 +34,7 @@ def script(folder: Path, code: str) -> Step:
 
 @pytest.fixture
 def scripts(monkeypatch):
-    def start(step: Step, log: Path, held: int) -> "subprocess.Popen[bytes]":
+    def start(step: Step, log: Path, locked: int) -> "subprocess.Popen[bytes]":
         with log.open("ab") as file:
             return subprocess.Popen([sys.executable, *step.arguments], stdout=file, stderr=subprocess.STDOUT)
 
@@ -202,9 +202,9 @@ def test_damage_inside_of_a_file_is_one_line_too(tables, tmp_path):
     path = data / "mnist" / "train.parquet"
     rows = pa.table({name: np.arange(20_000).astype(str) for name in COLUMNS["mnist"]})
     pq.write_table(rows, path, compression="zstd")
-    held = bytearray(path.read_bytes())
-    held[2000:4000] = bytes(2000)
-    path.write_bytes(held)
+    locked = bytearray(path.read_bytes())
+    locked[2000:4000] = bytes(2000)
+    path.write_bytes(locked)
     check_tables(data)  # the end is whole
     with pytest.raises(UserError, match=r"mnist/train\.parquet' is no whole Parquet file"):
         read_columns(data, "mnist", "train", COLUMNS["mnist"])

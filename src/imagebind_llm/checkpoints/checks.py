@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.common.files import read_json
-from imagebind_llm.common.locate import ADAPTER_FILE, NANO, find_place, locate_folder
+from imagebind_llm.common.locate import ADAPTER_FILE, NANO, find_base_path, locate_folder
 from imagebind_llm.common.tensor_files import TensorFiles, TensorsBelow, TensorSource, weights_of
 from imagebind_llm.encoders.base import imagebind_fingerprint_of
 from imagebind_llm.encoders.registry import find_encoder
@@ -180,7 +180,7 @@ def adapter_files(folder: Path) -> TensorFiles:
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _PACKED = {"int8": 1.0, "4bit": 0.56}
-"""Bytes a value of the decoder's linear maps; 4-bit values carry a scale for every 64 of them."""
+"""Bytes a value of the decoder's linear layers; 4-bit values carry a scale for every 64 of them."""
 _WORK = 1.15
 """Room for activations and the library's own buffers beside the weights."""
 _KEPT = 2
@@ -192,7 +192,7 @@ def memory_needed(counts: dict[str, int], maps: int, text_config: Any, tokens: i
 
     Args:
         counts: parameters by part, with ``total``.
-        maps: parameters in the linear maps of the decoder layers, which are what packing packs.
+        maps: parameters in the linear layers of the decoder layers, which are what packing packs.
         text_config: of the language model.
         tokens: length of the dialog.
     """
@@ -362,7 +362,7 @@ def of_adapter(
             )
             continue
         try:
-            where = find_place(part, base, folder)
+            where = find_base_path(part, base, folder)
         except UserError:
             report.find(
                 name,
@@ -410,7 +410,7 @@ def _language_model_digest_at(folder: Path) -> str | None:
         base = config.base_models["language_model"]
         if not base:
             raise CheckpointError(f"the adapter in {str(folder)!r} does not say where its language model is")
-        return _language_model_digest_at(locate_folder(find_place("language_model", base, folder)))
+        return _language_model_digest_at(locate_folder(find_base_path("language_model", base, folder)))
     model: Any = bare_model(config)
     source = TensorsBelow(weights_of(folder), "language_model.")
     return language_model_fingerprint_of(source, model.language_model)

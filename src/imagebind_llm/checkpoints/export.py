@@ -16,7 +16,7 @@ from imagebind_llm.checkpoints.card import Comparison, Evaluation
 from imagebind_llm.checkpoints.convert.store import check_target, new_folder
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.files import read_json, require_space
-from imagebind_llm.common.locate import HUB_ID, NANO, locate_folder, nano_folder, relative_place
+from imagebind_llm.common.locate import HUB_ID, NANO, locate_folder, nano_folder, relative_base_path
 from imagebind_llm.inference.assistant import CACHE_FOLDER
 from imagebind_llm.model.adaptation import merge_lora, saved_bytes
 
@@ -145,7 +145,7 @@ def _name_bases(
             found = {"id": name, "revision": None}
         where = str(found["id"])
         if where != NANO and Path(where).expanduser().is_dir():
-            found = {"id": relative_place(Path(where).expanduser(), out), "revision": None}
+            found = {"id": relative_base_path(Path(where).expanduser(), out), "revision": None}
             notes.append(
                 f"the {part.replace('_', ' ')} is named by its folder on this machine ({found['id']}); "
                 f"before publishing, name one that others can get with --{part.replace('_', '-')} OWNER/NAME"

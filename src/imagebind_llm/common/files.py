@@ -116,7 +116,7 @@ def write_json(path: Path, values: Any) -> None:
 
 
 @contextmanager
-def held(lock: Path, refusal: UserError | None = None) -> Iterator[None]:
+def locked(lock: Path, refusal: UserError | None = None) -> Iterator[None]:
     """Hold ``lock`` while inside. The file is made if absent, and stays; the system frees it if we die.
 
     Args:

@@ -76,24 +76,24 @@ def _download(repository: str, revision: str | None) -> Path:
 
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
 """``owner/name``, or ``name`` alone as the hub's oldest models have it."""
-PARTS = {"language_model": "language model", "encoder": "encoder"}
+COMPONENTS = {"language_model": "language model", "encoder": "encoder"}
 """The parts that a model can name, and what errors call them."""
 
 
-def relative_place(name: str | os.PathLike[str], folder: Path) -> str:
+def relative_base_path(name: str | os.PathLike[str], folder: Path) -> str:
     """The folder ``name`` as seen from ``folder``, both followed through links."""
     return Path(os.path.relpath(Path(name).resolve(), folder.resolve())).as_posix()
 
 
-def places_to_write(bases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def base_paths_to_write(bases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """``base_models`` as the ``config.json`` in ``folder`` holds it."""
     return {
-        part: {**base, "id": relative_place(base["id"], folder)} if _is_absolute_folder(base) else base
+        part: {**base, "id": relative_base_path(base["id"], folder)} if _is_absolute_folder(base) else base
         for part, base in bases.items()
     }
 
 
-def places_as_read(bases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def base_paths_as_read(bases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """``base_models`` of a model in ``folder``, for use anywhere: folders that are there are absolute."""
     found = {}
     for part, base in bases.items():
@@ -102,7 +102,7 @@ def places_as_read(bases: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return found
 
 
-def find_place(part: str, base: Mapping[str, Any], folder: Path) -> str:
+def find_base_path(part: str, base: Mapping[str, Any], folder: Path) -> str:
     """What ``base`` of the model in ``folder`` means here: ``"nano"``, an absolute folder or a hub id.
 
     Args:
@@ -122,8 +122,8 @@ def find_place(part: str, base: Mapping[str, Any], folder: Path) -> str:
     if _HUB_NAME.match(name):
         return name
     raise CheckpointError(
-        f"the {PARTS[part]} of {str(folder)!r} should be in {name!r}, seen from there, but there is no such "
-        "folder; bring it there, or correct base_models in the model's config.json"
+        f"the {COMPONENTS[part]} of {str(folder)!r} should be in {name!r}, seen from there, but there is no "
+        "such folder; bring it there, or correct base_models in the model's config.json"
     )
 
 

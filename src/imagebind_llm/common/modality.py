@@ -1,4 +1,4 @@
-"""The senses, and the one place that maps them to the names in ImageBind's weights."""
+"""The modalities, and the one place that maps them to the names in ImageBind's weights."""
 
 import re
 from enum import StrEnum

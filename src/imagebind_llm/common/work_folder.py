@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.common.files import held, sha256, write_json
+from imagebind_llm.common.files import locked, sha256, write_json
 
 IDENTITY = "identity.json"
 LOCK = ".lock"
@@ -152,7 +152,7 @@ def work_folder(
     """
     lock = path / LOCK if lock is None else lock
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with held(lock, error(busy)):
+    with locked(lock, error(busy)):
         yield WorkFolder(path, identity, error, file=file, begun=begun)
 
 

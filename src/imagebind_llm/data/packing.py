@@ -19,7 +19,7 @@ from imagebind_llm.model.loss import IGNORED_LABEL, next_labels, predicts_label
 _MASKED = ("eager", "sdpa", "flex_attention")
 """Attention implementations for which transformers makes a mask out of the positions of each row."""
 
-_TOKEN_FIELDS = ("input_ids", "labels", "position_ids", "condition_ids", "owner")
+_TOKEN_FIELDS = ("input_ids", "labels", "position_ids", "condition_ids", "segment_ids")
 """The ``[R, T]`` tensors of a batch."""
 
 SHORT_ROW = 128
@@ -31,13 +31,13 @@ square of a row's length, and rows of 512 cost a fifth more for the same tokens.
 class Example:
     """One dialog to learn from.
 
-    ``input_ids``, ``learnt`` (which tokens are predicted) and ``condition_ids`` (-1: none) are equally long;
+    ``input_ids``, ``loss_mask`` (tokens to predict) and ``condition_ids`` (-1: none) have one length;
     ``conditions [n, D]`` are what the condition ids point to. Those in ``media`` are not embedded yet: their
     rows are zeros until the encoder has seen their parts. ``name`` says which sample it is made of.
     """
 
     input_ids: Sequence[int]
-    learnt: Sequence[bool]
+    loss_mask: Sequence[bool]
     condition_ids: Sequence[int]
     conditions: Tensor | None = None
     media: Mapping[int, Sequence[MediaPart]] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class PackedBatch(NamedTuple):
             attention mask and ``use_cache=False``: then dialogs do not see each other.
         condition_ids: ``[R, T]`` int64 rows of ``conditions``, -1 for none.
         conditions: ``[N, D]`` float32, None without any.
-        owner: ``[R, T]`` int64, the example each token belongs to, -1 for padding.
+        segment_ids: ``[R, T]`` int64, the example each token belongs to, -1 for padding.
         media: what is still to be encoded, None without any; ``media_rows [M]`` int64 are the rows of
             ``conditions`` it makes.
     """
@@ -67,7 +67,7 @@ class PackedBatch(NamedTuple):
     position_ids: Tensor
     condition_ids: Tensor
     conditions: Tensor | None
-    owner: Tensor
+    segment_ids: Tensor
     media: MediaBatch | None = None
     media_rows: Tensor | None = None
 
@@ -109,7 +109,7 @@ def pack(examples: Sequence[Example], row_length: int, pad_token: int) -> Packed
     labels = torch.full((count, length), IGNORED_LABEL, dtype=torch.int64)
     position_ids = torch.zeros((count, length), dtype=torch.int64)
     condition_ids = torch.full((count, length), -1, dtype=torch.int64)
-    owner = torch.full((count, length), -1, dtype=torch.int64)
+    segment_ids = torch.full((count, length), -1, dtype=torch.int64)
     first_condition, conditions = 0, []
     media: dict[int, Sequence[MediaPart]] = {}
     starts = {}
@@ -125,14 +125,14 @@ def pack(examples: Sequence[Example], row_length: int, pad_token: int) -> Packed
             example = examples[number]
             part = slice(at, at + len(example))
             ids = torch.tensor(example.input_ids)
-            learnt = torch.tensor(example.learnt)
-            learnt[0] = False
+            loss_mask = torch.tensor(example.loss_mask)
+            loss_mask[0] = False
             input_ids[row, part] = ids
-            labels[row, part] = torch.where(learnt, ids, IGNORED_LABEL)
+            labels[row, part] = torch.where(loss_mask, ids, IGNORED_LABEL)
             position_ids[row, part] = torch.arange(len(example))
             seen = torch.tensor(example.condition_ids)
             condition_ids[row, part] = torch.where(seen >= 0, seen + starts[number], -1)
-            owner[row, part] = number
+            segment_ids[row, part] = number
             at += len(example)
     return PackedBatch(
         input_ids,
@@ -140,7 +140,7 @@ def pack(examples: Sequence[Example], row_length: int, pad_token: int) -> Packed
         position_ids,
         condition_ids,
         torch.cat(conditions) if conditions else None,
-        owner,
+        segment_ids,
         MediaBatch.collate(list(media.values())) if media else None,
         torch.tensor(list(media)) if media else None,
     )
@@ -177,9 +177,9 @@ def examples_right(logits: Tensor, batch: PackedBatch) -> Tensor:
     Returns:
         ``[E]`` booleans.
     """
-    count = int(batch.owner.max()) + 1
+    count = int(batch.segment_ids.max()) + 1
     predicting = predicts_label(batch.labels)
     wrong = logits.argmax(-1) != next_labels(batch.labels, predicting)
     misses = torch.zeros(count, dtype=torch.int64, device=logits.device)
-    misses.index_add_(0, batch.owner[predicting], wrong.long())
+    misses.index_add_(0, batch.segment_ids[predicting], wrong.long())
     return misses == 0

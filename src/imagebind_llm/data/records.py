@@ -49,8 +49,8 @@ def to_example(
         UserError: the dialog is malformed, has nothing to learn, or brings media while ``embed`` is None.
     """
     dialog = build_dialog(messages, tokenizer)
-    learnt = [True] * len(dialog) if learn_all else dialog.labels_mask
-    if not any(learnt[1:]):
+    loss_mask = [True] * len(dialog) if learn_all else dialog.labels_mask
+    if not any(loss_mask[1:]):
         raise UserError(
             f"a dialog of {len(messages)} messages has no assistant's token to learn; check its roles"
         )
@@ -65,7 +65,7 @@ def to_example(
             torch.tensor([number for number, _ in items]),
             len(dialog.conditions),
         )
-    return Example(dialog.input_ids, learnt, dialog.condition_ids, conditions)
+    return Example(dialog.input_ids, loss_mask, dialog.condition_ids, conditions)
 
 
 def pick_kind(rng: np.random.Generator, mixture: Mapping[str, float], known: Sequence[str]) -> str:
@@ -156,8 +156,8 @@ class RecordReader:
         """
         dialog = build_dialog(record.messages, self.tokenizer)
         kept = slice(0, self.longest)
-        learnt = dialog.labels_mask[kept]
-        if not any(learnt[1:]):
+        loss_mask = dialog.labels_mask[kept]
+        if not any(loss_mask[1:]):
             raise UserError(f"nothing to learn in its first {self.longest} tokens")
         conditions = torch.zeros(len(dialog.conditions), self.dim)
         opened: dict[int, list[MediaPart]] = {}
@@ -178,7 +178,7 @@ class RecordReader:
                 ]
         return Example(
             dialog.input_ids[kept],
-            learnt,
+            loss_mask,
             dialog.condition_ids[kept],
             conditions if dialog.conditions else None,
             opened,

@@ -51,7 +51,7 @@ def build_encoder(settings: Mapping[str, Any] | None) -> nn.Module | None:
 
 
 @dataclass(frozen=True)
-class EncoderPlace:
+class EncoderLocation:
     """Where the weights of an encoder lie.
 
     Attributes:
@@ -67,7 +67,7 @@ class EncoderPlace:
     in_model: bool
 
 
-def find_encoder(name: str | os.PathLike[str], revision: str | None = None) -> EncoderPlace:
+def find_encoder(name: str | os.PathLike[str], revision: str | None = None) -> EncoderLocation:
     """What ``name`` means wherever an encoder is asked for: a folder of its own, a model folder or an adapter
     (then its encoder), ``"nano"``, or a hub id.
 
@@ -78,8 +78,8 @@ def find_encoder(name: str | os.PathLike[str], revision: str | None = None) -> E
     folder = locate_folder(name, revision)
     config = read_json(folder / "config.json")
     if config.get("model_type") != _MODEL_TYPE:
-        return EncoderPlace(folder, _kind_of(folder, config), config, in_model=False)
-    from imagebind_llm.common.locate import ADAPTER_FILE, find_place
+        return EncoderLocation(folder, _kind_of(folder, config), config, in_model=False)
+    from imagebind_llm.common.locate import ADAPTER_FILE, find_base_path
 
     settings = dict(config.get("encoder_config") or {})
     if not settings:
@@ -90,8 +90,8 @@ def find_encoder(name: str | os.PathLike[str], revision: str | None = None) -> E
             raise CheckpointError(
                 f"the adapter in {str(folder)!r} does not say where its encoder is; give the encoder itself"
             )
-        return find_encoder(find_place("encoder", base, folder), base.get("revision"))
-    return EncoderPlace(folder, settings.pop("type", "imagebind"), settings, in_model=True)
+        return find_encoder(find_base_path("encoder", base, folder), base.get("revision"))
+    return EncoderLocation(folder, settings.pop("type", "imagebind"), settings, in_model=True)
 
 
 def load_encoder(

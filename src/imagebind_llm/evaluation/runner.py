@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import ConfigError, UserError
-from imagebind_llm.common.files import atomic_write, held, sync
+from imagebind_llm.common.files import atomic_write, locked, sync
 from imagebind_llm.evaluation.metrics import Score
 from imagebind_llm.evaluation.model import ModelUnderTest
 from imagebind_llm.evaluation.suite import Item, Suite, check_items
@@ -96,7 +96,7 @@ class _Answers:
         assert self._folder is not None
         self._folder.mkdir(parents=True, exist_ok=True)
         refusal = ConfigError(f"{str(self._folder)!r} is in use by another evaluation; wait, or use another")
-        with held(self._folder / ".lock", refusal):
+        with locked(self._folder / ".lock", refusal):
             self._check_identity(self._folder / "identity.json")
             self._read(self._folder / "answers.jsonl")
             yield self

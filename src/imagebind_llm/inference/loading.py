@@ -31,7 +31,7 @@ KINDS = {
 
 _EXTRA = "quant"
 _KEPT = ("encoder", "bind", "injection", "lm_head", "embed_out", "lora_A", "lora_B")
-"""Modules that are never quantised (``embed_out``: the output map of GPT-NeoX)."""
+"""Modules that are never quantised (``embed_out``: the output projection of GPT-NeoX)."""
 
 
 def check_kind(kind: str) -> None:
@@ -84,7 +84,7 @@ def wraps_badly(kind: str) -> bool:
     """Whether low-rank updates that were there before quantising give wrong results with this kind.
 
     bitsandbytes' layers need updates made for them, which peft installs only on a language model that is
-    quantised already; torchao's keep being linear maps.
+    quantised already; torchao's keep being linear layers.
     """
     return kind in ("8bit", "4bit")
 
@@ -191,7 +191,7 @@ def device_map_of(
 
 
 def _with_embedding(placed: DeviceMap, bare: Any, main: torch.device) -> DeviceMap:
-    """``placed`` with the token embedding, and an output map that shares its weights, taken off the disk."""
+    """``placed`` with the token embedding, and an output projection tied to it, taken off the disk."""
     kept = [bare.get_input_embeddings()]
     if getattr(bare.config, "tie_word_embeddings", False):
         kept.append(bare.get_output_embeddings())

@@ -35,17 +35,17 @@ def add_lora(
     dropout: float = 0.0,
     targets: Sequence[str] | None = None,
 ) -> None:
-    """Give linear maps of every decoder layer a low-rank update ``scale · B(A(x))``; ``B`` starts at 0.
+    """Give linear layers of every decoder layer a low-rank update ``scale · B(A(x))``; ``B`` starts at 0.
 
     Args:
         model: the whole model; its configuration records the setting.
         rank: inner width of the update.
         scale: factor of the update (1 as published).
         dropout: on the input of the update, in training.
-        targets: paths inside a decoder layer; ``None``: all linear maps of the family.
+        targets: paths inside a decoder layer; ``None``: all linear layers of the family.
 
     Raises:
-        ConfigError: the model already has low-rank updates, or a path does not name a linear map.
+        ConfigError: the model already has low-rank updates, or a path does not name a linear layer.
     """
     if model.config.lora is not None:
         raise ConfigError("the language model already has low-rank updates; merge them first")
@@ -55,7 +55,7 @@ def add_lora(
 
 
 def add_biases(model: "ImageBindLLMForConditionalGeneration", targets: Sequence[str] | None = None) -> None:
-    """Make the biases of linear maps trainable, adding one of zeros where there is none.
+    """Make the biases of linear layers trainable, adding one of zeros where there is none.
 
     Args:
         model: the whole model; its configuration records the setting.
@@ -73,7 +73,7 @@ def tune_norms(model: "ImageBindLLMForConditionalGeneration") -> None:
 
 
 def install_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
-    """Wrap the linear maps as ``settings`` (the ``lora`` group of the configuration) says."""
+    """Wrap the linear layers as ``settings`` (the ``lora`` group of the configuration) says."""
     from peft import LoraConfig, inject_adapter_in_model
 
     family = family_of(_model_type(language_model))
@@ -93,7 +93,7 @@ def install_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None
 
 
 def install_biases(language_model: nn.Module, targets: Sequence[str]) -> None:
-    """Add a bias of zeros to each linear map of every decoder layer named in ``targets`` that has none."""
+    """Add a bias of zeros to each linear layer of every decoder layer named in ``targets`` that has none."""
     for _, module in _named_maps(language_model, targets):
         linear = base_linear(module)
         if linear.bias is None:

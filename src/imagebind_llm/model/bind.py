@@ -47,7 +47,7 @@ class BindBlock(nn.Module):
 
 
 class BindNetwork(nn.Module):
-    """A linear map and ``depth`` gated residual blocks (paper, section 3.2).
+    """A linear layer and ``depth`` gated residual blocks (paper, section 3.2).
 
     Args:
         embedding_dim: ``D``, width of the joint space.

@@ -66,8 +66,8 @@ class ImageBindLLMConfig(PreTrainedConfig):
             last; a list of indices), ``query`` (learned vector per layer; ``None``: only in style
             ``"value"``), ``gate_std`` (spread of the gates before training, 0 as published).
         lora: ``rank``, ``scale`` (factor of the update), ``dropout``, ``targets`` (module paths inside a
-            decoder layer; ``None``: all the family's linear maps), or ``None`` for no low-rank updates.
-        bias_targets: linear maps (paths inside a decoder layer) whose bias is trained, added where there is
+            decoder layer; ``None``: all the family's linear layers), or ``None`` for no low-rank updates.
+        bias_targets: linear layers (paths inside a decoder layer) whose bias is trained, added where there is
             none; ``None``: none.
         norm_tuned: whether finetuning trains the language model's norms.
         stage: ``"base"``, ``"pretrain"`` or ``"finetune"``: how far the weights were trained.

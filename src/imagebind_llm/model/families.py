@@ -21,7 +21,7 @@ class Family:
     final_norm: str = "model.norm"
     attention: str = "self_attn"
     value: str = "self_attn.v_proj"
-    """The linear map whose rows hold the value projection."""
+    """The linear layer whose rows hold the value projection."""
     value_rows: Literal["all", "last", "per_head"] = "all"
     """Which rows: all; the last ``kv_heads * head_dim`` (q, k, v stacked); the last third of each head's."""
     output: str = "self_attn.o_proj"
@@ -189,7 +189,7 @@ def _is_plain(linear: Any) -> bool:
 
 
 def apply_without_bias(module: Any, states: Tensor) -> Tensor:
-    """A linear map with its low-rank updates, but without its bias: ``[…, in]`` → ``[…, out]``."""
+    """A linear layer with its low-rank updates, but without its bias: ``[…, in]`` → ``[…, out]``."""
     base = base_linear(module)
     if base.bias is None:
         whole: Tensor = module(states)

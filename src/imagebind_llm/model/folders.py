@@ -25,7 +25,13 @@ from transformers import GenerationConfig
 
 from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.common.files import atomic_write, read_json
-from imagebind_llm.common.locate import ADAPTER_FILE, PARTS, find_place, places_as_read, places_to_write
+from imagebind_llm.common.locate import (
+    ADAPTER_FILE,
+    COMPONENTS,
+    base_paths_as_read,
+    base_paths_to_write,
+    find_base_path,
+)
 from imagebind_llm.model.adaptation import (
     adapter_state_dict,
     language_model_fingerprint,
@@ -94,7 +100,7 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
 def _name_places(config: Path, folder: Path) -> None:
     """Write other folders in a configuration as seen from the one it is for."""
     values = read_json(config)
-    values["base_models"] = places_to_write(values["base_models"], folder)
+    values["base_models"] = base_paths_to_write(values["base_models"], folder)
     config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -116,8 +122,8 @@ def write_adapter(model: "ImageBindLLMForConditionalGeneration", folder: Path) -
     if unnamed:
         missing = ", ".join(f'"{part}": {{"id": …}}' for part in unnamed)
         warnings.warn(
-            f"this adapter does not say where its {' and '.join(PARTS[part] for part in unnamed)} can be "
-            f"found; before saving, set model.config.base_models to {{{missing}}} (a folder, a hub id or "
+            f"this adapter does not say where its {' and '.join(COMPONENTS[part] for part in unnamed)} can "
+            f"be found; before saving, set model.config.base_models to {{{missing}}} (a folder, a hub id or "
             f'"nano"), or open it with from_pretrained(…, {", ".join(f"{part}=…" for part in unnamed)})',
             stacklevel=3,
         )
@@ -230,7 +236,7 @@ def load_whole_folder(
 def complete_whole_model(model: Any, folder: Path) -> None:
     """What the folder says about a model beside its weights: where its parts were, and its encoder's name."""
     if folder.is_dir():
-        model.config.base_models = places_as_read(model.config.base_models, folder)
+        model.config.base_models = base_paths_as_read(model.config.base_models, folder)
     recorded = model.config.fingerprints["encoder"]
     if recorded and hasattr(model.encoder, "remember_fingerprint"):
         model.encoder.remember_fingerprint(recorded)  # loading in a coarser precision does not change it
@@ -262,7 +268,7 @@ def load_adapter_folder(
     state = read_adapter(file)
     read = read_model_config(file.parent)
     config = read if config is None else copy.deepcopy(config)
-    config.base_models = places_as_read(config.base_models, file.parent)
+    config.base_models = base_paths_as_read(config.base_models, file.parent)
     if config._attn_implementation is not None:  # where the Auto classes put what they were asked for
         base_arguments = {"attn_implementation": config._attn_implementation, **base_arguments}
     if language_model is None:  # as saved: one that was given may hold the precision to cast to
@@ -312,7 +318,7 @@ def _load_language_model(
         )
     # In the precision it was trained in: a coarser one would change the fingerprint. The caller casts later.
     arguments = {"dtype": config.dtype or "auto", **arguments}
-    where = find_place("language_model", base, folder)
+    where = find_base_path("language_model", base, folder)
     whole = whole_model_folder(where, base.get("revision"))
     if whole is not None and not (whole / ADAPTER_FILE).is_file():
         return language_model_of(whole, config, **arguments)
@@ -330,7 +336,7 @@ def _load_encoder(config: ImageBindLLMConfig, folder: Path) -> nn.Module:
             f"the adapter in {folder} does not say where its encoder is "
             f"(fingerprint {config.fingerprints['encoder']}); give it as encoder="
         )
-    return load_encoder(find_place("encoder", base, folder), revision=base.get("revision"))
+    return load_encoder(find_base_path("encoder", base, folder), revision=base.get("revision"))
 
 
 def _compare(part: str, expected: str | None, found: str, file: Path) -> None:

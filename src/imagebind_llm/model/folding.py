@@ -1,4 +1,4 @@
-"""A linear map with its low-rank update folded into a copy of the weight.
+"""A linear layer with its low-rank update folded into a copy of the weight.
 
 Injection style ``"value"`` needs the value projection without its update, tokens need it with the update.
 Kept apart, the update costs several small operations a layer in every decoding step. A copy of the weight
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 class FoldedLinear(LowRankLinear):
-    """A low-rank linear map that computes with its folded copy.
+    """A low-rank linear layer that computes with its folded copy.
 
     It becomes a plain low-rank map again when it goes into training mode or reads weights.
 
@@ -46,7 +46,7 @@ class FoldedLinear(LowRankLinear):
 
 @torch.no_grad()
 def fold_copy(module: Any) -> None:
-    """Let a low-rank linear map compute with a folded copy of its weight, until it goes into training mode.
+    """Let a low-rank linear layer compute with a folded copy of its weight, until it goes into training mode.
 
     Only for plain matrices of floats in memory. Others stay as they are.
     """

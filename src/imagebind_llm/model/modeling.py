@@ -167,11 +167,11 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.language_model.set_input_embeddings(value)
 
     def get_output_embeddings(self) -> nn.Module:
-        """The output map of the language model."""
+        """The output projection of the language model."""
         return self.language_model.get_output_embeddings()
 
     def set_output_embeddings(self, value: nn.Module) -> None:
-        """Replace the output map of the language model."""
+        """Replace the output projection of the language model."""
         self.language_model.set_output_embeddings(value)
 
     @torch.no_grad()

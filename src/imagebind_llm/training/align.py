@@ -125,13 +125,13 @@ class Pretrain(Align):
     def __init__(self, recipe: PretrainSettings, parts: ModelParts, examples: ExampleSource) -> None:
         super().__init__(recipe, parts, examples)
         self._sees = self._warned = False
-        self._learnt_from = 0
+        self._trained_on = 0
 
     def loss(self, batch: PackedBatch) -> tuple[Tensor, dict[str, Tensor]]:
         if not self._sees:
             self._sees = batch.conditions is not None
-            self._learnt_from += int(batch.owner.max()) + 1
-            if self._learnt_from >= _BLIND_FOR:
+            self._trained_on += int(batch.segment_ids.max()) + 1
+            if self._trained_on >= _BLIND_FOR:
                 self._warn_if_blind()
         return super().loss(batch)
 
@@ -141,13 +141,13 @@ class Pretrain(Align):
 
     def _warn_if_blind(self) -> None:
         """Text alone moves neither the bind network nor the gates, and a loss that falls does not show it."""
-        if self._sees or self._warned or not self._learnt_from:
+        if self._sees or self._warned or not self._trained_on:
             return
         self._warned = True
         logger.warning(
             "none of the first %d examples shows a picture or another medium, so nothing is learnt about "
             "seeing; check data.sources (alpaca is text only, llava needs image fields)",
-            self._learnt_from,
+            self._trained_on,
         )
 
 

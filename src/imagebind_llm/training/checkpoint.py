@@ -88,8 +88,8 @@ def _members(flat: Mapping[str, Any]) -> dict[str, Any]:
 _REPORTED_PACKAGES = ("imagebind-llm", "torch", "transformers", "accelerate", "peft", "safetensors", "numpy")
 
 
-def save_resolved(stage: str, recipe: Any, folder: Path) -> None:
-    """Write ``recipe.yaml``: the resolved settings, loadable again as they are, and the versions in
+def save_run_config(stage: str, recipe: Any, folder: Path) -> None:
+    """Write ``recipe.yaml``: the run config, loadable again as it is, and the versions in
     comments."""
     found = [f"# {package} {number}" for package, number in versions(_REPORTED_PACKAGES).items()]
     made_by = commit()

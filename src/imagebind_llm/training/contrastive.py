@@ -95,12 +95,12 @@ class ContrastiveStage(Stage):
             self._updates = add_tower_lora(encoder, self._trunks, recipe.lora, recipe.run.seed)
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        learnt = self._updates
-        if learnt is None:
-            learnt = {}
+        trained = self._updates
+        if trained is None:
+            trained = {}
             for modality in self.modalities:
-                learnt |= tower_parameters(self.encoder, modality)
-        found = {f"encoder.{name}": parameter for name, parameter in learnt.items()}
+                trained |= tower_parameters(self.encoder, modality)
+        found = {f"encoder.{name}": parameter for name, parameter in trained.items()}
         if self.recipe.learn_temperature:
             found["log_scale"] = self.log_scale
         return found

@@ -26,14 +26,14 @@ _LONGEST_SAMPLE = 128
 """Tokens of an answer to look at."""
 
 
-def _learnt_runs(learnt: Sequence[bool]) -> Iterator[tuple[int, int]]:
+def _answer_spans(loss_mask: Sequence[bool]) -> Iterator[tuple[int, int]]:
     """Start and stop of each answer. Nothing comes before a dialog's first token, so it is not asked for."""
     start = 1
-    while start < len(learnt):
-        if not learnt[start]:
+    while start < len(loss_mask):
+        if not loss_mask[start]:
             start += 1
             continue
-        stop = next((at for at in range(start, len(learnt)) if not learnt[at]), len(learnt))
+        stop = next((at for at in range(start, len(loss_mask)) if not loss_mask[at]), len(loss_mask))
         yield start, stop
         start = stop
 
@@ -85,7 +85,7 @@ class DialogStage(Stage):
         return float(batch.learnt_tokens)
 
     def size(self, batch: PackedBatch) -> int:
-        return int((batch.owner >= 0).sum())
+        return int((batch.segment_ids >= 0).sum())
 
     def blocks(self) -> list[nn.Module]:
         from imagebind_llm.model.families import decoder_layers
@@ -111,8 +111,8 @@ class DialogStage(Stage):
     def loss(self, batch: PackedBatch) -> tuple[Tensor, dict[str, Tensor]]:
         logits, laid = self.labelled_logits(batch)
         loss = labelled_loss(logits, laid.labels)
-        filled = (batch.owner >= 0).float().mean()
-        return loss, {"row_fill": filled, "rows": torch.tensor(float(len(batch.owner)))}
+        filled = (batch.segment_ids >= 0).float().mean()
+        return loss, {"row_fill": filled, "rows": torch.tensor(float(len(batch.segment_ids)))}
 
     @cached_property
     def _held_out_examples(self) -> dict[str, list[Example]]:
@@ -170,7 +170,7 @@ class DialogStage(Stage):
         """Each turn is asked after the data's own turns, as ``exact`` judges it."""
         batch = self.to_device(self._packed([example]))
         turns, before = [], 0
-        for start, stop in _learnt_runs(example.learnt):
+        for start, stop in _answer_spans(example.loss_mask):
             ids = batch.input_ids[:, :start]
             found = self.model.generate(
                 ids,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from imagebind_llm.common.errors import CheckpointError, ConfigError, reason_of
-from imagebind_llm.common.files import held
+from imagebind_llm.common.files import locked
 from imagebind_llm.common.settings import flatten, to_plain
 from imagebind_llm.training.checkpoint import (
     TrainedTensors,
@@ -30,10 +30,10 @@ from imagebind_llm.training.checkpoint import (
     refuse_other_data,
     remove_remains,
     save_checkpoint,
-    save_resolved,
+    save_run_config,
 )
 from imagebind_llm.training.exchange import Exchange, OwnPart, StepNumbers
-from imagebind_llm.training.monitor import Interrupts, LossGuard, Outcome, Progress, TrainingError
+from imagebind_llm.training.monitor import Interrupts, LossGuard, Progress, RunOutput, TrainingError
 from imagebind_llm.training.optimization import (
     averaged,
     learning_rate,
@@ -213,7 +213,7 @@ class _Run:
         refusal = ConfigError(
             f"another run is training in {str(self.folder)!r}; wait for it, or give another run.folder"
         )
-        with held(self.folder / ".lock", refusal):
+        with locked(self.folder / ".lock", refusal):
             if self.run.resume == "never":
                 for made in ("checkpoints", "export", "samples", "tensorboard"):
                     shutil.rmtree(self.folder / made, ignore_errors=True)
@@ -227,9 +227,9 @@ class _Run:
             logger.info("%s is finished (%d steps); its result is %s", self.folder, step, self.export_folder)
             return RunResult(True, step, self.export_folder)
         if self.processes.main:
-            save_resolved(self.stage.name, self.recipe, self.folder)
+            save_run_config(self.stage.name, self.recipe, self.folder)
             logger.info("training %s in %s", self.stage.name, self.processes.description)
-        self.outcome = Outcome(self.folder, self.run, step, self.processes.main)
+        self.output = RunOutput(self.folder, self.run, step, self.processes.main)
         with Interrupts() as interrupts:
             step, signal = self._steps(step, interrupts)
         if step < self.run.steps:
@@ -237,7 +237,7 @@ class _Run:
             return RunResult(False, step, self.export_folder, signal)
         measured = self._evaluate(step)
         with averaged(self.tensors.average, self.tensors.parameters):
-            self.outcome.export(self.stage, self.processes, step, measured)
+            self.output.export(self.stage, self.processes, step, measured)
         self.processes.wait()
         return RunResult(True, step, self.export_folder)
 
@@ -285,7 +285,7 @@ class _Run:
                         signal = known.signal or signal
                 if log:
                     values = numbers[-1].values
-                    self.outcome.log(step, values, progress.line(values["loss"]))
+                    self.output.log(step, values, progress.line(values["loss"]))
                 if evaluate:
                     self._evaluate(step)
                 if last or ((save or signal is not None) and not self.guard.suspicious):
@@ -374,7 +374,7 @@ class _Run:
             measured = {f"eval/{key}": round(value, 5) for key, value in self._measured().items()}
             asked = self.processes.main or self.processes.sharded  # a divided model answers together
             samples = self.stage.samples(self.run.samples) if self.run.samples and asked else ()
-        self.outcome.evaluated(step, measured, samples)
+        self.output.evaluated(step, measured, samples)
         return measured
 
     def _measured(self) -> dict[str, float]:

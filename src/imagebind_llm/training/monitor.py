@@ -169,7 +169,7 @@ class Progress:
 logger = logging.getLogger(__name__)
 
 
-class Outcome:
+class RunOutput:
     """The written part of a run in ``folder``; in processes that are not ``main`` it writes nothing.
 
     Args:

@@ -1,6 +1,6 @@
 """What a training run is: one YAML file per stage, read into frozen dataclasses.
 
-Every field has one line that says what it means. ``key=value`` overrides use dotted keys. The resolved recipe
+Every field has one line that says what it means. ``key=value`` overrides use dotted keys. The run config
 is saved beside the run with the versions it ran under. Settings that have no effect are refused.
 """
 
@@ -14,7 +14,7 @@ import yaml
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import apply_overrides, build, check_numbers
-from imagebind_llm.training.checkpoint import save_resolved
+from imagebind_llm.training.checkpoint import save_run_config
 from imagebind_llm.training.foreign_names import own_names, own_overrides
 from imagebind_llm.training.new_sensor import NewSensor
 from imagebind_llm.training.registry import is_for, stage_kind
@@ -41,7 +41,7 @@ __all__ = [
     "Recipe",
     "RunSettings",
     "load_recipe",
-    "save_resolved",
+    "save_run_config",
 ]
 
 

@@ -28,7 +28,7 @@ class RunSettings:
     """Where a run lives, how long it is and how often it reports."""
 
     folder: str
-    """The run's own folder: checkpoints, metrics, resolved recipe, export."""
+    """The run's own folder: checkpoints, metrics, run config, export."""
     steps: int
     """Optimizer steps in all."""
     batch_size: int
@@ -216,9 +216,9 @@ class AdapterSettings:
     scale: float = 1.0
     """LoRA output scale (alpha / rank)."""
     targets: tuple[str, ...] | None = None
-    """Linear maps of a decoder layer that get LoRA (``self_attn.q_proj``, …); null = all of the family."""
+    """Linear layers of a decoder layer that get LoRA (``self_attn.q_proj``, …); null = all of the family."""
     biases: tuple[str, ...] | None = None
-    """Linear maps whose bias is trained; null = those of the family (all but keys and values)."""
+    """Linear layers whose bias is trained; null = those of the family (all but keys and values)."""
     norms: bool = True
     """Whether norm scales are trained."""
 

@@ -110,10 +110,10 @@ _ADAPTER = "default"
 def add_tower_lora(
     encoder: ImageBindModel, trunks: Collection[str], settings: TowerLora, seed: int
 ) -> dict[str, nn.Parameter]:
-    """Give every linear map of these towers an update that starts at 0; returns the updates by name.
+    """Give every linear layer of these towers an update that starts at 0; returns the updates by name.
 
     The fused query-key-value weight of ImageBind's own attention is a bare tensor, not a map, and gets none;
-    its output map and the two of each MLP do, and the head.
+    its output projection and the two of each MLP do, and the head.
     """
     from peft import LoraConfig, inject_adapter_in_model
 

@@ -38,16 +38,16 @@ class _Line:
     """Points on a line; those less than 1.5 apart are proposed."""
 
     def __init__(self, places: np.ndarray) -> None:
-        self.places, self.held = places, np.empty(0, np.int64)
+        self.places, self.locked = places, np.empty(0, np.int64)
 
     def kept(self, positions: np.ndarray) -> list[np.ndarray]:
-        return [self.held[abs(self.places[self.held] - self.places[p]) < 1.5] for p in positions]
+        return [self.locked[abs(self.places[self.locked] - self.places[p]) < 1.5] for p in positions]
 
     def within(self, positions: np.ndarray) -> np.ndarray:
         return abs(self.places[positions][:, None] - self.places[positions][None]) < 1.5
 
     def add(self, positions: np.ndarray) -> None:
-        self.held = np.concatenate([self.held, positions])
+        self.locked = np.concatenate([self.locked, positions])
 
 
 def test_a_chain_is_not_one_group():

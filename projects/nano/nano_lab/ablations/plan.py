@@ -53,7 +53,7 @@ def groups(layers: int) -> tuple[Group, ...]:
               (Variant("zero"), Variant("random, spread 1", ("injection.gate_std=1.0",)))),
         Group("depth", "blocks of the bind network", "pretrain",
               (Variant("3"), Variant("1", ("bind.depth=1",)),
-               Variant("0 (a linear map)", ("bind.depth=0",)))),
+               Variant("0 (a linear layer)", ("bind.depth=0",)))),
         Group("style", "style of injection", "pretrain",
               (Variant("residual"), Variant("value", ("injection.style=value",)))),
         Group("layers", "injected layers", "pretrain",

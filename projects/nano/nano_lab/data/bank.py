@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from imagebind_llm.common.errors import CheckpointError
-from imagebind_llm.common.files import atomic_write, held
+from imagebind_llm.common.files import atomic_write, locked
 from nano_lab.data.pool import ImagePool
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def open_or_build_bank(
         "shard_images": SHARD_IMAGES,
     }
     count = -(-len(pool) // SHARD_IMAGES)
-    with held(folder / ".lock"):  # runs that share a bank start side by side: one computes, the others wait
+    with locked(folder / ".lock"):  # runs that share a bank start side by side: one computes, the others wait
         manifest = _read_manifest(folder, identity)
         shards = manifest["shards"]
         missing = [number for number in range(count) if _name(number) not in shards]

@@ -70,7 +70,7 @@ def test_arms_are_recipes_that_train_takes(inputs, tmp_path):
             seen.append((variant.name, recipe))
     recipes_of = dict(seen)
     assert recipes_of["random, spread 1"].injection == {"gate_std": 1.0}
-    assert recipes_of["0 (a linear map)"].bind == {"depth": 0}
+    assert recipes_of["0 (a linear layer)"].bind == {"depth": 0}
     assert recipes_of["first only"].injection == {"layers": [0]}
     only = recipes_of["low-rank updates only"].adapters
     assert (only.rank, only.biases, only.norms) == (16, (), False)

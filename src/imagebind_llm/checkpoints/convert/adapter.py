@@ -19,7 +19,7 @@ from torch import Tensor
 from imagebind_llm.checkpoints.convert.imagebind import encoder_of
 from imagebind_llm.checkpoints.convert.llama import (
     FINAL_NORM,
-    LAYER_MAPS,
+    LAYER_LINEARS,
     LAYER_NORMS,
     LlamaWeights,
     on_model,
@@ -29,7 +29,7 @@ from imagebind_llm.checkpoints.convert.llama import (
 from imagebind_llm.checkpoints.convert.plan import KeyRule, OutTensor, Plan, as_they_are, to_ours, to_theirs
 from imagebind_llm.checkpoints.convert.tokenizer import saved_tokenizer
 from imagebind_llm.common.errors import CheckpointError
-from imagebind_llm.common.locate import ADAPTER_FILE, NANO, relative_place
+from imagebind_llm.common.locate import ADAPTER_FILE, NANO, relative_base_path
 from imagebind_llm.common.tensor_files import (
     TensorFile,
     TensorInfo,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from imagebind_llm.model.configuration import ImageBindLLMConfig
 
 
-BIASED_MAPS = ("attention.wq", "attention.wo", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
+BIASED_LINEARS = ("attention.wq", "attention.wo", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
 _OLD_PREFIX = re.compile(r"^llma\.")
 _DROPPED_PREFIX = "prefix_projector_norm."
 """In some older files; never used by the model."""
@@ -84,7 +84,7 @@ class AdapterLayout:
             },
             "injection": {"style": "value", "layers": self.query_layers, "query": True},
             "lora": None if self.lora_rank is None else {"rank": self.lora_rank, "scale": 1.0},
-            "bias_targets": [LAYER_MAPS[name] for name in BIASED_MAPS] if self.biases else None,
+            "bias_targets": [LAYER_LINEARS[name] for name in BIASED_LINEARS] if self.biases else None,
             "norm_tuned": True,
             "stage": self.stage,
         }
@@ -169,13 +169,13 @@ def adapter_rules(layout: AdapterLayout, shape: DecoderShape) -> list[KeyRule]:
     for layer in range(shape.layers):
         there, here = f"llama.layers.{layer}", f"language_model.model.layers.{layer}"
         rules += [KeyRule(f"{there}.{a}.weight", f"{here}.{b}.weight") for a, b in LAYER_NORMS.items()]
-        for name, ours in LAYER_MAPS.items():
+        for name, ours in LAYER_LINEARS.items():
             group, _, leaf = name.rpartition(".")
             if layout.lora_rank is not None:
                 first, second = (f"{there}.{group}.lora_{leaf}_l{half}.weight" for half in (1, 2))
                 rules.append(KeyRule(first, f"{here}.{ours}.{TRAINED_LORA['down']}"))
                 rules.append(rotary_rule(second, f"{here}.{ours}.{TRAINED_LORA['up']}", name, shape))
-            if layout.biases and name in BIASED_MAPS:
+            if layout.biases and name in BIASED_LINEARS:
                 inner = "base_layer.bias" if layout.lora_rank is not None else "bias"
                 rules.append(rotary_rule(f"{there}.{name}.bias", f"{here}.{ours}.{inner}", name, shape))
     return rules
@@ -389,8 +389,8 @@ def _places(base: Path, encoder: str, out: Path) -> dict[str, Any]:
     """Where the parts are, seen from the result, so that all may move together."""
     local = encoder != NANO and Path(encoder).expanduser().is_dir()
     return {
-        "language_model": {"id": relative_place(base, out)},
-        "encoder": {"id": relative_place(Path(encoder).expanduser(), out) if local else encoder},
+        "language_model": {"id": relative_base_path(base, out)},
+        "encoder": {"id": relative_base_path(Path(encoder).expanduser(), out) if local else encoder},
     }
 
 
@@ -416,7 +416,7 @@ def _finish(base: LlamaWeights, config: "ImageBindLLMConfig", stage: Path) -> No
 _LANGUAGE_MODEL = "language_model."
 _ENCODER = "encoder."
 _WRAPPED = ".base_layer."
-"""Between a linear map and its weight, where a low-rank update wraps it."""
+"""Between a linear layer and its weight, where a low-rank update wraps it."""
 
 
 def whole_tensors(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 
-LAYER_MAPS = {
+LAYER_LINEARS = {
     "attention.wq": "self_attn.q_proj",
     "attention.wk": "self_attn.k_proj",
     "attention.wv": "self_attn.v_proj",
@@ -42,7 +42,7 @@ LAYER_MAPS = {
     "feed_forward.w2": "mlp.down_proj",
     "feed_forward.w3": "mlp.up_proj",
 }
-"""Linear maps of a layer, their name → ours."""
+"""Linear layers of a layer, their name → ours."""
 LAYER_NORMS = {"attention_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
 FINAL_NORM = ("norm.weight", "model.norm.weight")
 _IGNORED = "rope"
@@ -85,7 +85,7 @@ def llama_rules(shape: DecoderShape) -> list[KeyRule]:
         KeyRule("output.weight", "lm_head.weight"),
     ]
     for layer in range(shape.layers):
-        for theirs, ours in LAYER_MAPS.items():
+        for theirs, ours in LAYER_LINEARS.items():
             rules.append(
                 rotary_rule(
                     f"layers.{layer}.{theirs}.weight", f"model.layers.{layer}.{ours}.weight", theirs, shape

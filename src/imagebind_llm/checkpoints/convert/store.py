@@ -19,8 +19,8 @@ from imagebind_llm.common.files import (
     atomic_write,
     full_disk_in_one_line,
     gigabytes,
-    held,
     is_full_disk,
+    locked,
     require_space,
     sync,
 )
@@ -101,7 +101,7 @@ def staging(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     stage = out.parent / f".{out.name}.converting"
     lock = out.parent / f"{stage.name}.lock"
-    with held(lock, CheckpointError(f"another conversion to {str(out)!r} is running; wait for it")):
+    with locked(lock, CheckpointError(f"another conversion to {str(out)!r} is running; wait for it")):
         stage.mkdir(exist_ok=True)
         try:
             yield stage

@@ -95,9 +95,9 @@ class HashProposer:
         if not self._index.ntotal:
             return [np.empty(0, np.int64)] * len(positions)
         ends, _, found = self._index.range_search(self._codes[positions], self._bits + 1)
-        held = np.concatenate(self._held)
-        self._held = [held]
-        return [held[found[ends[row] : ends[row + 1]]] for row in range(len(positions))]
+        locked = np.concatenate(self._held)
+        self._held = [locked]
+        return [locked[found[ends[row] : ends[row + 1]]] for row in range(len(positions))]
 
     def within(self, positions: np.ndarray) -> np.ndarray:
         """See :class:`Proposer`."""
@@ -128,9 +128,9 @@ class VectorProposer:
         if not self._index.ntotal:
             return [np.empty(0, np.int64)] * len(positions)
         ends, _, found = self._index.range_search(self._vectors(positions), self._cosine)
-        held = np.concatenate(self._held)
-        self._held = [held]
-        return [held[found[ends[row] : ends[row + 1]]] for row in range(len(positions))]
+        locked = np.concatenate(self._held)
+        self._held = [locked]
+        return [locked[found[ends[row] : ends[row + 1]]] for row in range(len(positions))]
 
     def within(self, positions: np.ndarray) -> np.ndarray:
         """See :class:`Proposer`."""

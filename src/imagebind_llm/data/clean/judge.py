@@ -241,17 +241,17 @@ def _count_captions(light: _Light) -> None:
 
 def _column(measured: Measured, rows: np.ndarray, name: str, width: int, dtype: type[np.generic]) -> Any:
     """One binary column of some samples, on disk: ``[len(rows), width]``, rows without a value are zero."""
-    held = RowFile(measured.folder.parent, len(rows), width, dtype).rows
+    locked = RowFile(measured.folder.parent, len(rows), width, dtype).rows
     first = place = 0
     for table in measured.tables([name]):
         column = table[name]
         while place < len(rows) and rows[place] < first + len(column):
             value = column[int(rows[place]) - first].as_py()
             if value is not None:
-                held[place] = np.frombuffer(value, dtype)
+                locked[place] = np.frombuffer(value, dtype)
             place += 1
         first += len(column)
-    return held
+    return locked
 
 
 def _dimension(measured: Measured, rows: np.ndarray) -> int:

@@ -92,8 +92,8 @@ def _name(source: object) -> str:
     if isinstance(source, Image.Image):
         return content_hash(source.convert("RGB")).hex()
     values = source.vector if isinstance(source, Embedded) else source
-    held = values if isinstance(values, bytes) else np.ascontiguousarray(values).tobytes()
-    return hashlib.sha256(held).hexdigest()
+    locked = values if isinstance(values, bytes) else np.ascontiguousarray(values).tobytes()
+    return hashlib.sha256(locked).hexdigest()
 
 
 def _from_array(key: str, values: object) -> Image.Image:

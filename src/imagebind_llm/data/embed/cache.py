@@ -15,7 +15,7 @@ from imagebind_llm.common.errors import TrainingDataError
 from imagebind_llm.common.files import atomic_write
 from imagebind_llm.common.work_folder import work_folder
 from imagebind_llm.data.embed.executors import on_this_machine
-from imagebind_llm.data.embed.run import Outcome, embed_sources
+from imagebind_llm.data.embed.run import RunOutput, embed_sources
 from imagebind_llm.data.embed.shard import Job
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources.base import SourceSettings
@@ -182,7 +182,7 @@ def _blocks(source: EmbeddedSource) -> Iterator[np.ndarray]:
 
 def _embed(
     job: Job, folder: Path, paths: Sequence[Path], max_skipped: float, progress: bool
-) -> tuple[Outcome, list[tuple[str, str]]]:
+) -> tuple[RunOutput, list[tuple[str, str]]]:
     """Embed the pictures; also path and reason of those that could not be read."""
     from imagebind_llm.cache import CacheError
 

@@ -26,7 +26,7 @@ from imagebind_llm.data.sources.base import Source, StreamingSource
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutput:
     """What :func:`embed_sources` did.
 
     Attributes:
@@ -55,7 +55,7 @@ def embed_sources(
     execute: Execute = in_this_process,
     quarantine: Quarantine | None = None,
     progress: bool = True,
-) -> Outcome:
+) -> RunOutput:
     """Embed all samples of the job's sources into ``folder``, from where an earlier run was stopped.
 
     The folder's files are the same, byte for byte, whoever does the work, in whatever order, and however
@@ -152,7 +152,7 @@ def _count(facts: ShardFacts, quarantine: Quarantine) -> int:
     return facts.rows + len(facts.bad)
 
 
-def _finish(store: EmbeddingStore, resumed: int, finished_before: bool) -> Outcome:
+def _finish(store: EmbeddingStore, resumed: int, finished_before: bool) -> RunOutput:
     from imagebind_llm.data.embed.store import read_manifest
 
     if not store.complete and not any(facts.rows for facts in store.done.values()):
@@ -164,7 +164,7 @@ def _finish(store: EmbeddingStore, resumed: int, finished_before: bool) -> Outco
     bad_by_source = {source["name"]: 0 for source in manifest["sources"]}
     for shard in manifest["shards"]:
         bad_by_source[shard["source"]] += shard["bad"]
-    return Outcome(
+    return RunOutput(
         store.folder,
         manifest["rows"],
         manifest["media"],

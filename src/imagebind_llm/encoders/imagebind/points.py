@@ -85,7 +85,7 @@ class GroupFeatures(nn.Module):
 
     def forward(self, groups: Tensor) -> Tensor:
         batch, count, size, _ = groups.shape
-        # A convolution of kernel 1 is a linear map of each point; on rows of channels it needs no transposes.
+        # Convolution of kernel 1: a linear layer of each point. On rows of channels it needs no transpose.
         enter, first_norm, _, lift = self.first_conv
         mix, second_norm, _, leave = self.second_conv
         local = _linear(F.relu(first_norm(_linear(groups.reshape(-1, 3), enter))), lift)  # [B·G·K, 2h]

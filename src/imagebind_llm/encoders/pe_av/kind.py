@@ -13,7 +13,7 @@ from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.tensor_files import tensors_below
 from imagebind_llm.encoders.pe_av.media import PeAvMedia, open_tokenizer
-from imagebind_llm.encoders.pe_av.model import PARTS, PeAvEncoder
+from imagebind_llm.encoders.pe_av.model import COMPONENTS, PeAvEncoder
 from imagebind_llm.encoders.pe_av.settings import PeAvDescription, pe_av_config, published_settings
 from imagebind_llm.media.base import MediaReader
 
@@ -41,12 +41,12 @@ def from_model(
     stored = {}
     for name, tensor in tensors_below(folder, "encoder.").items():
         part, _, rest = name.partition(".")
-        if part not in PARTS:
+        if part not in COMPONENTS:
             raise CheckpointError(
                 f"{str(folder)!r} holds encoder.{name}, unknown to PE-AV; copy the whole folder again"
             )
-        stored[f"{PARTS[part]}.{rest}"] = tensor
-    whole = _read(folder, settings, tuple(PARTS.values()), state_dict=stored)
+        stored[f"{COMPONENTS[part]}.{rest}"] = tensor
+    whole = _read(folder, settings, tuple(COMPONENTS.values()), state_dict=stored)
     return PeAvEncoder.taken_from(whole).to(device, dtype).eval()
 
 

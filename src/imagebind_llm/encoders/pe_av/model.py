@@ -17,7 +17,7 @@ from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.base import FingerprintCache
 from imagebind_llm.encoders.pe_av.settings import PeAvDescription, pe_av_config
 
-PARTS = {
+COMPONENTS = {
     "text_model": "text_model",
     "text_head": "video_model.text_video_head",
     "video_encoder": "video_model.video_encoder",
@@ -33,7 +33,7 @@ class PeAvEncoder(nn.Module):
 
     Args:
         description: the configuration.
-        parts: ready modules under the names of ``PARTS``; left out, they are built with fresh weights.
+        parts: ready modules under the names of ``COMPONENTS``; left out, they are built with fresh weights.
     """
 
     modalities = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.AUDIO, Modality.TEXT})
@@ -48,7 +48,7 @@ class PeAvEncoder(nn.Module):
     @classmethod
     def taken_from(cls, whole: Any) -> "PeAvEncoder":
         """The towers of a ``PeAudioVideoModel``, not copied."""
-        parts = {name: whole.get_submodule(path) for name, path in PARTS.items()}
+        parts = {name: whole.get_submodule(path) for name, path in COMPONENTS.items()}
         return cls(PeAvDescription.of(whole.config), parts)
 
     @property
