@@ -17,7 +17,7 @@ import torch
 
 from imagebind_llm import Assistant
 from imagebind_llm.common.modality import Modality
-from nano_lab.evaluation import variants as variants
+from nano_lab.evaluation import variants
 from nano_lab.evaluation.model import AssistantUnderTest
 from nano_lab.evaluation.sets import RawSet, embed_set, picture_sets
 from nano_lab.world.senses import World

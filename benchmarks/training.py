@@ -177,7 +177,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="training-") as name:
         first, second, embedding = stages(Path(name), options)
     files = []
-    for pixels in first.stage.images.pool.pixels:
+    for pixels in first.stage.examples.images.pool.pixels:
         stream = io.BytesIO()
         picture = Image.fromarray(pixels)
         if options.side == len(pixels):

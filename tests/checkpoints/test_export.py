@@ -163,16 +163,16 @@ def test_merged_says_the_same(tmp_path, nano_logits):
 
 
 def test_a_merge_that_changes_the_answers_is_not_written(tmp_path, monkeypatch):
-    from imagebind_llm.checkpoints import export
+    from imagebind_llm.checkpoints import export as module
 
-    merge = export.merge_lora
+    merge = module.merge_lora
 
     def clumsy(model):
         merge(model)
         with torch.no_grad():
             model.language_model.get_input_embeddings().weight[100:300] *= 1.5
 
-    monkeypatch.setattr(export, "merge_lora", clumsy)
+    monkeypatch.setattr(module, "merge_lora", clumsy)
     with pytest.raises(
         CheckpointError, match=r"answers differently: logits differ by up to .*, rounding explains"
     ):

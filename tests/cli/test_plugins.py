@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import torch
 from imagebind_llm.training.registry import StageKind
-from imagebind_llm.training.run_settings import OptimizerSettings, RunSettings
+from imagebind_llm.training.settings import OptimizerSettings, RunSettings
 from imagebind_llm.training.stage import Stage, step_rng
 
 

@@ -5,7 +5,8 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.llm_folders import language_model, write_tiny_model
+from support.tiny import language_model
+from support.tiny_model import write_tiny_model
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.core_model_loading import WeightRenaming
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.llm_folders import write_llm, write_tiny_model
+from support.llm_folders import write_llm
 from support.tiny import conditions, make_model, open_gates, tokens
+from support.tiny_model import write_tiny_model
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.inference import loading

@@ -162,7 +162,7 @@ def test_low_rank_updates_move_one_tower_and_are_folded_in(tmp_path):
         ({"modalities": ["image"]}, "exactly one"),
         ({"modalities": ["tactile", "radar"]}, "exactly one"),
         ({"modalities": ["depth"]}, "cannot be called 'depth'"),
-        ({"source": "nano"}, "source: pairs"),
+        ({"source": "nano"}, "use one of 'pairs'"),
         ({"lora": {"rank": 2}}, "drop lora"),
         ({"sensor": {"kind": "grid", "shape": [8, 8]}}, r"\[8, 8\]"),
         ({"sensor": {"kind": "grid", "shape": [1, 8, 8], "paths": 4}}, "did you mean 'patch'"),

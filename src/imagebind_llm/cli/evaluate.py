@@ -26,7 +26,12 @@ app = typer.Typer(
     short_help="Measure a model.",
     epilog="""
 \b
-Suites come with packages: nano's with `pip install -e projects/nano` in a clone of this one.
+Examples, with nano's suites (pip install -e projects/nano, in a clone):
+  imagebind-llm eval nano --help
+  imagebind-llm eval nano --data DATA --out results
+
+\b
+Suites come with packages; docs/training.md says how to bring your own.
 """,
 )
 

@@ -1,7 +1,7 @@
 """Where the parts of a decoder are: the one table that knows how language-model families name their modules.
 
 To add a family, add one entry to ``FAMILIES``: its decoder layers must pass their ``**kwargs`` on to the
-attention module (all of transformers' current decoders do), and ``tests/core/tiny.py`` must list it.
+attention module (all of transformers' current decoders do), and ``tests/support/tiny.py`` must list it.
 """
 
 from dataclasses import dataclass, replace

@@ -6,11 +6,12 @@ import pytest
 import torch
 from support import convert_worlds as world
 
-from imagebind_llm.checkpoints import checks, streaming
+from imagebind_llm.checkpoints import checks
 from imagebind_llm.checkpoints.convert.imagebind import encoder_of
 from imagebind_llm.checkpoints.convert.llama import on_model, open_llama, plan_llama
 from imagebind_llm.checkpoints.convert.store import convert
 from imagebind_llm.common.tensor_files import TensorFile, weights_of
+from imagebind_llm.model.adaptation import language_model_fingerprint_of
 
 THREADS = 4
 """That take a fingerprint."""
@@ -63,7 +64,7 @@ def test_a_language_models_fingerprint_holds_few_tensors(tmp_path, most_alive):
     found = []
 
     def action():
-        found.append(streaming.language_model_fingerprint_of(base.source, on_model(base.config)))
+        found.append(language_model_fingerprint_of(base.source, on_model(base.config)))
 
     assert most_alive(action) <= THREADS + 1
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "base")

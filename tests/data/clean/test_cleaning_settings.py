@@ -122,7 +122,7 @@ def test_nano_sees_captions_that_belong_to_other_pictures(tmp_path):
     from imagebind_llm.data.clean.run import clean
     from imagebind_llm.data.sources.base import SourceSettings
 
-    folder = Path(__file__).parents[2] / "examples" / "inputs"
+    folder = Path(__file__).parents[3] / "examples" / "inputs"
     things = {"bird": "bird", "car": "automobile", "cat": "cat", "deer": "deer", "dog": "dog", "frog": "frog"}
     things |= {"horse": "horse", "ship": "ship", "truck": "truck"}
     names = list(things)
