@@ -83,7 +83,7 @@ _EXAMPLES = """
 Examples:
   imagebind-llm ask "What is this?" --image cat.png
   imagebind-llm chat
-  imagebind-llm embed --audio dog.wav
+  imagebind-llm embed dog.wav cat.png --out embeddings.parquet
   imagebind-llm ask --help
 
 Every command has --help with examples. Exit codes: 0 done, 2 bad input, 1 our fault.

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.common.plugins import Plugins, nearest
+from imagebind_llm.common.plugins import Plugins
 
 
 class PluginCommands(TyperGroup):
@@ -44,11 +44,7 @@ class PluginCommands(TyperGroup):
         """The command that ``args`` begins with; for an unknown one the nearest is named."""
         known = self.list_commands(ctx)
         if args and args[0] not in known:
-            what = self.plugins.what
-            raise UserError(
-                f"there is no {what} {args[0]!r}; {nearest(args[0], known)} (packages that are installed may "
-                f"bring a {what})"
-            )
+            raise self.plugins.unknown(args[0], known)
         return super().resolve_command(ctx, args)
 
 

@@ -45,7 +45,7 @@ class Plugins:
         others = entry_points(group=self.group, name=name)
         offers = {point.value: point for point in (*own, *others)}
         if not offers:
-            raise UserError(f"there is no {self.what} {name!r}; {nearest(name, self.names())}")
+            raise self.unknown(name, self.names())
         if len(offers) > 1:
             raise UserError(
                 f"the {self.what} {name!r} is offered {len(offers)} times, as "
@@ -59,6 +59,15 @@ class Plugins:
                 f"the {self.what} {name!r} cannot be imported from {point.value} ({error}); "
                 "install its package again"
             ) from error
+
+    def unknown(self, name: str, known: Iterable[str]) -> UserError:
+        """What to say of a name that is none of ``known``."""
+        names = list(known)
+        hint = f"; {nearest(name, names)}" if names else ""
+        return UserError(
+            f"there is no {self.what} {name!r}{hint} (other packages bring more: nano's with pip install -e "
+            "projects/nano, in a clone)"
+        )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

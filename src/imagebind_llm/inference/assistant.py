@@ -195,7 +195,7 @@ class Assistant:
         cache = "with a cache" if self._cache.present else "without cache"
         return (
             f"Assistant({self.model.name_or_path!r}: {text.model_type}, "
-            f"{size / 1e6:,.1f} million parameters, "
+            f"{size / 1e6:,.1f} million parameters in the language model, "
             f"{str(self.model.dtype).removeprefix('torch.')} on {self.device}; takes {sees}; {cache})"
         )
 

@@ -174,6 +174,7 @@ class Request:
         question, messages, system = (rest.pop(key, None) for key in ("question", "messages", "system"))
         media = {name.value: rest.pop(name.value) for name in Modality.known() if name in rest}
         if "question" not in value and messages is None:
+            refuse_unknown(rest, _OPTIONS, ("question", "messages", "system", *Modality.known()))
             raise UserError(
                 f"a request has the keys {sorted(map(str, value))}; expected 'question' or 'messages'"
             )
@@ -210,6 +211,9 @@ class Answer:
 
     def __str__(self) -> str:
         return self.text
+
+    def __format__(self, spec: str) -> str:
+        return format(self.text, spec)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``retrieved`` only when there is any."""

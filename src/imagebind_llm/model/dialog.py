@@ -255,7 +255,7 @@ def _new_encoder(tokenizer: "PreTrainedTokenizerBase") -> Any:
         ids: list[int] = []
         for piece in text.split(_SPLIT):
             if piece:
-                ids += alive.encode(piece, add_special_tokens=False)
+                ids += alive.encode(piece, add_special_tokens=False, verbose=False)
         # An answer ends with its end token; the line break that templates write after it is not learnt.
         last = next((i for i in reversed(range(len(ids))) if ids[i] in special), len(ids) - 1)
         if str(alive.decode(ids[last + 1 :])).strip():
