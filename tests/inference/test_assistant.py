@@ -433,3 +433,31 @@ def test_misspelt_settings_say_what_was_meant(bot, call, meant):
         call(bot)
     assert meant in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("size", [0, -1, True, 2.5])
+def test_a_batch_has_at_least_one_row(bot, size):
+    with pytest.raises(UserError, match="batch_size is"):
+        Assistant(bot.model, bot.processor, batch_size=size)
+
+
+def test_what_was_read_before_a_source_breaks_is_answered(bot):
+    def requests():
+        yield from ("one?", "two?")
+        raise OSError("the disk is gone")
+
+    answered = []
+    small = Assistant(bot.model, bot.processor, batch_size=1)
+    with pytest.raises(OSError, match="gone"):
+        answered.extend(small.iter_batch(requests()))
+    assert [str(answer) for answer in answered] == [bot.ask(q).text for q in ("one?", "two?")]
+
+
+def test_embeddings_given_out_are_the_callers_own(bot, media_folder):
+    from imagebind_llm.model.messages import media_items
+
+    path = media_folder / "red.png"
+    before = bot.embed(image=path)
+    for row in bot.iter_embed(media_items({"image": path})):
+        row.zero_()
+    assert torch.equal(bot.embed(image=path), before)

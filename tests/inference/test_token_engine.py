@@ -1,5 +1,8 @@
 """The token engine: what a row gets depends on no other row, whatever joins, leaves, fails or waits."""
 
+import os
+import signal
+import sys
 import threading
 
 import pytest
@@ -344,3 +347,80 @@ def test_the_models_own_penalties_are_applied():
     assert Sampler(plain)(logits, rows) == [3]
     assert Sampler(penalty)(logits, rows) == [5]  # 3 and 4 have been said
     assert Sampler(GenerationConfig(suppress_tokens=[3]))(logits, rows) == [4]
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 2.0, "seed": 5}], ids=["greedy", "sampled"])
+def test_ctrl_c_in_one_caller_harms_no_other(model, settings, monkeypatch):
+    """The signal comes in the middle of a step that one caller makes for all."""
+    mine, other = request(1, 9, new=12, **settings), request(2, 5, new=12)
+    expected = alone(model, mine)
+    for moment in (1, 2, 4):  # in the other's prefill, and in steps that write a token of both
+        driver = Driver(Engine(model))
+        stream = driver.stream(mine)
+        found = [next(stream).token, next(stream).token]
+        real, calls = model.forward, iter(range(100))
+
+        def forward(*args, moment=moment, real=real, calls=calls, **kwargs):
+            if next(calls) + 1 == moment:
+                os.kill(os.getpid(), signal.SIGINT)
+            return real(*args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(model, "forward", forward)
+            with pytest.raises(KeyboardInterrupt):
+                driver.complete([other])
+        found += [event.token for event in stream]
+        assert found == expected
+        assert driver.complete([other])[0].ids == alone(model, other)  # the driver goes on
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_callers_that_add_and_leave_while_another_steps(model):
+    driver = Driver(Engine(model, max_rows=4))
+    errors = []
+
+    def leaving():
+        try:
+            for number in range(40):
+                stream = driver.stream(request(number, 3, new=4))
+                next(stream)
+                stream.close()
+        except Exception as error:
+            errors.append(error)
+
+    def staying():
+        try:
+            driver.complete([request(number, 3, new=2) for number in range(60)])
+        except Exception as error:
+            errors.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work) for work in (leaving, staying) * 2]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not errors
+    assert driver.engine.idle
+
+
+def test_what_is_not_a_number_stays_with_its_own_request(model):
+    late = TokenRequest([7, 8, 9], sampling=Sampling(max_new_tokens=8))
+    other = TokenRequest(list(range(3, 44)), sampling=Sampling(max_new_tokens=15))
+    broken = TokenRequest(list(range(3, 40)), [0] * 37, conditions(1) * float("nan"))
+    engine = Engine(model)
+    first, second = engine.add(other), engine.add(broken)
+    found: dict[int, list] = {}
+    third = None
+    while not engine.idle:
+        for event in engine.step():
+            found.setdefault(event.sequence, []).append(event.error or event.token)
+        if third is None and len(found[first]) == 5:
+            third = engine.add(late)
+    assert found[first] == alone(model, other)
+    assert found[third] == alone(model, late)
+    assert "not numbers" in str(found[second][-1])

@@ -54,9 +54,10 @@ class Plugins:
         (point,) = offers.values()
         try:
             return point.load()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # whatever a stranger's module does must not break the lists
+            reason = f"{type(error).__name__}: {error}" if not isinstance(error, ImportError) else error
             raise UserError(
-                f"the {self.what} {name!r} cannot be imported from {point.value} ({error}); "
+                f"the {self.what} {name!r} cannot be imported from {point.value} ({reason}); "
                 "install its package again"
             ) from error
 

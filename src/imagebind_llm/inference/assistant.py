@@ -62,6 +62,8 @@ class Assistant:
         cache: "VisualCache | str | os.PathLike[str] | None" = None,
         batch_size: int = 32,
     ) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise UserError(f"batch_size is {batch_size!r}; expected a whole number of at least 1")
         self.model = model.eval()
         self.processor = processor
         self._batch_size = batch_size
@@ -274,9 +276,14 @@ class Assistant:
         source = iter(requests)
         ahead = self.pipeline.prepare_all(itertools.islice(source, size))
         while ahead:
-            now = ahead
-            ahead = self.pipeline.prepare_all(itertools.islice(source, size))
+            now, failed = ahead, None
+            try:
+                ahead = self.pipeline.prepare_all(itertools.islice(source, size))
+            except Exception as error:  # of the source: what was read before is answered first
+                failed = error
             yield from self.pipeline.finish_all(now)
+            if failed is not None:
+                raise failed
 
     def stream(
         self, question: str | None = None, *, messages: Sequence[Message] | None = None, **arguments: Any
@@ -356,7 +363,8 @@ class Assistant:
             self._perception.finish(now)
             for pending in now:
                 assert pending.outcome is not None, "finish() has run"
-                yield pending.outcome
+                found = pending.outcome
+                yield found.clone() if isinstance(found, Tensor) else found  # the memory keeps its own
 
     def condition(self, **media: Any) -> Tensor:
         """The mixture ``[D]`` of media given as in :meth:`ask`, before any cache."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imagebind_llm.inference.engine import Engine, Event, TokenRequest
+from imagebind_llm.inference.interrupts import uninterrupted
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,16 @@ class Driver:
                 return Completion(ids, event.finish_reason)
 
     def _open(self, request: TokenRequest) -> int:
-        with self._changed:  # a step that is under way must not deliver before there is a box
+        with uninterrupted(), self._changed:  # a step under way must not deliver before there is a box
             number = self.engine.add(request)
             self._boxes[number] = deque()
         return number
 
     def _close(self, number: int) -> None:
-        with self._changed:
-            self._boxes.pop(number, None)
-        self.engine.abort(number)
+        with uninterrupted():
+            with self._changed:
+                self._boxes.pop(number, None)
+            self.engine.abort(number)
 
     def _next(self, number: int) -> Event:
         """The next event of one sequence."""
@@ -95,16 +97,25 @@ class Driver:
                     self._changed.wait()
                 if box:
                     return box.popleft()
-                self._busy = True
-            events: list[Event] = []
-            try:
-                events = self.engine.step()
-            finally:
-                with self._changed:
-                    for event in events:
-                        if event.sequence in self._boxes:
-                            self._boxes[event.sequence].append(event)
-                    self._busy = False
-                    self._changed.notify_all()
-            if not events and self.engine.idle and not self._boxes[number]:
+            with uninterrupted():
+                events = self._step()
+            if events == [] and self.engine.idle and not self._boxes[number]:
                 raise RuntimeError(f"sequence {number} ended without an answer; was it aborted elsewhere?")
+
+    def _step(self) -> list[Event] | None:
+        """One step for all, unless another caller has begun one (then None)."""
+        with self._changed:
+            if self._busy:
+                return None
+            self._busy = True
+        events: list[Event] = []
+        try:
+            events = self.engine.step()
+        finally:
+            with self._changed:
+                for event in events:
+                    if event.sequence in self._boxes:
+                        self._boxes[event.sequence].append(event)
+                self._busy = False
+                self._changed.notify_all()
+        return events

@@ -31,6 +31,10 @@ DEFAULT_NEW_TOKENS = 256
 MAX_TOKENS = 65_536
 """Entries of key-value memory for running rows: 32 rows of 2,048."""
 MAX_PREFILL = 4096
+_NOT_A_NUMBER = (
+    "the language model gave values that are not numbers; check the embeddings, or use a wider precision "
+    "(float32 instead of float16)"
+)
 REMEMBERED_TOKENS = 16_384
 """Entries of key-value memory kept of dialogs that may go on."""
 
@@ -164,7 +168,7 @@ class Engine:
             choice=Choice.start(request.sampling, prompt),
             trace=Trace.of(prompt, seen, request.conditions) if request.reuse else None,
         )
-        self._scheduler.waiting.append(sequence)
+        self._scheduler.submit(sequence)
         return sequence.number
 
     def abort(self, number: int) -> None:
@@ -231,7 +235,7 @@ class Engine:
             except BaseException:  # somebody pressed Ctrl-C; others may be waiting for their answers
                 running = {sequence.number for sequence in self._scheduler.running}
                 left = [s for group in groups for s in group if s.number not in running]
-                self._scheduler.waiting.extendleft(reversed(left))
+                self._scheduler.put_back(left)
                 raise
             del groups[0]
 
@@ -255,7 +259,7 @@ class Engine:
             sequence.choice = Choice.start(sequence.sampling, sequence.prompt)
             self._prefill([sequence])
 
-    def _read(self, sequences: list[Sequence]) -> tuple[DynamicCache, list[int]]:
+    def _read(self, sequences: list[Sequence]) -> tuple[DynamicCache, list[int | None]]:
         """Keys and values of the prompts, left-padded, and the first new token of each."""
         device = self.model.device
         known, layers = sequences[0].known  # only ever set where there is one sequence
@@ -332,11 +336,16 @@ class Engine:
         rows = torch.arange(len(deltas), device=table.device)[:, None]
         return ConditionDeltas(table).select(rows)
 
-    def _accept(self, first: int, tokens: list[int]) -> None:
+    def _accept(self, first: int, tokens: list[int | None]) -> None:
         """Hand out the new tokens of the rows from ``first`` on, and let go of those that end."""
         ended = []
         for row, token in enumerate(tokens, start=first):
             sequence = self._scheduler.running[row]
+            if token is None:
+                self._events.append(Event(sequence.number, error=UserError(_NOT_A_NUMBER)))
+                ended.append(row)
+                sequence.trace = None
+                continue
             reason = sequence.accept(token)
             self._events.append(Event(sequence.number, token, reason))
             if reason is not None:

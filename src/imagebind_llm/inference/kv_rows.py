@@ -89,6 +89,7 @@ class KeyValueRows:
                 part = states[:, :, -width:]
                 if padding is not None:  # whatever attention made of it must not become a not-a-number here
                     part = part.masked_fill(padding.to(part.device)[:, None, :, None], 0)
+                own[first : first + count, :, : self._end - width] = 0  # of rows that were here before
                 own[first : first + count, :, self._end - width : self._end] = part
         self.lengths += lengths
 
@@ -111,6 +112,7 @@ class KeyValueRows:
             for layer in self._layers:
                 for own in (layer.keys, layer.values):
                     own[row, :, start : self._end] = own[last, :, start : self._end]
+                    own[row, :, :start] = 0  # a mask does not hide what is not a number
         self.lengths[row] = self.lengths[last]
         self.lengths.pop()
         if not self.lengths:

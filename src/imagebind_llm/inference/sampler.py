@@ -71,9 +71,14 @@ class Sampler:
         self._processors = _processors(generation_config)
 
     @torch.no_grad()
-    def __call__(self, logits: Tensor, rows: Sequence[Choice]) -> list[int]:
-        """The next token of each row. ``logits [B, V]``; what a row gets depends on no other row."""
+    def __call__(self, logits: Tensor, rows: Sequence[Choice]) -> list[int | None]:
+        """The next token of each row, None where a logit is not a number.
+
+        ``logits [B, V]``; what a row gets depends on no other row.
+        """
         logits = logits.float()
+        broken = logits.isnan().any(-1)
+        logits = logits.masked_fill(broken[:, None], 0)
         if self._processors:
             logits = torch.cat([self._processed(logits[i : i + 1], row) for i, row in enumerate(rows)])
         chosen = logits.argmax(-1)
@@ -81,7 +86,9 @@ class Sampler:
         if sampled:
             part = [rows[number] for number in sampled]
             chosen[sampled] = _sample(logits[sampled], part)
-        return [int(token) for token in chosen.tolist()]
+        return [
+            None if lost else int(token) for token, lost in zip(chosen.tolist(), broken.tolist(), strict=True)
+        ]
 
     def _processed(self, logits: Tensor, row: Choice) -> Tensor:
         ids = torch.tensor([row.ids], device=logits.device)

@@ -1,5 +1,6 @@
 """Which sequences run: those that wait are let in while there are rows and key-value memory for them."""
 
+import threading
 from collections import deque
 from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
@@ -79,14 +80,29 @@ class Scheduler:
         self.max_prefill = max_prefill
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
+        self._queue = threading.Lock()  # callers add and abort while another thread makes a step
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
         return not self.waiting and not self.running
 
+    def submit(self, sequence: Sequence) -> None:
+        """Put a sequence at the end of the queue."""
+        with self._queue:
+            self.waiting.append(sequence)
+
+    def put_back(self, sequences: Sequences[Sequence]) -> None:
+        """Put sequences at the beginning of the queue, in their order."""
+        with self._queue:
+            self.waiting.extendleft(reversed(sequences))
+
     def admit(self) -> list[Sequence]:
         """Take those from the queue that can start now; they are not in ``running`` yet."""
+        with self._queue:
+            return self._admit()
+
+    def _admit(self) -> list[Sequence]:
         admitted: list[Sequence] = []
         longest = max((sequence.need for sequence in self.running), default=0)
         widest = 0
@@ -113,11 +129,12 @@ class Scheduler:
 
     def drop(self, number: int) -> bool:
         """Remove a waiting sequence, if it is one."""
-        for sequence in self.waiting:
-            if sequence.number == number:
-                self.waiting.remove(sequence)
-                return True
-        return False
+        with self._queue:
+            left = [sequence for sequence in self.waiting if sequence.number != number]
+            found = len(left) < len(self.waiting)
+            if found:
+                self.waiting = deque(left)
+        return found
 
 
 def left_padded(rows: Sequences[Sequences[int]], value: int) -> Tensor:

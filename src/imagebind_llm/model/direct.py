@@ -95,6 +95,10 @@ def fill(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
     names = {name: name if name in state else stored.get(id(tensor)) for name, tensor in own.items()}
     if None in names.values() or not own.keys() >= state.keys():
         return False
+    kept: dict[int, Tensor] = {}
+    for name, tensor in own.items():  # tied tensors that are stored twice, with different values
+        if name in state and not torch.equal(kept.setdefault(id(tensor), state[name]), state[name]):
+            return False
     placed: dict[str, Tensor] = {}
     for name, tensor in own.items():
         found = state[str(names[name])]
