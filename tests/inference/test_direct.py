@@ -127,3 +127,17 @@ def test_no_family_has_other_values_on_disk_than_in_memory(family):
     for name in (family, type(language_model(family)).__name__):
         changes = get_checkpoint_conversion_mapping(name) or ()
         assert all(type(change) is WeightRenaming for change in changes)
+
+
+def test_tied_tensors_that_are_stored_with_different_values_are_left_to_the_general_loader(tmp_path):
+    language = language_model("llama", tie_word_embeddings=True)
+    config = ImageBindLLMConfig(text_config=language.config, embedding_dim=8)
+    Model(config, language_model=language).save_pretrained(tmp_path)
+    assert load_folded(tmp_path, torch.float32) is not None
+    file = tmp_path / "model.safetensors"
+    state = load_file(file)
+    token = state["language_model.model.embed_tokens.weight"]
+    save_file({**state, "language_model.lm_head.weight": token.clone()}, file, metadata={"format": "pt"})
+    assert load_folded(tmp_path, torch.float32) is not None
+    save_file({**state, "language_model.lm_head.weight": token + 1}, file, metadata={"format": "pt"})
+    assert load_folded(tmp_path, torch.float32) is None
