@@ -349,6 +349,15 @@ def test_the_models_own_penalties_are_applied():
     assert Sampler(GenerationConfig(suppress_tokens=[3]))(logits, rows) == [4]
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal: a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("settings", [{}, {"temperature": 2.0, "seed": 5}], ids=["greedy", "sampled"])
 def test_ctrl_c_in_one_caller_harms_no_other(model, settings, monkeypatch):
     """The signal comes in the middle of a step that one caller makes for all."""
