@@ -1,20 +1,25 @@
 # make demo   set up and answer questions about every kind of media, offline, with the bundled nano model
 # make test   install the test tools and run the whole suite
+# make fuzz   feed it bad, odd and hostile inputs for five minutes: make fuzz SECONDS=60 for less
 # make docs   build the documentation into site/; read it with python3 -m http.server -d site
 # make nano   retrain nano from data: make nano DATA=path/to/data
 
 PYTHON ?= python3
 VENV ?= .venv
+SECONDS ?= 300
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint types check docs nano clean
+.PHONY: demo test fuzz lint types check docs nano clean
 
 demo: $(VENV)/.installed
 	$(RUN)/python examples/demo.py
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto --dist loadfile -q
+
+fuzz: $(VENV)/.installed-test
+	PYTHONPATH=. $(RUN)/python -m fuzz --seconds $(SECONDS)
 
 lint: $(VENV)/.installed-test
 	$(RUN)/ruff check .

@@ -1,0 +1,1 @@
+"""Fuzzers: bad, odd and hostile inputs of every kind, bounded and repeatable (``make fuzz``)."""
