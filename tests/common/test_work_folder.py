@@ -9,6 +9,7 @@ import pytest
 
 from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.folders import MARK
 from imagebind_llm.common.work_folder import WorkFolder, work_folder
 
 JOB = {"source": "a", "seed": 3, "sizes": (1, 2)}
@@ -77,14 +78,43 @@ def test_other_files_and_a_damaged_identity_are_refused(tmp_path):
 
 
 def test_a_folder_of_ours_alone_is_emptied_for_another_job(tmp_path):
-    done(tmp_path, "one")
+    first = WorkFolder(tmp_path, JOB, fresh=True)
+    (tmp_path / "one.bin").touch()
+    first.finish("one", ["one.bin"], {})
     (tmp_path / ".result.abcdefgh").mkdir()
     work = WorkFolder(tmp_path, {**JOB, "seed": 4}, fresh=True)
-    assert names(tmp_path) == []
+    assert names(tmp_path) == [MARK]
     (tmp_path / "two.bin").touch()
     work.finish("two", {"two.bin": "0" * 64}, {})
-    assert names(tmp_path) == ["identity.json", "two.bin", "two.json"]
+    assert names(tmp_path) == [MARK, "identity.json", "two.bin", "two.json"]
     assert work.steps() == {}  # the given sum is not that of the file
+
+
+def test_a_folder_that_is_not_ours_alone_is_not_emptied(tmp_path):
+    done(tmp_path / "job", "one")  # of a job, but nothing says that all in it is ours
+    with pytest.raises(ConfigError, match="holds 'identity.json', which is not known to be ours"):
+        WorkFolder(tmp_path / "job", {**JOB, "seed": 4}, ConfigError, fresh=True)
+    assert names(tmp_path / "job") == ["identity.json", "one.bin", "one.json"]
+
+
+def test_a_refused_folder_gets_no_lock(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="holds other files"), work_folder(
+        tmp_path / "full", JOB, ConfigError, busy=""
+    ):
+        pass
+    assert names(tmp_path / "full") == ["letter.txt"]
+    with pytest.raises(ConfigError, match="is a file; give a folder"), work_folder(
+        tmp_path / "full" / "letter.txt", JOB, ConfigError, busy=""
+    ):
+        pass
+    below = tmp_path / "full" / "letter.txt" / "job"
+    with pytest.raises(ConfigError, match="cannot be made.*Not a directory; give another place"), work_folder(
+        below, JOB, ConfigError, busy=""
+    ):
+        pass
+    assert (tmp_path / "full" / "letter.txt").read_text() == "mine"
 
 
 def _die_while_writing(folder):

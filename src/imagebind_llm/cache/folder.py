@@ -10,7 +10,7 @@ from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import EntryTable
 from imagebind_llm.cache.index import IndexKind
 from imagebind_llm.common.errors import CacheError
-from imagebind_llm.common.files import atomic_directory
+from imagebind_llm.common.folders import atomic_directory
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -145,11 +145,7 @@ def write_folder(folder: Path, index: Any, manifest: CacheManifest, entries: Ent
     Raises:
         CacheError: ``folder`` holds something else.
     """
-    if folder.exists() and not folder.is_dir():
-        raise CacheError(f"{str(folder)!r} is a file; give a folder for the cache")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
-        raise CacheError(f"{str(folder)!r} holds files that are not a cache; give a new or empty folder")
-    with atomic_directory(folder) as temporary:
+    with atomic_directory(folder, CacheError) as temporary:
         indexing.write_index(index, temporary / INDEX_FILE)
         if entries is not None:
             entries.copy_to(temporary / ENTRIES_FILE)

@@ -104,11 +104,11 @@ def export(
             shutil.copytree(cache_folder, stage / CACHE_FOLDER)
         text = card.card(model, form, out.name, evaluation, cache_folder, licence, comparison)
         (stage / CARD_FILE).write_text(text, encoding="utf-8")
-        files = {
-            path.relative_to(stage).as_posix(): path.stat().st_size
-            for path in sorted(stage.rglob("*"))
-            if path.is_file()
-        }
+    files = {
+        path.relative_to(out).as_posix(): path.stat().st_size
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }
     return Exported(out, form, files, comparison, tuple(notes))
 
 

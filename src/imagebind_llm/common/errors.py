@@ -3,6 +3,7 @@
 ``UserError``
 ├── ``ConfigError``        a setting that does not exist or contradicts another
 ├── ``CheckpointError``    weights that are missing, extra, of the wrong shape or made for another model
+│   └── ``DiskFullError``  there was no room for a file
 ├── ``MissingExtraError``  a library that is not installed
 ├── ``MediaError``         a file that cannot be turned into a tensor
 │   └── ``UnclearMediaError``  a file that could be of several modalities, or of none
@@ -32,6 +33,10 @@ class ConfigError(UserError):
 
 class CheckpointError(UserError):
     """Weights that cannot be loaded strictly, or that belong to another model."""
+
+
+class DiskFullError(CheckpointError):
+    """There was no room for a file, or it would have been larger than allowed."""
 
 
 class MissingExtraError(UserError):

@@ -4,19 +4,33 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.errors import CheckpointError, DiskFullError, UserError
+from imagebind_llm.common.leftovers import sweep, temporary_file
 
 _BLOCK = 2**22
 _MARGIN = 64 * 2**20
 """Bytes left free beyond what is counted: headers, configuration, tokenizer."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_WORDS = re.compile(
+    "|".join(
+        [
+            *(re.escape(os.strerror(number)) for number in _FULL),
+            *(rf"os error {number}\b" for number in _FULL),
+            r"^\d+ requested and \d+ written$",  # numpy's ndarray.tofile
+        ]
+    )
+)
+
+
+_swept: set[Path] = set()
+"""Folders that this process has looked through for what killed ones left."""
 
 
 @contextmanager
@@ -25,48 +39,25 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         OSError: it cannot be written; names ``path``, not the temporary one.
+        DiskFullError: there was no room.
+        UserError: ``path`` is a device or a pipe.
     """
     target = Path(path)
-    with _blaming(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise UserError(f"{str(target)!r} is a device or a pipe; give the name of a file")
+    with full_disk_in_one_line(target), ExitStack() as stack:
+        with _blaming(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if (folder := target.parent.absolute()) not in _swept:
+                _swept.add(folder)
+                sweep(folder)
+            temporary = stack.enter_context(temporary_file(target))
         yield temporary
         with _blaming(target):
             sync(temporary)
             temporary.chmod(0o644)
             os.replace(temporary, target)
             sync(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a new temporary directory beside ``path``; on success it replaces ``path`` as a whole.
-
-    An existing directory at ``path`` is moved aside first and removed only after the new one is in place.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        for file in temporary.rglob("*"):
-            sync(file)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-            os.replace(target, old / target.name)
-            os.replace(temporary, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, target)
-        sync(target.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sha256(path: Path, advance: Callable[[int], object] = lambda _: None) -> str:
@@ -136,6 +127,23 @@ def locked(lock: Path, refusal: UserError | None = None) -> Iterator[None]:
         file.release()
 
 
+@contextmanager
+def alone(place: Path, refusal: UserError) -> Iterator[None]:
+    """Be the only process that makes ``place``, which need not be there. The lock lies beside it meanwhile.
+
+    Args:
+        refusal: raised if another process makes it.
+    """
+    place = place.absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = place.parent / f".{place.name}.imagebind-llm-building.lock"  # a name that sweep() knows
+    with locked(lock, refusal):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
 def require_space(folder: Path, need: int, what: str) -> None:
     """Make sure that ``need`` more bytes fit below ``folder``, which need not exist yet.
 
@@ -154,28 +162,29 @@ def require_space(folder: Path, need: int, what: str) -> None:
 
 
 @contextmanager
-def full_disk_in_one_line(folder: Path) -> Iterator[None]:
-    """Turn what a full disk (or quota) makes of a write below ``folder`` into a user's error.
+def full_disk_in_one_line(place: Path) -> Iterator[None]:
+    """Turn what a full disk (or quota) makes of writing ``place`` into a user's error.
 
     Raises:
-        CheckpointError: there was no room.
+        DiskFullError: there was no room.
     """
     try:
         yield
     except Exception as error:
         if not is_full_disk(error):
             raise
-        raise CheckpointError(
-            f"the disk of {str(folder)!r} is full, or the file would be larger than allowed; nothing was "
+        raise DiskFullError(
+            f"the disk of {str(place)!r} is full, or the file would be larger than allowed; nothing was "
             "written there: make room and try again"
         ) from None
 
 
 def is_full_disk(error: Exception) -> bool:
-    """Whether a write failed for want of room: also as safetensors, faiss and tokenizers put it."""
+    """Whether a write failed for want of room: also as safetensors, faiss, numpy and tokenizers put it."""
+    if isinstance(error, UserError):
+        return isinstance(error, DiskFullError)
     number = error.errno if isinstance(error, OSError) else None
-    words = (os.strerror(errno.ENOSPC), *(f"os error {known}" for known in _FULL))
-    return number in _FULL or any(word in str(error) for word in words)
+    return number in _FULL or bool(_FULL_WORDS.search(str(error)))
 
 
 def gigabytes(count: int) -> str:

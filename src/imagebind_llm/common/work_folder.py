@@ -7,7 +7,7 @@ All files are written whole or not at all, so a kill costs the step that was run
 """
 
 import json
-import re
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +16,11 @@ from typing import Any
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.files import locked, sha256, write_json
+from imagebind_llm.common.folders import claim, make_parents
+from imagebind_llm.common.leftovers import sweep
 
 IDENTITY = "identity.json"
 LOCK = ".lock"
-_TEMPORARY = re.compile(r"\..+(\.[^.]+)\.[a-z0-9_]{8}\1")
-"""What :func:`~imagebind_llm.common.files.atomic_write` calls a file that is not finished."""
 
 
 class WorkFolder:
@@ -33,7 +33,8 @@ class WorkFolder:
         file: name of the identity file.
         begun: what the job does to the folder, for the message: ``begun``, ``measured``.
         fresh: empty the folder of another job instead of refusing it, and write nothing before the first
-            step is finished. Only for a folder that is ours alone.
+            step is finished. Only for a folder that is ours alone, as
+            :func:`~imagebind_llm.common.folders.claim` marks it.
 
     Raises:
         UserError: of the type ``error``: the folder holds other files, or belongs to another job.
@@ -52,12 +53,13 @@ class WorkFolder:
         self.path = path
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self._file = file
-        path.mkdir(parents=True, exist_ok=True)
-        for leftover in path.glob(".*"):  # of a process that was killed while it wrote
-            if fresh or (_TEMPORARY.fullmatch(leftover.name) and leftover.is_file()):
-                _remove(leftover)
-        self.noted = self._claim(error, begun, fresh)
+        self._error, self._begun = error, begun
+        if fresh:
+            claim(path, error=error)
+        make_parents(path / file, error)
+        self.noted = self._open(fresh)
         """What the identity file held when the folder was opened: at least the identity."""
+        sweep(path)
 
     def note(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """Write the identity file with ``more`` beside the identity; returns what it holds."""
@@ -109,25 +111,15 @@ class WorkFolder:
     def _mark(self, step: str) -> Path:
         return self.path / f"{step}.json"
 
-    def _claim(self, error: type[UserError], begun: str, fresh: bool) -> dict[str, Any]:
-        file, where = self.path / self._file, repr(str(self.path))
-        found = _read(file)
-        known = isinstance(found, dict)
-        if known and all(found.get(name) == value for name, value in self.identity.items()):
-            return dict(found)
-        if fresh:
+    def _open(self, fresh: bool) -> dict[str, Any]:
+        if fresh and not self._is_this_job(_read(self.path / self._file)):
             empty(self.path)
-        elif known:
-            name = next(name for name, value in self.identity.items() if found.get(name) != value)
-            raise error(
-                f"the folder {where} was {begun} with {name} {found.get(name)!r}, this run has "
-                f"{self.identity[name]!r}; delete that folder to start again, or give another"
-            )
-        elif file.exists():
-            raise error(f"{str(file)!r} is damaged; delete its folder to start again, or give another")
-        elif any(not path.name.startswith(".") for path in self.path.iterdir()):
-            raise error(f"the folder {where} holds other files; give a new or empty one")
-        return dict(self.identity) if fresh else self.note({})
+            claim(self.path, error=self._error)
+            return dict(self.identity)
+        return _checked(self.path, self.identity, self._error, self._file, self._begun) or self.note({})
+
+    def _is_this_job(self, found: Any) -> bool:
+        return isinstance(found, dict) and all(found.get(k) == v for k, v in self.identity.items())
 
 
 @contextmanager
@@ -150,10 +142,38 @@ def work_folder(
     Raises:
         UserError: of the type ``error``: as :class:`WorkFolder`, or another process writes there.
     """
+    _checked(path, json.loads(json.dumps(identity)), error, file, begun)  # before a lock is put there
     lock = path / LOCK if lock is None else lock
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    make_parents(lock, error)
     with locked(lock, error(busy)):
         yield WorkFolder(path, identity, error, file=file, begun=begun)
+
+
+def _checked(
+    folder: Path, identity: Mapping[str, Any], error: type[UserError], name: str, begun: str
+) -> dict[str, Any] | None:
+    """What the identity file ``name`` holds; None if the folder is absent or empty.
+
+    Raises:
+        UserError: of the type ``error``: the folder is not of this job.
+    """
+    file, where = folder / name, repr(str(folder))
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise error(f"{where} is a file; give a folder")
+    found = _read(file)
+    if isinstance(found, dict):
+        for key, value in identity.items():
+            if found.get(key) != value:
+                raise error(
+                    f"the folder {where} was {begun} with {key} {found.get(key)!r}, this run has {value!r}; "
+                    "delete that folder to start again, or give another"
+                )
+        return dict(found)
+    if os.path.lexists(file):
+        raise error(f"{str(file)!r} is damaged; delete its folder to start again, or give another")
+    if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise error(f"the folder {where} holds other files; give a new or empty one")
+    return None
 
 
 def empty(folder: Path) -> None:

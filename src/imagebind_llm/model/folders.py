@@ -10,9 +10,8 @@ import copy
 import json
 import logging
 import os
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,8 @@ from torch import Tensor, nn
 from transformers import GenerationConfig
 
 from imagebind_llm.common.errors import CheckpointError, reason_of
-from imagebind_llm.common.files import atomic_write, read_json
+from imagebind_llm.common.files import read_json
+from imagebind_llm.common.folders import filled
 from imagebind_llm.common.locate import (
     ADAPTER_FILE,
     COMPONENTS,
@@ -32,6 +32,7 @@ from imagebind_llm.common.locate import (
     base_paths_to_write,
     find_base_path,
 )
+from imagebind_llm.encoders.registry import PROCESSOR_FILE
 from imagebind_llm.model.adaptation import (
     adapter_state_dict,
     language_model_fingerprint,
@@ -77,24 +78,49 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
     Each file appears whole, weights first and ``config.json`` last, which names folders as seen from
     ``folder``. Files of other rooms (processor, cache) stay; weights that no longer belong are removed.
+
+    Raises:
+        CheckpointError: weights or a configuration of another model lie there.
+        DiskFullError: there was no room; the folder is as it was.
     """
     target = Path(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
-        stage = Path(name)
+    refuse_another_model(target, (CONFIG_FILE, *_WEIGHTS))
+    with filled(target, CheckpointError, last=CONFIG_FILE) as stage:
         yield stage
         _name_places(stage / CONFIG_FILE, target)
-        files = sorted(
-            stage.iterdir(), key=lambda file: (file.name == CONFIG_FILE, file.suffix != ".safetensors")
+        fresh = {file.name for file in stage.iterdir()}
+    for pattern in _WEIGHTS:
+        for file in target.glob(pattern):
+            if file.name not in fresh:
+                file.unlink()
+
+
+def refuse_another_model(folder: Path, writes: Sequence[str]) -> None:
+    """Refuse a folder where files would be replaced that are not of an ImageBind-LLM.
+
+    Whose they are is told by ``config.json``; where there is none, by ``processor_config.json``.
+
+    Args:
+        folder: need not be there.
+        writes: patterns of the files that would be replaced.
+
+    Raises:
+        CheckpointError: naming one of them.
+    """
+    found = sorted(file.name for pattern in writes for file in folder.glob(pattern))
+    if not found:
+        return
+    known = {CONFIG_FILE: "model_type", PROCESSOR_FILE: "processor_class"}
+    name = next((name for name in known if (folder / name).is_file()), None)
+    try:
+        kind = None if name is None else read_json(folder / name).get(known[name])
+    except CheckpointError:
+        kind = None
+    if kind not in (ImageBindLLMConfig.model_type, "ImageBindLLMProcessor"):
+        raise CheckpointError(
+            f"the folder {str(folder)!r} holds {found[0]!r}, which is of another model and would be replaced; "
+            "give another folder, or delete that file yourself"
         )
-        for file in files:
-            with atomic_write(target / file.name) as temporary:
-                os.replace(file, temporary)
-        fresh = {file.name for file in files}
-        for pattern in _WEIGHTS:
-            for file in target.glob(pattern):
-                if file.name not in fresh:
-                    file.unlink()
 
 
 def _name_places(config: Path, folder: Path) -> None:

@@ -22,7 +22,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
-from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.folders import filled
 from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.encoders.registry import PROCESSOR_FILE, read_media, read_processor_config
 from imagebind_llm.media.base import Limits, MediaReader
@@ -244,13 +244,20 @@ class ImageBindLLMProcessor(ProcessorMixin):
     def save_pretrained(  # type: ignore[override]
         self, folder: str | os.PathLike[str], **_: Any
     ) -> None:
-        """Write ``processor_config.json`` and the tokenizer into ``folder``."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save_pretrained(folder)
-        self.media.save_files(folder)
-        with atomic_write(folder / PROCESSOR_FILE) as path:
-            path.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        """Write ``processor_config.json`` and the tokenizer into ``folder``; each file appears whole.
+
+        Raises:
+            CheckpointError: a tokenizer of another model lies there.
+            DiskFullError: there was no room.
+        """
+        from imagebind_llm.model.folders import refuse_another_model
+
+        refuse_another_model(Path(folder), ("tokenizer*", PROCESSOR_FILE))
+        with filled(folder, CheckpointError, last=PROCESSOR_FILE) as stage:
+            self.tokenizer.save_pretrained(stage)
+            self.media.save_files(stage)
+            text = json.dumps(self.to_dict(), indent=2) + "\n"
+            (stage / PROCESSOR_FILE).write_text(text, encoding="utf-8")
 
     def to_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
         """What ``processor_config.json`` holds."""

@@ -25,6 +25,7 @@ from imagebind_llm.media import load_media
 from imagebind_llm.media.base import Limits, MediaReader, name_of
 from imagebind_llm.media.sensor import array_of, shaped
 from imagebind_llm.media.settings import MediaSettings, SensorSettings
+from imagebind_llm.training.checkpoint import claim_run_folder
 from imagebind_llm.training.contrastive import (
     ContrastiveStage,
     TowerBatch,
@@ -191,6 +192,7 @@ class BindPairs(TowerStage):
     def __init__(self, recipe: BindRecipe) -> None:
         encoder, media = _opened(recipe)
         modality = Modality.parse(recipe.modalities[0])
+        claim_run_folder(Path(recipe.run.folder))
         self._quarantine = Quarantine(Path(recipe.run.folder) / "quarantine.jsonl")
         self._folder = Path(recipe.run.folder) / "images"
         self._limits = Limits()

@@ -5,7 +5,6 @@ A checkpoint is continued only by the run it belongs to; the run's configuration
 
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from imagebind_llm.common.errors import CheckpointError, ConfigError
-from imagebind_llm.common.files import atomic_directory, atomic_write
+from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.folders import (
+    atomic_directory,
+    claim,
+    foreign_file,
+    remove_folder,
+    require_replaceable,
+)
+from imagebind_llm.common.leftovers import sweep
 from imagebind_llm.common.provenance import commit, versions
 from imagebind_llm.common.settings import build, flatten, to_plain, unflatten
 from imagebind_llm.training.parallel import divided_like, full, local
@@ -103,12 +110,6 @@ def save_run_config(stage: str, recipe: Any, folder: Path) -> None:
 FORMAT = 1
 """Version of the checkpoint layout."""
 
-_REMAINS = (
-    *("checkpoints/.step-*", "samples/.step-*"),
-    *(".export.*", ".recipe.yaml.*", ".metrics.jsonl.*", ".loss.*"),
-)
-"""Temporary names of what a run writes (see :mod:`imagebind_llm.common.files`)."""
-
 _FOLDER = re.compile(r"step-(\d{8})")
 
 
@@ -158,18 +159,47 @@ def save_checkpoint(
         header = {"format": FORMAT, "step": step, **notes}
         (temporary / "state.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
     for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+        if foreign_file(old) is None:
+            remove_folder(old)
     return target
+
+
+_WRITES = (
+    *("checkpoints", "export", "samples", "tensorboard", "images"),
+    *("recipe.yaml", "metrics.jsonl", "loss.png", "quarantine*.jsonl", ".lock"),
+)
+"""What runs write into their folder."""
+
+
+def claim_run_folder(folder: Path) -> None:
+    """Make ``folder`` a run's, before anything is written there.
+
+    Raises:
+        ConfigError: files lie there that a run would write, and no run of ours has.
+    """
+    claim(folder, _WRITES, ConfigError)
+
+
+def start_over(folder: Path) -> None:
+    """Remove what an earlier run left in a folder of runs, and nothing else.
+
+    Raises:
+        ConfigError: there is more in the export or in a checkpoint than a run writes.
+    """
+    whole = [*list_checkpoints(folder / "checkpoints"), folder / "export"]
+    for made in whole:
+        require_replaceable(made, ConfigError)  # all or nothing
+    for made in whole:
+        remove_folder(made, ConfigError)
+    for pattern in ("samples/step-*.md", "tensorboard/events.out.tfevents.*"):
+        for file in folder.glob(pattern):
+            file.unlink()
 
 
 def remove_remains(folder: Path) -> None:
     """Delete what a killed process left half-written in a run's folder."""
-    for pattern in _REMAINS:
-        for path in folder.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    for place in (folder, folder / "checkpoints", folder / "samples"):
+        sweep(place)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

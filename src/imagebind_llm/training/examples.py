@@ -14,7 +14,7 @@ from imagebind_llm.data.packing import Example
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.records import RecordReader
 from imagebind_llm.data.sources import Record, SourceSettings, open_source
-from imagebind_llm.training.checkpoint import list_checkpoints
+from imagebind_llm.training.checkpoint import claim_run_folder, list_checkpoints
 from imagebind_llm.training.settings import RunSettings, SourcesData
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def _open_mixture(
 ) -> SourceMixture | None:
     if not sources:
         return None
+    claim_run_folder(Path(run.folder))
     opened = [open_source(source) for source in sources]
     for source in opened:
         made_by = getattr(source, "encoder_fingerprint", None)

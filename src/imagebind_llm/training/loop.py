@@ -5,7 +5,6 @@ its weights, its optimizer moments and its step; also on several processes (:mod
 """
 
 import logging
-import shutil
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from imagebind_llm.common.files import locked
 from imagebind_llm.common.settings import flatten, to_plain
 from imagebind_llm.training.checkpoint import (
     TrainedTensors,
+    claim_run_folder,
     list_checkpoints,
     load_checkpoint,
     read_header,
@@ -31,6 +31,7 @@ from imagebind_llm.training.checkpoint import (
     remove_remains,
     save_checkpoint,
     save_run_config,
+    start_over,
 )
 from imagebind_llm.training.exchange import Exchange, OwnPart, StepNumbers
 from imagebind_llm.training.monitor import Interrupts, LossGuard, Progress, RunOutput, TrainingError
@@ -209,14 +210,13 @@ class _Run:
             self.processes.wait()
             yield
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        claim_run_folder(self.folder)
         refusal = ConfigError(
             f"another run is training in {str(self.folder)!r}; wait for it, or give another run.folder"
         )
         with locked(self.folder / ".lock", refusal):
             if self.run.resume == "never":
-                for made in ("checkpoints", "export", "samples", "tensorboard"):
-                    shutil.rmtree(self.folder / made, ignore_errors=True)
+                start_over(self.folder)
             remove_remains(self.folder)
             self.processes.wait()
             yield

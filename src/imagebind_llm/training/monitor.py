@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.common.files import atomic_directory
+from imagebind_llm.common.folders import atomic_directory
 from imagebind_llm.training.parallel import Processes, undivide
 from imagebind_llm.training.report import Events, MetricsLog, can_plot, plot_loss, write_samples
 from imagebind_llm.training.settings import RunSettings

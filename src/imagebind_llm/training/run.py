@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.training.checkpoint import list_checkpoints, read_header, refuse_another_recipe
+from imagebind_llm.training.checkpoint import claim_run_folder, list_checkpoints, read_header, refuse_another_recipe
 from imagebind_llm.training.loop import RunResult, is_finished, train
 from imagebind_llm.training.registry import make_stage
 from imagebind_llm.training.report import can_plot, plot_loss
@@ -20,6 +20,7 @@ def run_recipe(recipe: Any) -> RunResult:
         ConfigError: the run's folder holds the result of another recipe.
         UserError: the recipe, the data or an input folder cannot be used, or training broke down.
     """
+    claim_run_folder(Path(recipe.run.folder))
     if is_finished(recipe.run.folder) and recipe.run.resume == "auto":
         return _done(recipe)
     return train(make_stage(recipe), recipe)

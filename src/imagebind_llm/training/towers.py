@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from imagebind_llm.cache.folder import CacheManifest
 from imagebind_llm.common.errors import CheckpointError, ConfigError
-from imagebind_llm.common.files import atomic_directory
+from imagebind_llm.common.folders import atomic_directory
 from imagebind_llm.common.modality import Modality, trunk_name
 from imagebind_llm.common.settings import overlay
 from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, load_imagebind, save_imagebind

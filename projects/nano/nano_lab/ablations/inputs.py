@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from imagebind_llm.common.errors import CheckpointError
-from imagebind_llm.common.files import atomic_directory, atomic_write
+from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.folders import atomic_directory
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def _tokenizer(recipe: "LanguageRecipe") -> Any:
     """The recipe's tokenizer, learnt from the grammar's corpus if its folder does not exist yet."""
     from transformers import AutoTokenizer
 
-    from imagebind_llm.common.files import atomic_directory
+    from imagebind_llm.common.folders import atomic_directory
     from nano_lab.tokenizer import train_tokenizer
 
     folder = Path(recipe.tokenizer)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +17,15 @@ from imagebind_llm.checkpoints.convert.plan import Plan
 from imagebind_llm.checkpoints.convert.shards import Shard, index_of, split, write_safetensors
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.files import (
+    alone,
     atomic_write,
-    full_disk_in_one_line,
     gigabytes,
     is_full_disk,
-    locked,
     require_space,
     sync,
 )
-from imagebind_llm.common.work_folder import WorkFolder, empty
+from imagebind_llm.common.folders import atomic_directory, claim, foreign_file, mark, require_claimable
+from imagebind_llm.common.work_folder import WorkFolder
 
 SHARD_BYTES = 2 * 10**9
 RECORD_FILE = "conversion.json"
@@ -98,17 +99,15 @@ def staging(out: Path) -> Iterator[Path]:
     Raises:
         CheckpointError: another process uses it.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     stage = out.parent / f".{out.name}.converting"
-    lock = out.parent / f"{stage.name}.lock"
-    with locked(lock, CheckpointError(f"another conversion to {str(out)!r} is running; wait for it")):
-        stage.mkdir(exist_ok=True)
+    require_claimable(stage, error=CheckpointError)
+    with alone(out, CheckpointError(f"another conversion to {str(out)!r} is running; wait for it")):
+        claim(stage, error=CheckpointError)
         try:
             yield stage
         finally:
-            if stage.is_dir() and not any(stage.iterdir()):
-                stage.rmdir()
-            lock.unlink(missing_ok=True)
+            if stage.is_dir() and foreign_file(stage) is None:  # nothing but our mark
+                shutil.rmtree(stage)
 
 
 @contextmanager
@@ -119,14 +118,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         CheckpointError: ``out`` is in use, or the disk is full.
     """
     check_target(out)
-    with staging(out) as stage, full_disk_in_one_line(out):
-        empty(stage)  # of what a killed run left
-        try:
-            yield stage
-            publish(stage, out)
-        except BaseException:
-            empty(stage)
-            raise
+    with atomic_directory(out, CheckpointError) as stage:
+        yield stage
+        check_target(out)  # another process may have been quicker
 
 
 @contextmanager
@@ -150,6 +144,7 @@ def disk_errors(stage: Path) -> Iterator[None]:
 
 def publish(stage: Path, out: Path) -> None:
     """Force the files to disk and put the folder in its place."""
+    mark(stage)
     stage.chmod(0o755)
     for file in stage.rglob("*"):
         sync(file)

@@ -5,7 +5,6 @@
 """
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import CleanError
-from imagebind_llm.common.files import atomic_directory
+from imagebind_llm.common.folders import atomic_directory
 from imagebind_llm.common.work_folder import LOCK, work_folder
 from imagebind_llm.data.clean.judge import Verdicts, judge
 from imagebind_llm.data.clean.measure import Encoder, Measured, measure, open_encoder
@@ -101,8 +100,6 @@ def clean(
     )
     busy = f"another run is cleaning into {str(out)!r}; wait for it or choose another"
     with work_folder(out / "measured", job, CleanError, busy=busy, lock=out / LOCK, begun="measured") as work:
-        for leftover in (*out.glob(".result.*"), *out.glob(".dry-run.*")):  # of a process that was killed
-            shutil.rmtree(leftover)
         measured = Measured(work)
         resumed = measure(data, measured, encoder, settings.shard_rows, settings.max_unreadable, progress)
         with _stages(progress) as tell:
@@ -110,7 +107,7 @@ def clean(
             result = out / ("dry-run" if dry_run else "result")  # never over earlier lists
             tell("results")
             text = text_summary(data.name, verdicts)
-            with atomic_directory(result) as folder:
+            with atomic_directory(result, CleanError) as folder:
                 write_scores(measured, verdicts, folder / "scores.parquet")
                 write_groups(measured, verdicts, folder / "groups.jsonl")
                 _write(folder / "settings.yaml", to_yaml(settings))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from imagebind_llm.common.errors import TrainingDataError
-from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.files import alone, atomic_write
+from imagebind_llm.common.folders import adopt, require_replaceable
 from imagebind_llm.common.work_folder import work_folder
 from imagebind_llm.data.embed.executors import on_this_machine
 from imagebind_llm.data.embed.run import RunOutput, embed_sources
@@ -30,6 +31,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 SKIPPED_FILE = "skipped.json"
 
 _BLOCK = 4096
+_BUSY = "another process is building {!r}; wait for it, or give another folder"
 _TABLE = "captions.jsonl"
 """The pictures as a source: one line each, so that line ``n`` of an error is picture ``n``."""
 _KEY = re.compile(re.escape(_TABLE) + r":(\d+)")
@@ -77,7 +79,7 @@ def build_cache_from_pictures(
     Args:
         pictures: a folder, searched through in the order of names.
         encoder: an encoder's or a model's folder, ``nano`` or a hub id.
-        folder: where to save the cache; must be new, empty or a cache.
+        folder: where to save the cache; must be new, empty or a cache that we saved.
         kind: as in :func:`~imagebind_llm.cache.build_cache`.
         caption: text to keep for a file; by default its path below ``pictures``.
         batch_size: pictures encoded at once.
@@ -88,18 +90,19 @@ def build_cache_from_pictures(
         progress: show progress bars.
 
     Raises:
-        CacheError: no pictures, too many bad ones, work of another run, an embedding that is none (naming the
-            picture), or anything that :func:`~imagebind_llm.cache.build_cache` refuses.
+        CacheError: no pictures, too many bad ones, work of another run, another process builds into
+            ``folder``, an embedding that is none (naming the picture), or anything that :func:`~imagebind_llm.cache.build_cache` refuses.
     """
     from tqdm import tqdm
 
     from imagebind_llm.cache import CacheError
 
     paths = _list_pictures(pictures)
+    require_replaceable(folder, CacheError)
     work = folder.with_name(folder.name + ".partial")
     identity = {"pictures": str(pictures.absolute()), "count": len(paths)}
-    busy = f"another process is building {str(folder)!r}; wait for it, or give another folder"
-    with work_folder(work, identity, CacheError, busy=busy):
+    busy = _BUSY.format(str(folder))
+    with alone(folder, CacheError(busy)), work_folder(work, identity, CacheError, busy=busy):
         source = SourceSettings("folder", str((work / "pictures").absolute()), name="pictures")
         _write_table(work / "pictures" / _TABLE, paths)
         job = Job(
@@ -116,7 +119,7 @@ def build_cache_from_pictures(
         used = [paths[_number(embedded.read(row).key)] for row in range(embedded.rows)]
         captions = (caption(p) if caption else p.relative_to(pictures).as_posix() for p in used)
         with tqdm(total=len(used), unit="img", desc="index", disable=not progress) as bar:
-            cache = build_cache_from_embeddings(
+            cache = _build(
                 done.folder,
                 folder,
                 kind,
@@ -129,6 +132,7 @@ def build_cache_from_pictures(
             values = {"used": len(used), "skipped": [{"path": path, "reason": why} for path, why in skipped]}
             text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        adopt(folder / SKIPPED_FILE)
         shutil.rmtree(work)
     return PictureCache(cache, len(used), done.resumed, skipped)
 
@@ -138,24 +142,45 @@ def build_cache_from_embeddings(
     folder: Path,
     kind: Kind = "auto",
     progress: Callable[[int], None] | None = None,
-    index_folder: Path | None = None,
-    captions: Iterable[str | None] | None = None,
-    thumbnails: Iterable["Thumbnail"] | None = None,
 ) -> "VisualCache":
     """Build and save a cache of all pictures in what ``imagebind-llm data embed`` wrote, in its first view.
 
     Args:
         embeddings: the folder that was written.
-        folder: where to save the cache; must be new, empty or a cache.
+        folder: where to save the cache; must be new, empty or a cache that we saved.
         kind: as in :func:`~imagebind_llm.cache.build_cache`.
+        progress: called with the number of vectors done so far.
+
+    Raises:
+        TrainingDataError: the embeddings are incomplete or damaged, or there are no pictures among them.
+        CacheError: as ``build_cache`` and ``save``, or another process is building into ``folder``.
+    """
+    from imagebind_llm.cache import CacheError
+
+    require_replaceable(folder, CacheError)
+    with alone(folder, CacheError(_BUSY.format(str(folder)))):
+        return _build(embeddings, folder, kind, progress)
+
+
+def _build(
+    embeddings: Path,
+    folder: Path,
+    kind: Kind,
+    progress: Callable[[int], None] | None,
+    index_folder: Path | None = None,
+    captions: Iterable[str | None] | None = None,
+    thumbnails: Iterable["Thumbnail"] | None = None,
+) -> "VisualCache":
+    """As :func:`build_cache_from_embeddings`, for whoever has ``folder`` alone.
+
+    Args:
+        embeddings: the folder that was written.
+        folder: where to save the cache.
+        kind: of the index.
         progress: called with the number of vectors done so far.
         index_folder: see :func:`imagebind_llm.data.sources.open_source`.
         captions: of the pictures, instead of what the assistant says first.
         thumbnails: of the pictures; without them the cache keeps none.
-
-    Raises:
-        TrainingDataError: the embeddings are incomplete or damaged, or there are no pictures among them.
-        CacheError: as ``build_cache`` and ``save``.
     """
     from imagebind_llm.cache import build_cache
 
@@ -203,11 +228,17 @@ def _embed(
 
 
 def _thumbnail(path: Path) -> bytes | None:
+    """None for a picture that was read before and cannot be now."""
     from imagebind_llm.cache.entries import encode_thumbnail
     from imagebind_llm.media.base import Limits
     from imagebind_llm.media.image import read_image, to_rgb
 
-    return encode_thumbnail(to_rgb(read_image(path, Limits())))
+    try:
+        return encode_thumbnail(to_rgb(read_image(path, Limits())))
+    except MemoryError:
+        raise
+    except Exception:  # it may have changed since
+        return None
 
 
 def _list_pictures(root: Path) -> list[Path]:

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from imagebind_llm.common.errors import CheckpointError
-from imagebind_llm.common.files import atomic_directory, read_json, shard_files
+from imagebind_llm.common.files import read_json, shard_files
+from imagebind_llm.common.folders import atomic_directory
 from imagebind_llm.encoders.base import fingerprint
 from imagebind_llm.encoders.imagebind.config import ImageBindConfig
 from imagebind_llm.encoders.imagebind.model import ImageBindModel
