@@ -285,8 +285,8 @@ def test_a_disk_that_fills_up_leaves_nothing(error, tmp_path, monkeypatch):
 
 _IN_A_PROCESS = """
 import sys, time, resource, signal
-from imagebind_llm.checkpoints.convert import store as room
 from imagebind_llm.cli import main
+from imagebind_llm.common import folders
 if sys.argv[1] == "limit":  # the kernel refuses to write beyond 8 MB, as a full disk or a quota does
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8_000_000, 8_000_000))
@@ -294,7 +294,7 @@ else:
     def wait(*_):
         print("writing", flush=True)
         time.sleep(120)
-    room.publish = wait  # all is written, and not yet in its place
+    setattr(folders, sys.argv[1], wait)
 main(["export", "nano", sys.argv[2], "--full"])
 """
 
@@ -309,15 +309,19 @@ def test_a_write_that_the_kernel_refuses_is_one_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_killed_in_the_middle_leaves_no_result_and_the_next_run_cleans_up(tmp_path):
+@pytest.mark.parametrize("moment", ["mark", "atomic_write"])
+def test_killed_in_the_middle_leaves_no_result_and_the_next_run_cleans_up(moment, tmp_path):
+    """When all is written and not yet in its place, and while the weights are moved into the folder."""
     out = tmp_path / "out"
     process = subprocess.Popen(
-        [sys.executable, "-c", _IN_A_PROCESS, "kill", str(out)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _IN_A_PROCESS, moment, str(tmp_path / "other")],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "writing\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not out.exists()
+    assert len(list(tmp_path.glob(".other.imagebind-llm-????????"))) == 1
     time.sleep(0.1)
     export("nano", out, "adapter")
     assert {path.name for path in tmp_path.iterdir()} == {"out"}

@@ -100,18 +100,21 @@ def test_a_folder_that_is_not_ours_alone_is_not_emptied(tmp_path):
 def test_a_refused_folder_gets_no_lock(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="holds other files"), work_folder(
-        tmp_path / "full", JOB, ConfigError, busy=""
+    with (
+        pytest.raises(ConfigError, match="holds other files"),
+        work_folder(tmp_path / "full", JOB, ConfigError, busy=""),
     ):
         pass
     assert names(tmp_path / "full") == ["letter.txt"]
-    with pytest.raises(ConfigError, match="is a file; give a folder"), work_folder(
-        tmp_path / "full" / "letter.txt", JOB, ConfigError, busy=""
+    with (
+        pytest.raises(ConfigError, match="is a file; give a folder"),
+        work_folder(tmp_path / "full" / "letter.txt", JOB, ConfigError, busy=""),
     ):
         pass
     below = tmp_path / "full" / "letter.txt" / "job"
-    with pytest.raises(ConfigError, match="cannot be made.*Not a directory; give another place"), work_folder(
-        below, JOB, ConfigError, busy=""
+    with (
+        pytest.raises(ConfigError, match=r"cannot be made.*Not a directory; give another place"),
+        work_folder(below, JOB, ConfigError, busy=""),
     ):
         pass
     assert (tmp_path / "full" / "letter.txt").read_text() == "mine"

@@ -104,10 +104,11 @@ def sample(modalities: frozenset[Modality]) -> tuple[str, Any]:
 def try_encoder(report: Report, encoder: Any, reader: Any) -> None:
     """Embed a medium that is made here."""
     from imagebind_llm.media.base import Limits
+    from imagebind_llm.media.reading import load_medium
 
     modality, medium = sample(encoder.modalities)
     parsed = Modality.parse(modality)
-    batch = reader.load(parsed, medium, Limits())[None]
+    batch = load_medium(reader, parsed, medium, Limits())[None]
     length = float(encoder.encode(parsed, batch).norm())
     report.facts["self_test"] = {"medium": modality, "embedding_length": round(length, 4)}
     if not abs(length - 1) < 1e-2:

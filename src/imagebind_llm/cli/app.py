@@ -1,7 +1,6 @@
 """The root command: a table of command groups, each imported when it is called."""
 
 import os
-import sys
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
@@ -62,20 +61,15 @@ class LazyCommands(TyperGroup):
         return command
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command. Interruptions and closed pipes end alike, whatever the version of typer."""
+        """Run a command. Interruptions end alike, whatever the version of typer."""
         try:
             status.show("starting …")
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            return super().invoke(ctx)
         except KeyboardInterrupt:
             typer.echo(err=True)
             raise typer.Exit(130) from None
-        except BrokenPipeError:  # the reader has seen enough (as in "… | head")
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
         finally:
             status.end()
-        return result
 
 
 _EXAMPLES = """

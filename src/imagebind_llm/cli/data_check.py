@@ -4,12 +4,17 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imagebind_llm.cli import data_sources as shared
 from imagebind_llm.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from imagebind_llm.common.errors import BadSample
+    from imagebind_llm.common.modality import Modality
+    from imagebind_llm.data.sources.base import Record
 
 SUMMARY = "Count good and bad samples."
 
@@ -21,7 +26,8 @@ Examples:
   imagebind-llm data check embedded
 
 \b
-Pictures are opened too. The exit code is 0 if the share of bad samples is within --max-bad, else 2.
+Pictures and other media are opened too. The exit code is 0 if the share of bad samples is within
+--max-bad, else 2.
 """
 
 
@@ -43,7 +49,7 @@ def check(
 
     from tqdm import tqdm
 
-    from imagebind_llm.common.errors import UserError
+    from imagebind_llm.common.errors import TrainingDataError, UserError
     from imagebind_llm.data.mixture import SourceMixture
     from imagebind_llm.data.quarantine import Quarantine
     from imagebind_llm.data.sources import open_source
@@ -55,8 +61,17 @@ def check(
     good: Counter[str] = Counter()
     text_only = 0
     for record in tqdm(mixture.iterate(), unit="sample", desc="check", disable=not sys.stderr.isatty()):
+        if (bad := _unreadable(record)) is not None:
+            quarantine.passed(-1)  # it was counted as a good one when its pictures had been opened
+            quarantine.report(record.source, bad)
+            continue
         good[record.source] += 1
         text_only += all(isinstance(message["content"], str) for message in record.messages)
+    if quarantine.tried and not good:
+        raise TrainingDataError(
+            f"none of {quarantine.tried} samples is good ({quarantine.summary()}), the last: "
+            f"{quarantine.last}"
+        )
     values = {
         "good": dict(good),
         "bad": dict(quarantine.counts),
@@ -79,3 +94,27 @@ def check(
             f"{quarantine.total} of {quarantine.tried} samples are bad, more than the allowed share "
             f"{max_bad:g}" + ("" if report is None else f"; see {str(report)!r}")
         )
+
+
+def _unreadable(record: "Record") -> "BadSample | None":
+    """What is wrong with the record's media that are no pictures, which are opened already.
+
+    How a model's own sensors are read is known to that model alone; they are not looked at.
+    """
+    from imagebind_llm.common.errors import BadSample, MissingExtraError, UserError
+    from imagebind_llm.common.modality import Modality
+    from imagebind_llm.data.sources.base import Embedded, replace_media
+    from imagebind_llm.media import MediaSettings, load_media
+
+    def opened(modality: "Modality", source: Any) -> Any:
+        if modality is not Modality.IMAGE and modality.built_in and not isinstance(source, Embedded):
+            load_media(modality, source, MediaSettings())
+        return source
+
+    try:
+        replace_media(record.messages, opened)
+    except MissingExtraError:
+        raise  # not this sample's fault
+    except UserError as error:
+        return BadSample(record.key, str(error))
+    return None

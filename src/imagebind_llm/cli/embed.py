@@ -65,7 +65,7 @@ def embed(
 
     from tqdm import tqdm
 
-    from imagebind_llm.common.errors import UnclearMediaError, one_line
+    from imagebind_llm.common.errors import UnclearMediaError, one_line, reason_of
 
     failed: list[tuple[str, str]] = []
     items: list[tuple[str, MediaItem]] = []
@@ -82,8 +82,8 @@ def embed(
             bar.update()
             if isinstance(row, UserError):
                 failed.append((name, str(row)))
-            elif isinstance(row, Exception):
-                raise row
+            elif isinstance(row, Exception):  # the encoder's, on this one alone
+                failed.append((name, f"{type(row).__name__}: {reason_of(row)}"))
             else:
                 rows.append(row.numpy())
                 kept.append((_printable(name), item.modality.value))
@@ -124,6 +124,7 @@ def _item(path: Path, given: Modality | None) -> "MediaItem":
     """
     from imagebind_llm.media import Limits, guess_modality
     from imagebind_llm.media.base import read_source
+    from imagebind_llm.media.reading import one_medium
     from imagebind_llm.media.text import checked_text
     from imagebind_llm.model.messages import MediaItem
 
@@ -131,7 +132,8 @@ def _item(path: Path, given: Modality | None) -> "MediaItem":
     if modality is not Modality.TEXT:
         return MediaItem(modality, str(path))
     limits = Limits()
-    return MediaItem(modality, checked_text(read_source(path, limits), limits))
+    with one_medium(path):
+        return MediaItem(modality, checked_text(read_source(path, limits), limits))
 
 
 def _printable(name: str) -> str:

@@ -1,8 +1,8 @@
-"""Folders that appear as a whole, and which of them may be replaced: those that say that we made them. No torch.
+"""Folders that appear as a whole. Only those that say that we made them are replaced. No torch.
 
-A folder that was written as a whole holds ``.imagebind-llm.json`` with the names of all that was put into it. It
-is replaced only while nothing else lies there. A workplace (a run's folder, a conversion's) has the same file
-without names: it was empty when we took it, and is ours alone.
+A folder that was written as a whole holds ``.imagebind-llm.json`` with the names of all that was put into it.
+It is replaced only while nothing else lies there. A workplace (a run's folder, a conversion's) has the same
+file without names: nothing was in our way there when we took it.
 """
 
 import json
@@ -23,7 +23,7 @@ MARK = ".imagebind-llm.json"
 def atomic_directory(path: str | os.PathLike[str], error: type[UserError] = UserError) -> Iterator[Path]:
     """Yield a new directory beside ``path``; on success it becomes ``path``.
 
-    What was there is replaced as a whole, if it was empty or made by this function and nothing was added since.
+    What was there is replaced as a whole, if it was empty, or made by this function and nothing was added.
 
     Raises:
         UserError: of the type ``error``: ``path`` is a file, or a folder with anything else in it.
@@ -83,7 +83,8 @@ def make_parents(target: Path, error: type[UserError] = UserError) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise error(
-            f"{str(target)!r} cannot be made: {str(problem.filename)!r}: {problem.strerror}; give another place"
+            f"{str(target)!r} cannot be made: {str(problem.filename)!r}: {problem.strerror}; give another "
+            "place"
         ) from None
 
 
@@ -104,8 +105,8 @@ def claim(folder: Path, writes: Sequence[str] = ("*",), error: type[UserError] =
 
     Args:
         folder: made if it is not there.
-        writes: patterns of what will be written, replaced and removed there. None of that may be there, if the
-            folder is not ours; other files may be, and are left alone.
+        writes: patterns of what will be written, replaced and removed there. If the folder is not ours, none
+            of that may be there; other files may be, and are left alone.
         error: raised if not.
 
     Raises:
@@ -174,8 +175,8 @@ def require_replaceable(target: Path, error: type[UserError] = UserError) -> Non
 
 def _refusal(folder: Path, name: str) -> str:
     return (
-        f"the folder {str(folder)!r} holds {name!r}, which is not known to be ours; give another folder, or delete "
-        "this one yourself if nothing in it is needed"
+        f"the folder {str(folder)!r} holds {name!r}, which is not known to be ours; give another folder, or "
+        "delete this one yourself if nothing in it is needed"
     )
 
 

@@ -1,7 +1,7 @@
 """Files and folders in the making, and what becomes of those whose maker was killed. No torch.
 
-Each lies beside the place it is for, has a name that nobody else gives (``.NAME.imagebind-llm-XXXXXXXX``), and is
-locked by the process that makes it. A lock ends with its process, so whoever can take it may sweep it away.
+Each lies beside the place it is for, has a name that nobody else gives (``.NAME.imagebind-llm-XXXXXXXX``), and
+is locked by the process that makes it. A lock ends with its process, so whoever can take it may sweep it away.
 """
 
 import fcntl
@@ -63,7 +63,7 @@ def put_aside(place: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that are gone left half-made in ``folder``; what they had put aside comes back."""
+    """Remove what killed processes left half-made in ``folder``; what they had put aside comes back."""
     with suppress(OSError):  # what cannot be looked at or removed is left
         for name in os.listdir(folder):
             if _NAMES.fullmatch(name):

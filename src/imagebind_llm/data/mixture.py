@@ -16,7 +16,7 @@ from imagebind_llm.common.errors import (
 )
 from imagebind_llm.data.order import MixedOrder, SourceOrder
 from imagebind_llm.data.quarantine import Quarantine
-from imagebind_llm.data.sources.base import Record, Source, StreamingSource
+from imagebind_llm.data.sources.base import Record, Source, StreamingSource, read_sample
 
 if TYPE_CHECKING:
     from imagebind_llm.media.base import Limits
@@ -167,7 +167,7 @@ class SourceMixture:
         """What ``make`` makes of a sample, in a tuple; None if it is bad."""
         try:
             with self._reading:
-                found = source.read(index)
+                found = read_sample(source, index)
             record = found.load(self._limits)
             try:
                 made = make(record)
@@ -227,6 +227,6 @@ def samples(source: Source | StreamingSource, start: int = 0) -> Iterator[Record
         return
     for index in range(start, len(source)):
         try:
-            yield source.read(index)
+            yield read_sample(source, index)
         except BadSample as bad:
             yield bad

@@ -18,6 +18,7 @@ from imagebind_llm.data.augment import random_resized_crop
 from imagebind_llm.data.packing import Example
 from imagebind_llm.data.sources.base import Embedded, Record
 from imagebind_llm.media.batch import MediaPart
+from imagebind_llm.media.reading import load_medium
 from imagebind_llm.model.conditioning import mix
 from imagebind_llm.model.dialog import build_dialog
 from imagebind_llm.model.messages import MediaItem, read_messages
@@ -120,7 +121,7 @@ class CaptionReader:
         words = next((turn.text.strip() for turn in turns if turn.role == "assistant"), "")
         if not words:
             raise UserError("no caption: the assistant says nothing")
-        caption = self.media.load(Modality.TEXT, words)
+        caption = load_medium(self.media, Modality.TEXT, words)
         source = media[0].source
         if not isinstance(source, Embedded):
             return CaptionedPicture(open_medium(self.media, Modality.IMAGE, source, rng), False, caption)
@@ -208,4 +209,4 @@ def open_medium(
     if rng is not None and modality is Modality.IMAGE and hasattr(source, "resize"):
         settings = getattr(media, "image", None)
         source = random_resized_crop(source, rng, getattr(settings, "size", None) or min(source.size))
-    return media.load(modality, source)
+    return load_medium(media, modality, source)

@@ -17,6 +17,7 @@ from torch import Tensor
 from imagebind_llm.common.errors import CacheError, UserError, naming_missing_packages
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.inference.request import Options
+from imagebind_llm.media.reading import load_medium
 from imagebind_llm.model.conditioning import (
     cache_settings,
     cached_by_default,
@@ -322,7 +323,9 @@ class Perception:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="imagebind-llm-media")
             processor = self.processor
-            return self._pool.submit(processor.media.load, item.modality, item.source, processor.limits)
+            return self._pool.submit(
+                load_medium, processor.media, item.modality, item.source, processor.limits
+            )
 
 
 def raised(value: "T | Exception") -> "T":

@@ -60,7 +60,9 @@ def load_media(
         MediaError: the source is missing, damaged, of another kind, or over a limit.
         MissingExtraError: a library that reads it is not installed.
     """
-    return settings.load(modality, source, limits)
+    from imagebind_llm.media.reading import load_medium
+
+    return load_medium(settings, modality, source, limits)
 
 
 def guess_modality(path: "str | os.PathLike[str]") -> Modality:
@@ -71,5 +73,7 @@ def guess_modality(path: "str | os.PathLike[str]") -> Modality:
     """
     with naming_missing_packages("telling what a file is"):
         from imagebind_llm.media.detect import guess
+        from imagebind_llm.media.reading import one_medium
 
-        return guess(path)
+        with one_medium(path):
+            return guess(path)

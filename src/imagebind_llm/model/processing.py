@@ -27,6 +27,7 @@ from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.encoders.registry import PROCESSOR_FILE, read_media, read_processor_config
 from imagebind_llm.media.base import Limits, MediaReader
 from imagebind_llm.media.batch import MediaBatch, MediaPart
+from imagebind_llm.media.reading import load_medium
 from imagebind_llm.media.settings import MediaSettings
 from imagebind_llm.model.configuration import ImageBindLLMConfig
 from imagebind_llm.model.dialog import Dialog, Message, build_dialog, render_dialog
@@ -212,7 +213,7 @@ class ImageBindLLMProcessor(ProcessorMixin):
             MediaError: one of them cannot be read.
         """
         return [
-            MediaPart(modality, self.media.load(modality, source, self.limits), weight)
+            MediaPart(modality, load_medium(self.media, modality, source, self.limits), weight)
             for modality, source, weight in items
         ]
 

@@ -23,6 +23,7 @@ from imagebind_llm.encoders.imagebind.kind import sensor_media
 from imagebind_llm.encoders.registry import encoder_kind, load_encoder, media_of_encoder
 from imagebind_llm.media import load_media
 from imagebind_llm.media.base import Limits, MediaReader, name_of
+from imagebind_llm.media.reading import one_medium
 from imagebind_llm.media.sensor import array_of, shaped
 from imagebind_llm.media.settings import MediaSettings, SensorSettings
 from imagebind_llm.training.checkpoint import claim_run_folder
@@ -230,11 +231,11 @@ class BindPairs(TowerStage):
         if new is None:
             load_media(modality, path, media, self._limits)
             return _NO_MOMENTS
-        name = name_of(path)
-        values = shaped(array_of(path, self._limits, modality.value), new, name)
         from imagebind_llm.media.arrays import check_finite
 
-        check_finite(values, name)
+        with one_medium(path):
+            values = shaped(array_of(path, self._limits, modality.value), new, name_of(path))
+            check_finite(values, name_of(path))
         rows = values.T if new.kind == "cloud" else values
         rows = rows.reshape(new.channels, -1).astype(np.float64)
         counts = np.full(new.channels, rows.shape[1], np.float64)

@@ -5,7 +5,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.training.checkpoint import claim_run_folder, list_checkpoints, read_header, refuse_another_recipe
+from imagebind_llm.training.checkpoint import (
+    claim_run_folder,
+    list_checkpoints,
+    read_header,
+    refuse_another_recipe,
+)
 from imagebind_llm.training.loop import RunResult, is_finished, train
 from imagebind_llm.training.registry import make_stage
 from imagebind_llm.training.report import can_plot, plot_loss

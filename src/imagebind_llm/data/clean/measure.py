@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from imagebind_llm.common.errors import BadSample, CleanError, ConfigError, TrainingDataError, UserError
+from imagebind_llm.common.errors import (
+    BadSample,
+    CleanError,
+    ConfigError,
+    MissingExtraError,
+    TrainingDataError,
+    UserError,
+    reason_of,
+)
 from imagebind_llm.common.files import atomic_write
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.work_folder import WorkFolder
@@ -26,6 +34,7 @@ from imagebind_llm.data.clean.rules import content_hash
 from imagebind_llm.data.clean.settings import EncoderSettings
 from imagebind_llm.data.mixture import samples
 from imagebind_llm.data.sources.base import Embedded, Record, Source, StreamingSource
+from imagebind_llm.media.reading import load_medium
 from imagebind_llm.model.messages import read_messages
 
 if TYPE_CHECKING:
@@ -255,7 +264,7 @@ class Encoder:
 
     def prepare(self, image: Image.Image) -> "torch.Tensor":
         """``[3, H, W]``: what is kept of a picture until its batch is full."""
-        return self._media.load(Modality.IMAGE, image)
+        return load_medium(self._media, Modality.IMAGE, image)
 
     def images(self, tensors: Sequence["torch.Tensor"]) -> np.ndarray:
         """Unit rows float32 ``[n, D]`` of prepared pictures."""
@@ -264,7 +273,7 @@ class Encoder:
     def texts(self, captions: Sequence[str]) -> np.ndarray:
         """Unit rows float32 ``[n, D]``; what is longer than the text encoder reads is cut."""
         short = [caption[:_LONGEST_TEXT] for caption in captions]
-        return self._encode(Modality.TEXT, [self._media.load(Modality.TEXT, text) for text in short])
+        return self._encode(Modality.TEXT, [load_medium(self._media, Modality.TEXT, text) for text in short])
 
     def _encode(self, modality: Modality, tensors: Sequence["torch.Tensor"]) -> np.ndarray:
         import torch
@@ -395,19 +404,39 @@ def _measure_shard(
             try:
                 if isinstance(item, BadSample):
                     raise item
-                sample = sample_of(item)
+                row, to_embed = _measured(item, encoder)
             except BadSample as bad:
                 rows.append({"key": storable(bad.key), "error": _ADDRESS.sub("", storable(bad.reason))})
             else:
-                rows.append(_measure_one(sample))
-                if encoder is not None and sample.image is not None:
-                    waiting.append((rows[-1], encoder.prepare(sample.image)))
-                elif encoder is not None and sample.embedding is not None:
-                    waiting.append((rows[-1], np.asarray(sample.embedding, np.float32)))
+                rows.append(row)
+                if to_embed is not None:
+                    waiting.append((row, to_embed))
             advance(1)
         if encoder is not None and waiting:
             _embed(waiting, encoder)
     return rows
+
+
+def _measured(item: Record, encoder: Encoder | None) -> tuple[_Row, Any]:
+    """The numbers of a sample, and what there is to embed of it.
+
+    Raises:
+        BadSample: whatever goes wrong with it.
+    """
+    try:
+        sample = sample_of(item)
+        row, to_embed = _measure_one(sample), None
+        if encoder is not None and sample.image is not None:
+            to_embed = encoder.prepare(sample.image)
+        elif encoder is not None and sample.embedding is not None:
+            to_embed = np.asarray(sample.embedding, np.float32)
+    except (BadSample, MemoryError, MissingExtraError):
+        raise
+    except UserError as error:
+        raise BadSample(item.key, str(error)) from error
+    except Exception as error:
+        raise BadSample(item.key, f"{type(error).__name__}: {reason_of(error)}") from error
+    return row, to_embed
 
 
 def _measure_one(sample: Sample) -> _Row:

@@ -20,8 +20,10 @@ from imagebind_llm.data.sources.base import (
     SourceSettings,
     StreamingSource,
     digest,
+    read_sample,
     replace_media,
 )
+from imagebind_llm.media.reading import load_medium
 
 if TYPE_CHECKING:
     import torch
@@ -159,7 +161,7 @@ class ShardWorker:
         assert isinstance(source, Source), "samples of a stream come with the task"
         for index in range(task.start, task.stop):
             try:
-                yield index, source.read(index)
+                yield index, read_sample(source, index)
             except BadSample as bad:
                 yield index, bad
 
@@ -188,13 +190,13 @@ class ShardWorker:
 
         count = self._job.stored_views
         if modality is not Modality.IMAGE or not self._job.views:
-            tensor = self._reader.load(modality, medium)
+            tensor = load_medium(self._reader, modality, medium)
             return tensor[None].expand(count, *tensor.shape)
         views = []
         side = self._side or min(medium.size)
         for view in range(count):
             rng = np.random.default_rng((self._job.seed, *place, view))
-            views.append(self._reader.load(modality, random_resized_crop(medium, rng, side)))
+            views.append(load_medium(self._reader, modality, random_resized_crop(medium, rng, side)))
         return torch.stack(views)
 
 

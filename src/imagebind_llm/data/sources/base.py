@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from imagebind_llm.common.errors import BadSample, ConfigError, TrainingDataError, UserError
+from imagebind_llm.common.errors import BadSample, ConfigError, TrainingDataError, UserError, reason_of
 from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
@@ -126,6 +126,20 @@ class StreamingSource(Protocol):
     def stream(self, start: int = 0) -> Iterator[Record | BadSample]:
         """From sample ``start`` on; corrupt ones come as :class:`BadSample` objects, in their place."""
         ...
+
+
+def read_sample(source: Source, index: int) -> Record:
+    """Sample ``index`` of a source.
+
+    Raises:
+        BadSample: also for errors that the source did not foresee.
+    """
+    try:
+        return source.read(index)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise BadSample(f"sample {index}", f"{type(error).__name__}: {reason_of(error)}") from error
 
 
 def replace_media(
