@@ -1,15 +1,24 @@
 """One reader of settings for media, encoders and models: it names the key, the value and what it wants."""
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
 from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.common.settings import overlay
+from imagebind_llm.common.settings import build, overlay, parse_scalar
 from imagebind_llm.encoders.imagebind import ImageBindConfig
 from imagebind_llm.encoders.pe_av.settings import PeAvSettings
 from imagebind_llm.media.settings import AudioSettings, ImageSettings, MediaSettings, TextSettings
 from imagebind_llm.model.configuration import ImageBindLLMConfig
+
+
+@dataclass(frozen=True)
+class Numbers:
+    share: float = 0.5
+    pair: tuple[float, float] = (0.0, 1.0)
+    kind: Literal[1, 2] = 1
 
 
 @pytest.mark.parametrize(
@@ -39,6 +48,17 @@ from imagebind_llm.model.configuration import ImageBindLLMConfig
         (lambda: ImageSettings(alpha="red"), "ImageSettings.alpha is 'red'; use one of 'drop'"),
         (lambda: AudioSettings(mean=math.nan), "AudioSettings.mean is nan; expected a finite number"),
         (lambda: AudioSettings(std=-1.0), "AudioSettings.std is -1.0; expected more than 0"),
+        (lambda: AudioSettings(std="inf"), "AudioSettings.std is inf; expected a finite number"),
+        (lambda: build(Numbers, {"share": math.nan}), "share is nan; expected a finite number"),
+        (lambda: build(Numbers, {"share": -math.inf}), "share is -inf; expected a finite number"),
+        (lambda: build(Numbers, {"share": "nan"}), "share is nan; expected a finite number"),
+        (lambda: build(Numbers, {"pair": [1, "1e999"]}), "pair[1] is inf; expected a finite number"),
+        (lambda: build(Numbers, {"share": 10**400}), "share is a whole number of 333 hex digits"),
+        (lambda: build(Numbers, {"share": True}), "share is True; expected float"),
+        (lambda: build(Numbers, {"kind": True}), "kind is True; use one of 1, 2"),
+        (lambda: build(Numbers, {"kind": 1.0}), "kind is 1.0; use one of 1, 2"),
+        (lambda: parse_scalar("1" * 5000), "as a value; quote it or write it as YAML"),
+        (lambda: parse_scalar("[" * 5000), "as a value; quote it or write it as YAML"),
         (lambda: TextSettings(end_token_on_truncation=1), "end_token_on_truncation is 1; expected bool"),
     ],
 )

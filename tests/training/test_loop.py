@@ -183,23 +183,45 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: 
     assert all(bool(torch.isfinite(p).all()) for p in stage.parameters())
 
 
-def test_sigterm_saves_and_the_next_call_goes_on(tmp_path: Path, inputs: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_the_next_call_goes_on(
+    number: signal.Signals, tmp_path: Path, inputs: Path
+) -> None:
     stage, recipe = make("language", tmp_path, inputs)
     usual = stage.batch
 
     def batch(index: int) -> Any:
         if index == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return usual(index)
 
     stage.batch = batch  # type: ignore[method-assign]
     result = train(stage, recipe)
-    assert (result.finished, result.step, result.signal) == (False, 4, signal.SIGTERM)
+    assert (result.finished, result.step, result.signal) == (False, 4, number)
     assert not result.export.exists()
     assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-00000004"]
     resumed = train(*make("language", tmp_path, inputs))
     assert (resumed.finished, resumed.step) == (True, 6)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path, inputs: Path) -> None:
+    stage, recipe = make("language", tmp_path, inputs)
+    usual = stage.batch
+
+    def batch(index: int) -> Any:
+        if index == 3:
+            os.kill(os.getpid(), signal.SIGHUP)
+        return usual(index)
+
+    stage.batch = batch  # type: ignore[method-assign]
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        result = train(stage, recipe)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert (result.finished, result.step, result.signal) == (True, 6, None)
 
 
 def test_another_recipe_is_not_continued(tmp_path: Path, inputs: Path) -> None:

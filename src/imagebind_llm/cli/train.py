@@ -24,7 +24,7 @@ Examples:
   torchrun --nproc-per-node 8 -m imagebind_llm train pretrain recipes/any-llm.yaml
 
 \b
-Started again, a run goes on where it stopped. SIGTERM and Ctrl-C save first.
+Started again, a run goes on where it stopped. SIGTERM, SIGHUP and Ctrl-C save first.
 A setting is changed by its dotted key, a member of a list by its number:
   data.sources.0.path=mine.tsv
 """

@@ -82,9 +82,10 @@ def make_parents(target: Path, error: type[UserError] = UserError) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
+        above = next(path for path in target.absolute().parents if os.path.lexists(path))
+        reason = problem.strerror if above.is_dir() else "it is a file"
         raise error(
-            f"{str(target)!r} cannot be made: {str(problem.filename)!r}: {problem.strerror}; give another "
-            "place"
+            f"{str(target)!r} cannot be made in {str(above)!r} ({reason}); give another place"
         ) from None
 
 

@@ -1,7 +1,7 @@
 """Files and folders in the making, and what becomes of those whose maker was killed. No torch.
 
-Each lies beside the place it is for, has a name that nobody else gives (``.NAME.imagebind-llm-XXXXXXXX``), and
-is locked by the process that makes it. A lock ends with its process, so whoever can take it may sweep it away.
+Each lies beside the place it is for, has a name that nobody else gives (``.NAME.imagebind-llm-XXXXXXXX``),
+and is locked by the process that makes it. A lock ends with its process: whoever can take it may sweep.
 """
 
 import fcntl

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError, one_line
 
 T = TypeVar("T")
 
@@ -22,8 +22,8 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
     """An instance of the dataclass ``kind`` from ``values``.
 
     Nested dataclasses, ``X | None``, ``tuple[X, …]``, ``dict[str, X]`` and ``Literal`` fields are followed;
-    whole numbers are accepted where a float is declared, and null for a whole group that has a default;
-    nothing else is converted.
+    whole numbers are accepted where a float is declared, which must be finite, and null for a whole group
+    that has a default; nothing else is converted.
 
     Args:
         kind: a dataclass.
@@ -166,8 +166,10 @@ def parse_scalar(text: str) -> Any:
 
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"cannot read {text!r} as a value; quote it or write it as YAML") from None
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a number of thousands of digits
+        raise ConfigError(
+            f"cannot read {one_line(text, 80)!r} as a value; quote it or write it as YAML"
+        ) from None
     return value
 
 
@@ -210,7 +212,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if origin is typing.Literal:
         if value is False and "no" in arguments and False not in arguments:
             return "no"  # what YAML 1.1 makes of a bare no
-        if value not in arguments:
+        if not any(type(value) is type(item) and value == item for item in arguments):  # True is not 1
             raise ConfigError(
                 f"{path} is {value!r}; use one of {', '.join(repr(item) for item in arguments)}"
             )
@@ -225,11 +227,23 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return {key: _convert(arguments[1], item, _join(path, str(key))) for key, item in value.items()}
     if hint is float and isinstance(value, str):
         value = _number(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return _finite(value, path)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{path} is {value!r}; expected {hint.__name__}")
     return value
+
+
+def _finite(value: int | float, path: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ConfigError(
+            f"{path} is a whole number of {len(hex(value)) - 2} hex digits, more than a float can hold"
+        ) from None
+    if not math.isfinite(number):
+        raise ConfigError(f"{path} is {value}; expected a finite number")
+    return number
 
 
 def _number(text: str) -> Any:

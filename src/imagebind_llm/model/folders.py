@@ -118,8 +118,8 @@ def refuse_another_model(folder: Path, writes: Sequence[str]) -> None:
         kind = None
     if kind not in (ImageBindLLMConfig.model_type, "ImageBindLLMProcessor"):
         raise CheckpointError(
-            f"the folder {str(folder)!r} holds {found[0]!r}, which is of another model and would be replaced; "
-            "give another folder, or delete that file yourself"
+            f"the folder {str(folder)!r} holds {found[0]!r}, which is of another model and would be "
+            "replaced; give another folder, or delete that file yourself"
         )
 
 

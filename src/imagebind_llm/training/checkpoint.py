@@ -6,6 +6,7 @@ A checkpoint is continued only by the run it belongs to; the run's configuration
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,9 @@ def start_over(folder: Path) -> None:
     for pattern in ("samples/step-*.md", "tensorboard/events.out.tfevents.*"):
         for file in folder.glob(pattern):
             file.unlink()
+    for made in ("checkpoints", "samples", "tensorboard"):
+        with suppress(OSError):  # somebody put something else into it
+            (folder / made).rmdir()
 
 
 def remove_remains(folder: Path) -> None:

@@ -88,7 +88,8 @@ class LossGuard:
 
 
 class Interrupts:
-    """Within the block, the first SIGTERM or SIGINT is noted in ``received``; a second SIGINT interrupts.
+    """Within the block, the first SIGTERM, SIGHUP or SIGINT is noted in ``received``; a second SIGINT
+    interrupts. A SIGHUP that is ignored already (``nohup``) stays so.
 
     Outside the main thread, where signals cannot be caught, it does nothing.
     """
@@ -99,9 +100,10 @@ class Interrupts:
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
-            self._before = {
-                number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)
-            }
+            noted = [signal.SIGTERM, signal.SIGINT]
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                noted.append(signal.SIGHUP)
+            self._before = {number: signal.signal(number, self._note) for number in noted}
         return self
 
     def __exit__(

@@ -91,7 +91,8 @@ def build_cache_from_pictures(
 
     Raises:
         CacheError: no pictures, too many bad ones, work of another run, another process builds into
-            ``folder``, an embedding that is none (naming the picture), or anything that :func:`~imagebind_llm.cache.build_cache` refuses.
+            ``folder``, an embedding that is none (naming the picture), or anything that
+            :func:`~imagebind_llm.cache.build_cache` refuses.
     """
     from tqdm import tqdm
 
