@@ -97,11 +97,11 @@ def _read(kind: str, data: bytes, name: str, limits: Limits) -> Shape:
         return Shape(values.astype(np.float64))
     if kind == "table":
         return Shape(coordinates(read_table(data, name, limits, pts_header=True), name))
-    from imagebind_llm.media import meshes, ply
+    from imagebind_llm.media import glb, meshes, ply
 
     readers = {
         "ply": ply.read_ply,
-        "glb": meshes.read_glb,
+        "glb": glb.read_glb,
         "pcd": ply.read_pcd,
         "off": meshes.read_off,
         "stl": meshes.read_stl,
