@@ -1,7 +1,8 @@
 """What a file is: by its content first, by its suffix where the content leaves it open.
 
 A 16-bit image with one channel counts as depth, by far the most common use of that format; thermal cameras
-write it too, so pass the modality for those. An animated GIF is a video. Arrays are told apart by shape:
+write it too, so pass the modality for those. One of floats could be depth, thermal or a picture and is
+refused. An animated GIF, PNG or AVIF is a video. Arrays are told apart by shape:
 ``[n, 3]`` points, ``[6, n]`` or ``[n, 7]`` IMU; maps and ``[n, 6]`` tables could be several things and are
 refused.
 
@@ -21,12 +22,41 @@ from imagebind_llm.media.arrays import is_array_file, read_array, read_table
 from imagebind_llm.media.base import Limits, name_of, open_source
 from imagebind_llm.media.image import read_header
 from imagebind_llm.media.point import shape_kind
+from imagebind_llm.media.stills import is_animated_webp, picture_kind
 
-_IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P2", b"P3", b"P5", b"P6")
 _SOUNDS = (b"fLaC", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FORM", b".snd", b"RIFX")
 _TEXTS = (".txt", ".md")
 _TABLES = (".csv", ".tsv")
 _CLOUDS = (".xyz", ".pts", ".obj", ".stl", ".off", ".ply", ".pcd", ".glb")
+_NAMED = {
+    ".png": "PNG",
+    ".apng": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WebP",
+    ".gif": "GIF",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+    ".heic": "HEIC",
+    ".heif": "HEIF",
+    ".mp4": "MP4",
+    ".m4v": "MP4",
+    ".m4a": "MP4",
+    ".mov": "MOV",
+    ".mkv": "Matroska",
+    ".webm": "WebM",
+    ".avi": "AVI",
+    ".wav": "WAV",
+    ".flac": "FLAC",
+    ".ogg": "Ogg",
+    ".npy": "NumPy",
+    ".npz": "NumPy",
+}
+"""Suffixes of formats that all begin with bytes of their own, so that a file without these is damaged."""
+_SIGNED = frozenset({"mov", "matroska", "avi", "flv", "ogg", "asf", "wav", "w64", "flac", "mpegts", "mpeg"})
+"""FFmpeg's names for formats that it tells by such bytes. Others it recognises by chance in damaged data."""
 _ASK = "say which modality it is"
 
 
@@ -40,7 +70,10 @@ def guess(path: str | os.PathLike[str]) -> Modality:
     suffix = Path(os.fspath(path)).suffix.lower()
     with open_source(path, limits) as stream:
         head = stream.read(4096)
-        if head.startswith(_IMAGES) or (head.startswith(b"RIFF") and head[8:12] == b"WEBP"):
+        picture = picture_kind(head)
+        if picture == "HEIF":  # known without the extra that reads it
+            return Modality.IMAGE
+        if picture:
             return _kind_of_image(stream, name, limits)
         if head.startswith(_SOUNDS) or (head.startswith(b"RIFF") and head[8:12] == b"WAVE"):
             return Modality.AUDIO
@@ -55,23 +88,37 @@ def guess(path: str | os.PathLike[str]) -> Modality:
             stream.seek(0)
             shape = read_table(stream.read(limits.max_bytes), name, limits).shape
             return _kind_of_shape((shape[0], 7) if shape[1] == 6 else shape, name)
+        label = _NAMED.get(suffix)
         try:
             with open_container(stream, name) as container:
-                return _kind_of_recording(container, name)
+                if label is None or _SIGNED & set(container.format.name.split(",")):
+                    return _kind_of_recording(container, name)
         except MediaError as error:
-            raise UnclearMediaError(
-                name, "of no kind that its content or suffix tells", "image, video, audio, point, …", _ASK
-            ) from error
+            if label is None:
+                raise UnclearMediaError(
+                    name, "of no kind that its content or suffix tells", "image, video, audio, point, …", _ASK
+                ) from error
+        raise MediaError(
+            name, f"damaged, or no {label} file as its name says", "a complete one", "copy or save it anew"
+        )
 
 
 def _kind_of_image(stream: BinaryIO, name: str, limits: Limits) -> Modality:
-    stream.seek(0)
     image = read_header(stream, name, limits)
     try:
         if image.mode.startswith("I"):
             return Modality.DEPTH
-        animated = image.format == "GIF" and getattr(image, "is_animated", False)
-        return Modality.VIDEO if animated else Modality.IMAGE
+        if image.mode == "F":
+            raise UnclearMediaError(
+                name, "a picture of floats: depth, thermal or grey", "one that tells", _ASK
+            )
+        if not getattr(image, "is_animated", False) or image.format not in _ANIMATED:
+            return Modality.IMAGE
+        if image.format == "WEBP":
+            raise UnclearMediaError(name, _WEBP, _VIDEOS, f"{_ANOTHER} (--modality image)")
+        return Modality.VIDEO
+    except MediaError:
+        raise
     except Exception as error:
         raise MediaError(
             name, f"a damaged image ({error})", "a complete one", "copy or save it anew"
@@ -113,8 +160,16 @@ def _kind_of_recording(container: object, name: str) -> Modality:
     raise MediaError(name, "a container without audio or video", "either", "pass another file")
 
 
+_ANIMATED = ("GIF", "PNG", "AVIF", "WEBP")
+"""Pillow's formats whose further frames are an animation (those of TIFF and MPO are pages)."""
+_WEBP = "an animated WebP, which FFmpeg does not read"
+_VIDEOS = "a video, or an animated GIF, PNG or AVIF"
+_ANOTHER = "convert it to MP4, or take its first frame as an image"
+
 _PLAYLISTS = frozenset({"hls", "dash", "concat", "concatf", "sdp", "rtsp", "image2", "imf", "lrc", "webvtt"})
 """Formats that name other files or addresses, or that are no recordings."""
+_STILLS = frozenset({"ico", "fits", "image2pipe"})
+"""Formats of still pictures; FFmpeg's others end with ``_pipe``."""
 
 _DAMAGED_PACKETS = 50
 """After so many packets that do not decode, the rest is not tried."""
@@ -134,6 +189,14 @@ def open_container(stream: BinaryIO, name: str) -> Iterator[Any]:
 
     av.logging.set_level(None)
     stream.seek(0)
+    head = stream.read(256)
+    picture = picture_kind(head)
+    if is_animated_webp(head):
+        raise MediaError(name, _WEBP, _VIDEOS, _ANOTHER)
+    if picture not in (None, "read", "AVIF sequence"):
+        remedy = "pass it as an image" + (" (converted to PNG)" if picture not in ("AVIF", "HEIF") else "")
+        raise MediaError(name, f"a still picture ({picture})", "a recording", remedy)
+    stream.seek(0)
     try:
         container = av.open(
             stream, mode="r", options={"protocol_whitelist": "none"}, metadata_errors="replace"
@@ -146,8 +209,11 @@ def open_container(stream: BinaryIO, name: str) -> Iterator[Any]:
             "convert it",
         ) from error
     with container:
-        if _PLAYLISTS & set(container.format.name.split(",")):
-            raise MediaError(name, f"a {container.format.name} file", "the recording itself", "pass that")
+        form = container.format.name
+        if _PLAYLISTS & set(form.split(",")):
+            raise MediaError(name, f"a {form} file", "the recording itself", "pass that")
+        if form.endswith("_pipe") or form in _STILLS:
+            raise MediaError(name, f"a still picture ({form})", "a recording", "pass it as an image")
         yield container
 
 

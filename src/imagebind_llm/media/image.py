@@ -1,4 +1,6 @@
-"""Still images: PNG, JPEG, WebP, GIF (first frame), BMP, TIFF, PPM → ``[3, size, size]`` float32.
+"""Still images: PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, AVIF, HEIC → ``[3, size, size]`` float32.
+
+Of an animation or a file of several pages the first one is taken. HEIC needs the extra ``heif``.
 
 Pixels are resized with Pillow's bicubic filter (short side first), centre cropped, divided by 255 and
 standardised with CLIP's mean and deviation, as ImageBind does. Orientation tags are obeyed. Alpha is
@@ -11,13 +13,14 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 from torch import Tensor
 
-from imagebind_llm.common.errors import MediaError
+from imagebind_llm.common.errors import MediaError, require
 from imagebind_llm.media.arrays import as_array, check_finite
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
 from imagebind_llm.media.settings import ImageSettings
+from imagebind_llm.media.stills import picture_kind
 
 LONGEST_ASPECT = 16
 """Maps more elongated than this are cut to it around their centre before resizing: a 1 × 20000 image scaled
@@ -46,7 +49,11 @@ def resize_map(values: Tensor, size: int) -> Tensor:
 
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""Only formats whose decoders are bounded (Pillow would also start Ghostscript for EPS)."""
+"""What every Pillow reads; AVIF and HEIC are added for files that are such. Only formats whose decoders are
+bounded (Pillow would also start Ghostscript for EPS)."""
+_SUBFILE, _REDUCED = 254, 1
+"""TIFF's tag NewSubfileType, and its value for "a reduced-resolution version of another image" (TIFF 6.0)."""
+_EXPECTED = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, AVIF or HEIC"
 
 _BACKGROUNDS = {"white": 255, "black": 0}
 
@@ -148,10 +155,13 @@ def read_header(stream: BinaryIO, name: str, limits: Limits) -> Image.Image:
     Raises:
         MediaError: not an image of a known format, or too large.
     """
+    stream.seek(0)
+    formats = _formats(picture_kind(stream.read(256)), name)
+    stream.seek(0)
     try:
-        image: Image.Image = Image.open(stream, formats=FORMATS)
+        image: Image.Image = Image.open(stream, formats=formats)
     except UnidentifiedImageError as error:
-        raise MediaError(name, "not a readable image", " or ".join(FORMATS), "convert it") from error
+        raise MediaError(name, "not a readable image, or a damaged one", _EXPECTED, "convert it") from error
     except Image.DecompressionBombError as error:  # Pillow has a limit of its own
         raise MediaError(
             name,
@@ -160,11 +170,37 @@ def read_header(stream: BinaryIO, name: str, limits: Limits) -> Image.Image:
             "make it smaller, or raise Limits.max_pixels and PIL.Image.MAX_IMAGE_PIXELS",
         ) from error
     except Exception as error:
-        raise MediaError(
-            name, f"not a readable image ({error})", " or ".join(FORMATS), "convert it"
-        ) from error
+        raise MediaError(name, f"not a readable image ({error})", _EXPECTED, "convert it") from error
     check_pixels(image.size, name, limits)
+    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_SUBFILE, 0) == _REDUCED:
+        raise MediaError(
+            name,
+            "a TIFF that begins with a thumbnail, as the raw files of cameras do",
+            "the picture first",
+            "convert it to PNG or JPEG",
+        )
     return image
+
+
+def _formats(kind: str | None, name: str) -> tuple[str, ...]:
+    """The Pillow formats to try for a file whose first bytes are those of ``kind``.
+
+    Raises:
+        MediaError: a format that is not read.
+        MissingExtraError: HEIC without ``pillow-heif``.
+    """
+    if kind in (None, "read"):
+        return FORMATS
+    if kind in ("AVIF", "AVIF sequence"):
+        if not features.check("avif"):
+            raise MediaError(
+                name, "an AVIF picture", "a Pillow that reads it (11.3 or newer)", "pip install -U pillow"
+            )
+        return ("AVIF",)
+    if kind == "HEIF":
+        require("pillow_heif", "heif", "reading HEIC").register_heif_opener(thumbnails=False)
+        return ("HEIF",)
+    raise MediaError(name, f"not a readable image (the format {kind})", _EXPECTED, "convert it to PNG")
 
 
 def upright(image: Image.Image) -> Image.Image:

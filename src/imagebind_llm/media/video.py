@@ -104,6 +104,8 @@ class VideoReader:
             for track in container.streams.video
             if not track.disposition & av.stream.Disposition.attached_pic
         ]
+        if container.metadata.get("major_brand") == "avis":  # its still picture is listed as a track too
+            tracks = [track for track in tracks if track.duration]
         if not tracks or not tracks[0].codec_context:
             raise MediaError(self._name, "no video track of a known codec", "a video", "pass another file")
         check_pixels(
