@@ -237,8 +237,11 @@ def check_seconds(seconds: Fraction | float, name: str, limits: Limits) -> None:
         )
 
 
-def decoded(container: Any, stream: Any, name: str) -> Iterator[Any]:
+def decoded(container: Any, stream: Any, name: str, key: int | None = None) -> Iterator[Any]:
     """The frames of ``stream`` from the container's position on; single damaged packets are passed over.
+
+    With ``key``, packets are passed over up to the key frame of that time stamp, so that no frame is decoded
+    without those it refers to. If it does not come, there are no frames.
 
     Raises:
         MediaError: the codec cannot be opened.
@@ -252,6 +255,12 @@ def decoded(container: Any, stream: Any, name: str) -> Iterator[Any]:
             packet = next(packets)
         except (StopIteration, EOFError, av.FFmpegError):
             return  # a torn container ends where it is torn
+        if key is not None:
+            if not packet.is_keyframe or packet.pts is None or packet.pts < key:
+                continue
+            if packet.pts > key:
+                return
+            key = None
         try:
             frames = packet.decode()
         except (av.InvalidDataError, EOFError):

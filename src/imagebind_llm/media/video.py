@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from fractions import Fraction
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -27,17 +28,29 @@ from imagebind_llm.media.base import Limits, MediaSource, clip_spans, is_encoded
 from imagebind_llm.media.detect import check_seconds, declared_seconds, decoded, open_container
 from imagebind_llm.media.image import central_aspect, check_pixels
 from imagebind_llm.media.settings import VideoSettings
+from imagebind_llm.media.turning import upright
+
+_BARE = frozenset(
+    {"h264", "hevc", "vvc", "evc", "mpegvideo", "m4v", "mjpeg", "mjpeg_2000", "h263", "h261", "cavsvideo"}
+    | {"avs2", "avs3", "dirac", "vc1", "obu", "dnxhd", "ingenient"}
+)
+"""FFmpeg's names for bare streams: they hold no time stamps, and what FFmpeg puts there is a guess."""
+_ESTIMATED = _BARE | {"mpeg", "mpegts"}
+"""Formats without a length in their header; FFmpeg estimates it from the bit rate."""
+_RATE = 25
+"""Frames a second of a bare stream that does not say; FFmpeg takes the same."""
 
 
 class VideoReader:
     """The first video stream of a file.
 
-    ``times``: when each frame is shown, seconds from the stream's start, rising (read from packet headers,
-    nothing is decoded for it). ``duration``: seconds, from the stream's header if it has one.
+    ``times``: when each frame is shown, seconds from the stream's start, rising. They are read from packet
+    headers, nothing is decoded for it. Where these are missing, or belong to another order than the frames',
+    everything is decoded once and the frames are counted. ``duration``: seconds, from the stream's header if
+    it has one.
 
-    Frames are decoded from the key frame before them. If that does not lead to the frame with the right
-    time stamp (damaged or unindexed files), decoding starts over from the beginning, once, and takes the
-    nearest frame.
+    Frames are decoded from the key frame before them. If that does not lead to an undamaged frame with the
+    right time stamp, decoding starts over from the beginning, once, and takes the nearest undamaged frame.
 
     Raises:
         MediaError: no video stream, too long, frames too large, nothing decodable.
@@ -48,21 +61,27 @@ class VideoReader:
         self._open = ExitStack()
         self._decoded = 0
         self._can_seek = True
-        self._keys: list[int] = []
+        self._keys: list[tuple[int, int]] = []
         with open_container(stream, name) as container:
             track = self._track(container)
-            self._unit = Fraction(track.time_base) if track.time_base else Fraction(1, 1000)
-            duration = declared_seconds(container, track)
+            form = container.format.name
+            unit = Fraction(track.time_base) if track.time_base else Fraction(1, 1000)
+            rate = Fraction(track.guessed_rate or track.average_rate or _RATE)
+            duration = None if form in _ESTIMATED else declared_seconds(container, track)
             check_seconds(duration or 0, name, limits)
-            self._stamps = self._scan(container, track)
-            start = track.start_time if track.start_time is not None else None
-        if not self._stamps:
+            self._stamps = [] if form in _BARE else self._scan(container, track)
+            start = track.start_time
+        self.times: Sequence[Fraction]
+        self._counted = not self._stamps
+        if self._counted:
             self._can_seek = False
-            self._stamps = self._scan_decoded()
+            self.times = self._count(None if form in _BARE else unit, rate)
+            self._stamps = list(range(len(self.times)))
+        else:
+            first = self._stamps[0] if start is None else min(start, self._stamps[0])
+            self.times = [unit * (stamp - first) for stamp in self._stamps]
         if not self._stamps:
             raise MediaError(name, "no video frame that can be decoded", "an intact video", "convert it")
-        start = self._stamps[0] if start is None or start > self._stamps[0] else start
-        self.times: Sequence[Fraction] = [self._unit * (stamp - start) for stamp in self._stamps]
         mean_step = self.times[-1] / max(len(self.times) - 1, 1)
         self.duration = duration if duration is not None else self.times[-1] + mean_step
         check_seconds(self.duration, name, limits)
@@ -77,23 +96,41 @@ class VideoReader:
 
     def frames(self, numbers: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Number and RGB pixels ``[H, W, 3]`` of each of ``numbers`` (rising), upright."""
-        frames: Iterator[Any] | None = None
-        current = None
+        frames: Iterator[tuple[int, Any]] = iter(())
+        current: tuple[int, Any] | None = None
         for number in numbers:
             target = self._stamps[number]
             key = self._key_before(target) if self._can_seek else None
-            if frames is None or (key is not None and current is not None and key > current.pts):
-                frames, current = self._from(key), None
-            current = self._advance(frames, current, target)
-            if self._can_seek and (current is None or current.pts != target):
-                self._can_seek = False
-                frames = self._from(None)
-                current = self._advance(frames, None, target)
-            if current is None:
-                raise MediaError(
-                    self._name, "no video frame that can be decoded", "an intact video", "convert it"
-                )
-            yield number, self._pixels(current)
+            if current is None or (key is not None and key[0] > current[0]):
+                frames, current = self._reach(target, key)
+            else:
+                current = self._advance(frames, current, target)
+                if self._can_seek and current[0] != target:
+                    frames, current = self._reach(target, key)
+            yield number, self._pixels(current[1])
+
+    def _reach(
+        self, target: int, key: tuple[int, int] | None
+    ) -> tuple[Iterator[tuple[int, Any]], tuple[int, Any]]:
+        """The frame at ``target``, and those after it: from the key frame before, else from the beginning."""
+        import av
+
+        if key is not None:
+            frames = self._from(key)
+            first = next((item for item in frames if item[0] >= key[0]), None)
+            intra = first is not None and first[1].pict_type == av.video.frame.PictureType.I
+            if first is not None and first[0] == key[0] and intra:
+                current = self._advance(frames, first, target)
+                if current[0] == target:
+                    return frames, current
+            self._can_seek = False
+        frames = self._from(None)
+        first = next(frames, None)
+        if first is None:
+            raise MediaError(
+                self._name, "no video frame that can be decoded", "an intact video", "convert it"
+            )
+        return frames, self._advance(frames, first, target)
 
     def _track(self, container: Any) -> Any:
         """The first stream that is a video (not a cover picture), its codec told the pixel limit."""
@@ -116,10 +153,11 @@ class VideoReader:
         return tracks[0]
 
     def _scan(self, container: Any, track: Any) -> list[int]:
-        """Time stamps of all frames from packet headers, or none if some packets have none."""
+        """Time stamps of all frames from packet headers, or none if these cannot be theirs."""
         import av
 
         stamps: set[int] = set()
+        ahead: set[int] = set()
         with suppress(EOFError, av.FFmpegError):
             for packet in container.demux(track):
                 if packet.size == 0 or packet.is_discard:
@@ -127,35 +165,46 @@ class VideoReader:
                 if packet.pts is None:
                     return []
                 stamps.add(packet.pts)
+                decoded_at = packet.pts if packet.dts is None else packet.dts
+                ahead.add(packet.pts - decoded_at)
                 if packet.is_keyframe:
-                    self._keys.append(packet.pts)
+                    self._keys.append((packet.pts, decoded_at))
+        if track.codec_context.has_b_frames and len(ahead) < 2:
+            return []  # guessed from the order of decoding, as for AVI; frames are shown in another
         self._keys.sort()
         return sorted(stamps)
 
-    def _scan_decoded(self) -> list[int]:
-        """Time stamps by decoding everything, for files that do not index their frames."""
-        stamps = sorted({frame.pts for frame in self._from(None)})
+    def _count(self, unit: Fraction | None, rate: Fraction) -> list[Fraction]:
+        """When each frame is shown, by decoding everything: by the frames' own time stamps (in ``unit``) if
+        they rise, else so many a second as ``rate`` says."""
+        stamps = [frame.pts for _, frame in self._from(None)]
         self._decoded = 0
-        return stamps
+        own = unit is not None and None not in stamps and all(a < b for a, b in pairwise(stamps))
+        if own and unit is not None:
+            return [unit * (stamp - stamps[0]) for stamp in stamps]
+        return [number / rate for number in range(len(stamps))]
 
-    def _key_before(self, target: int) -> int | None:
-        place = bisect_right(self._keys, target)
+    def _key_before(self, target: int) -> tuple[int, int] | None:
+        """Time stamps of showing and decoding of the last key frame up to ``target``."""
+        place = bisect_right(self._keys, target, key=lambda key: key[0])
         return self._keys[place - 1] if place else None
 
-    def _from(self, key: int | None) -> Iterator[Any]:
-        """Frames from the key frame at ``key``, or from the beginning, out of a container of its own."""
+    def _from(self, key: tuple[int, int] | None) -> Iterator[tuple[int, Any]]:
+        """Stamp and frame, from the key frame ``key`` or from the beginning, out of a container of its own;
+        damaged frames are left out."""
         import av
 
         self._open.close()
         container = self._open.enter_context(open_container(self._stream, self._name))
         track = self._track(container)
-        if key is not None and key > self._stamps[0]:
+        if key is not None and key[0] > self._stamps[0]:
             try:
-                container.seek(key, stream=track, backward=True)
+                container.seek(min(key), stream=track, backward=True)
             except (av.FFmpegError, OSError, OverflowError):
                 container = self._open.enter_context(open_container(self._stream, self._name))
                 track = self._track(container)
-        for index, frame in enumerate(decoded(container, track, self._name)):
+        number = 0
+        for frame in decoded(container, track, self._name, None if key is None else key[0]):
             self._decoded += 1
             if self._decoded > self._limits.max_frames:
                 raise MediaError(
@@ -164,17 +213,18 @@ class VideoReader:
                     "fewer",
                     "shorten it or raise Limits.max_frames",
                 )
-            if frame.pts is None:
-                frame.pts = index
-            yield frame
+            if frame.is_corrupt or (frame.pts is None and not self._counted):
+                continue
+            yield number if self._counted else frame.pts, frame
+            number += 1
 
     @staticmethod
-    def _advance(frames: Iterator[Any], current: Any, target: int) -> Any:
+    def _advance(frames: Iterator[tuple[int, Any]], current: tuple[int, Any], target: int) -> tuple[int, Any]:
         """The first frame at or after ``target``, else the last one there is."""
-        while current is None or current.pts < target:
+        while current[0] < target:
             following = next(frames, None)
             if following is None:
-                return current
+                break
             current = following
         return current
 
@@ -182,12 +232,11 @@ class VideoReader:
         check_pixels((frame.width, frame.height), self._name, self._limits)
         try:
             pixels = frame.to_ndarray(format="rgb24")
-            turns = round(frame.rotation / 90)
         except Exception as error:  # exotic pixel formats
             raise MediaError(
                 self._name, f"a frame that cannot be shown ({error})", "RGB", "convert it"
             ) from error
-        return np.ascontiguousarray(np.rot90(pixels, turns % 4))
+        return upright(pixels, frame, self._name)
 
 
 def load_video(source: MediaSource, settings: VideoSettings, limits: Limits | None = None) -> Tensor:
@@ -259,14 +308,21 @@ def prepare_frame(pixels: NDArray[np.uint8], settings: VideoSettings) -> Tensor:
 
 
 def _assemble(clips: list[list[Tensor]], settings: VideoSettings) -> Tensor:
-    """Clips of prepared frames, cropped and stacked, clip-major."""
-    entries = []
+    """Clips of prepared frames, each frame cropped by its own size, and stacked, clip-major."""
+    size, entries = settings.size, []
     for clip in clips:
-        stacked = torch.stack(clip, dim=1)  # [3, T, h, w]
-        height, width = stacked.shape[2:]
-        for top, left in _corners(height, width, settings):
-            entries.append(stacked[:, :, top : top + settings.size, left : left + settings.size])
-    return torch.stack(entries).contiguous()
+        places = [_corners(frame.shape[1], frame.shape[2], settings) for frame in clip]
+        for crop in range(settings.crops):
+            entries.append(
+                torch.stack(
+                    [
+                        frame[:, top : top + size, left : left + size]
+                        for frame, (top, left) in zip(clip, (place[crop] for place in places), strict=True)
+                    ],
+                    dim=1,
+                )
+            )
+    return torch.stack(entries)
 
 
 def _corners(height: int, width: int, settings: VideoSettings) -> list[tuple[int, int]]:
