@@ -183,7 +183,7 @@ def two_sizes() -> bytes:
 def test_frames_that_change_size_are_each_brought_to_the_size():
     data = two_sizes()
     with VideoReader(BytesIO(data), "movie", Limits()) as video:
-        shapes = [pixels.shape for _, pixels in video.frames([0, 19, 20, 39])]
+        shapes = [pixels.shape for _, pixels in video.frames([0, 17, 22, len(video.times) - 1])]
     assert shapes == [(64, 96, 3)] * 2 + [(128, 64, 3)] * 2
     settings = VideoSettings(size=64, clips=2, clip_seconds=0.6)
     tensor = load_video(data, settings)
