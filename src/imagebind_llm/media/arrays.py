@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.base import Limits
+from imagebind_llm.media.budget import check_time, reserve
 
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -35,9 +36,8 @@ def read_array(data: bytes, name: str, limits: Limits, keys: tuple[str, ...] = (
     Raises:
         MediaError: damaged, too large, not numbers, or a ``.npz`` with several arrays and none of ``keys``.
     """
-    if data.startswith(ZIP_MAGIC):
-        data = _unzip(data, name, limits, keys)
-    stream = BytesIO(data)
+    whole = _unzip(data, name, limits, keys) if data.startswith(ZIP_MAGIC) else memoryview(data)
+    stream = BytesIO(whole[:_LONGEST_HEADER])
     try:
         version = np.lib.format.read_magic(stream)
         reader = (
@@ -50,7 +50,7 @@ def read_array(data: bytes, name: str, limits: Limits, keys: tuple[str, ...] = (
         ) from error
     check_dtype(dtype, name)
     count = prod(int(size) for size in shape)
-    available = len(data) - stream.tell()
+    available = len(whole) - stream.tell()
     if any(size < 0 for size in shape) or count * dtype.itemsize > available:
         raise MediaError(
             name,
@@ -58,11 +58,20 @@ def read_array(data: bytes, name: str, limits: Limits, keys: tuple[str, ...] = (
             "as many bytes as the header says",
             "copy or save the file anew",
         )
-    values = np.frombuffer(data, dtype, count, stream.tell())
+    values = np.frombuffer(whole, dtype, count, stream.tell())
     return values.reshape(shape, order="F" if fortran else "C")
 
 
-def _unzip(data: bytes, name: str, limits: Limits, keys: tuple[str, ...]) -> bytes:
+_LONGEST_HEADER = 1 << 16
+"""Bytes; NumPy refuses headers of more than 10,000."""
+_UNPACKED_AT_ONCE = 1 << 20
+_MOST_MEMBERS = 1000
+"""Of an archive; its directory is read as a whole, some kB of memory for each."""
+
+
+def _unzip(data: bytes, name: str, limits: Limits, keys: tuple[str, ...]) -> memoryview:
+    if data.count(b"PK\1\2") > _MOST_MEMBERS:
+        raise MediaError(name, f"an archive of over {_MOST_MEMBERS} files", "a few arrays", "save only one")
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             members = {item.filename.removesuffix(".npy"): item for item in archive.infolist()}
@@ -83,8 +92,20 @@ def _unzip(data: bytes, name: str, limits: Limits, keys: tuple[str, ...]) -> byt
                     f"at most {limits.max_bytes}",
                     "make it smaller or raise Limits.max_bytes",
                 )
+            if members[chosen].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise MediaError(
+                    name, "an archive of another compression", "what NumPy writes", "save it with numpy.savez"
+                )
+            reserve(members[chosen].file_size, name, limits)
+            unpacked = memoryview(bytearray(members[chosen].file_size))
+            done = 0
             with archive.open(members[chosen]) as member:
-                return member.read(members[chosen].file_size)
+                while count := member.readinto(unpacked[done : done + _UNPACKED_AT_ONCE]):
+                    check_time()
+                    done += count
+            if done < len(unpacked):
+                raise EOFError(f"{done} of {len(unpacked)} bytes")
+            return unpacked
     except MediaError:
         raise
     except Exception as error:  # zipfile and zlib raise some ten types on damaged archives
@@ -122,8 +143,12 @@ def as_array(source: Any, name: str) -> NDArray[Any]:
 
 def check_finite(values: NDArray[Any], name: str, what: str = "value") -> None:
     """Refuse NaN and infinity."""
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        bad = int(values.size - np.isfinite(values).sum())
+    if values.dtype.kind != "f":
+        return
+    step = max(1, (1 << 20) // max(1, prod(values.shape[1:])))  # bounds the memory of the comparison
+    blocks = [values[start : start + step] for start in range(0, len(values), step)] if values.ndim else [values]
+    bad = sum(int(block.size - np.isfinite(block).sum()) for block in blocks)
+    if bad:
         raise MediaError(
             name, f"{bad} of {values.size} {what}s are NaN or infinite", "finite numbers", "clean the data"
         )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from imagebind_llm.common.errors import ConfigError, MediaError, one_line
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.media.budget import allow_for
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,12 @@ class Limits:
     max_bytes: int = 512 * 1024 * 1024
     """Size of a file, and of what a compressed archive unpacks to."""
     max_pixels: int = 100_000_000
-    """Width × height of an image, a video frame or a map (an RGB image of this size takes 300 MB)."""
+    """Width × height of an image, a video frame or a map."""
+    max_decoded_bytes: int = 640 * 1024 * 1024
+    """Memory that decoding takes: that of one medium, and of all that a process decodes at once (the others
+    wait). Reckoned from headers; files and results come on top."""
+    max_decode_seconds: float = 5.0
+    """Computing time of decoding, for each 32 MiB that a file begins."""
     max_seconds: float = 4 * 3600.0
     """Length of audio and video."""
     max_frames: int = 100_000
@@ -137,6 +143,7 @@ def _check_size(name: str, size: int, limits: Limits) -> None:
             f"at most {limits.max_bytes}",
             "make it smaller or raise Limits.max_bytes",
         )
+    allow_for(size)
 
 
 @runtime_checkable

@@ -8,6 +8,8 @@ measurement (0, NaN, infinite) get disparity 0, "infinitely far": the sensor's z
 the nearest possible point.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from PIL import Image
@@ -15,8 +17,12 @@ from PIL import Image
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_map, is_array_file, read_array
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
-from imagebind_llm.media.image import check_pixels, open_image, resize_map, upright
+from imagebind_llm.media.budget import reserve
+from imagebind_llm.media.image import MAP_BYTES, check_pixels, map_of, open_image, resize_map, upright
 from imagebind_llm.media.settings import DepthSettings
+
+Reader = Callable[[np.ndarray], np.ndarray]
+"""Turns a block of raw numbers into the unit of the settings."""
 
 
 def load_depth(source: MediaSource, settings: DepthSettings, limits: Limits | None = None) -> torch.Tensor:
@@ -32,38 +38,63 @@ def load_depth(source: MediaSource, settings: DepthSettings, limits: Limits | No
     if is_encoded(source):
         data = read_source(source, limits)
         if is_array_file(data):
-            values = check_map(read_array(data, name, limits, ("depth", "disparity")), name, limits)
-            return depth_to_tensor(_from_array(values, settings, name), settings, name)
-        source = open_image(data, name, limits)
+            values = read_array(data, name, limits, ("depth", "disparity"))
+            return _from_array(values, settings, limits, name, held=values.nbytes)
+        source = open_image(data, name, limits, as_map=True)
     if isinstance(source, Image.Image):
         check_pixels(source.size, name, limits)
-        return depth_to_tensor(_from_image(upright(source), settings, name), settings, name)
-    values = check_map(as_array(source, name), name, limits)
-    return depth_to_tensor(_from_array(values, settings, name), settings, name)
+        image = upright(source)
+        del source
+        return _to_tensor(image, _reader_of_image(image, settings, name), settings, name)
+    return _from_array(as_array(source, name), settings, limits, name, held=0)
 
 
 def depth_to_tensor(
     depth: np.ndarray | torch.Tensor, settings: DepthSettings, name: str = "depth map"
 ) -> torch.Tensor:
     """``[1, size, size]`` of a map ``[H, W]`` in ``settings.unit`` (metres, or disparity in pixels)."""
-    values = check_map(as_array(depth, name), name).astype(np.float64)
-    known = np.isfinite(values) & (values > 0)
-    if not known.any():
+    return _to_tensor(check_map(as_array(depth, name), name), _as_it_is, settings, name)
+
+
+def _to_tensor(
+    depth: np.ndarray | Image.Image, reader: Reader, settings: DepthSettings, name: str
+) -> torch.Tensor:
+    found = False
+
+    def share(block: np.ndarray) -> np.ndarray:
+        nonlocal found
+        values = reader(block).astype(np.float64)
+        known = np.isfinite(values) & (values > 0)
+        found = found or bool(known.any())
+        if settings.unit == "metres":
+            metres = np.where(known, values, 1.0).clip(settings.min_metres, settings.max_metres)
+            values = settings.baseline_metres * settings.focal_pixels / metres
+        return np.where(known, values, 0.0).clip(0.0, settings.max_disparity) / settings.max_disparity
+
+    disparity = map_of(depth, share)
+    if not found:
         raise MediaError(
-            name, f"no valid pixel among {values.size}", "depths above 0", "check how it was written"
+            name, f"no valid pixel among {disparity.numel()}", "depths above 0", "check how it was written"
         )
-    if settings.unit == "metres":
-        metres = np.where(known, values, 1.0).clip(settings.min_metres, settings.max_metres)
-        values = settings.baseline_metres * settings.focal_pixels / metres
-    share = np.where(known, values, 0.0).clip(0.0, settings.max_disparity) / settings.max_disparity
-    tensor = resize_map(torch.from_numpy(share.astype(np.float32)), settings.size)
-    return (tensor - settings.mean) / settings.std
+    return (resize_map(disparity, settings.size) - settings.mean) / settings.std
 
 
-def _from_array(values: np.ndarray, settings: DepthSettings, name: str) -> np.ndarray:
-    """An array as given in the unit that ``depth_to_tensor`` reads."""
+def _as_it_is(block: np.ndarray) -> np.ndarray:
+    return block
+
+
+def _from_array(
+    values: np.ndarray, settings: DepthSettings, limits: Limits, name: str, held: int
+) -> torch.Tensor:
+    values = check_map(values, name, limits)
+    reserve(held + MAP_BYTES * values.size, name, limits)
+    return _to_tensor(values, _reader_of_array(values, settings, name), settings, name)
+
+
+def _reader_of_array(values: np.ndarray, settings: DepthSettings, name: str) -> Reader:
+    """What brings numbers of such an array into ``settings.unit``."""
     if settings.unit != "metres" or values.dtype.kind == "f":
-        return values
+        return _as_it_is
     if values.dtype.itemsize == 1:
         raise MediaError(
             name,
@@ -71,15 +102,14 @@ def _from_array(values: np.ndarray, settings: DepthSettings, name: str) -> np.nd
             "metres as floats, or 16-bit millimetres",
             "save one of these",
         )
-    return values / settings.image_units_per_metre
+    return lambda block: block / settings.image_units_per_metre
 
 
-def _from_image(image: Image.Image, settings: DepthSettings, name: str) -> np.ndarray:
-    """Pixels of a PIL image in the unit that ``depth_to_tensor`` reads."""
-    values = np.asarray(image)
+def _reader_of_image(image: Image.Image, settings: DepthSettings, name: str) -> Reader:
+    """What brings pixels of such an image into ``settings.unit``."""
     mode = image.mode
     if mode == "F":
-        return values
+        return _as_it_is
     if not (mode.startswith("I") or (mode in ("L", "1") and settings.unit == "disparity")):
         remedy = (
             "save 16-bit millimetres"
@@ -88,6 +118,6 @@ def _from_image(image: Image.Image, settings: DepthSettings, name: str) -> np.nd
         )
         raise MediaError(name, f"an image of mode {mode}", f"one channel of depth in {settings.unit}", remedy)
     if settings.unit == "metres":
-        return values / settings.image_units_per_metre
+        return lambda block: block / settings.image_units_per_metre
     top = {"L": 255.0, "1": 1.0}.get(mode, 65535.0)
-    return values / top * settings.max_disparity
+    return lambda block: block / top * settings.max_disparity

@@ -7,6 +7,7 @@ standardised with CLIP's mean and deviation, as ImageBind does. Orientation tags
 dropped unless the settings say otherwise. The resizing of one-channel maps (depth, thermal) is here too.
 """
 
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BytesIO
 from typing import BinaryIO
@@ -19,6 +20,8 @@ from torch import Tensor
 from imagebind_llm.common.errors import MediaError, require
 from imagebind_llm.media.arrays import as_array, check_finite
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
+from imagebind_llm.media.budget import check_time, reserve
+from imagebind_llm.media.picture_headers import check_picture, check_tags
 from imagebind_llm.media.settings import ImageSettings
 from imagebind_llm.media.stills import picture_kind
 
@@ -79,6 +82,7 @@ def read_image(source: MediaSource, limits: Limits) -> Image.Image:
         return open_image(read_source(source, limits), name, limits)
     if isinstance(source, Image.Image):
         check_pixels(source.size, name, limits)
+        _reserve(source, 0, name, limits)
         return upright(source)
     return _from_array(source, name, limits)
 
@@ -119,12 +123,7 @@ def resized_pixels(image: Image.Image, settings: ImageSettings, name: str = "ima
 def to_rgb(image: Image.Image, alpha: str = "drop") -> Image.Image:
     """Any mode as 8-bit RGB: 16-bit and float greys are scaled, not clipped."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image).astype(np.float64)
-        check_finite(values, "image", "pixel")
-        top = 65535.0 if image.mode.startswith("I") else 1.0
-        if values.min() < 0 or values.max() > top:  # no agreed range: stretch what is there
-            values, top = values - values.min(), max(float(np.ptp(values)), 1e-12)
-        image = Image.fromarray((values * (255.0 / top) + 0.5).astype(np.uint8))
+        image = Image.fromarray(_grey_bytes(image))
     if alpha != "drop" and (image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info):
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (_BACKGROUNDS[alpha],) * 3 + (255,))
@@ -132,14 +131,66 @@ def to_rgb(image: Image.Image, alpha: str = "drop") -> Image.Image:
     return image.convert("RGB") if image.mode != "RGB" else image
 
 
-def open_image(data: bytes, name: str, limits: Limits) -> Image.Image:
+def _grey_bytes(image: Image.Image) -> np.ndarray:
+    """A grey image of more than 8 bits as bytes ``[H, W]``."""
+    low, high = np.inf, -np.inf
+    for _, block in row_blocks(image):
+        check_finite(block, "image", "pixel")
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
+    base, top = 0.0, 65535.0 if image.mode.startswith("I") else 1.0
+    if low < 0 or high > top:  # no agreed range: stretch what is there
+        base, top = low, max(high - low, 1e-12)
+    grey = np.empty((image.height, image.width), np.uint8)
+    for rows, block in row_blocks(image):
+        grey[rows] = (block.astype(np.float64) - base) * (255.0 / top) + 0.5
+    return grey
+
+
+_BLOCK_PIXELS = 1 << 20
+
+
+def row_blocks(values: np.ndarray | Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
+    """A map ``[H, W]``, or an image, some rows at a time, so that what is computed from it stays small."""
+    is_image = isinstance(values, Image.Image)
+    width, height = values.size if is_image else (values.shape[1], values.shape[0])
+    step = max(1, _BLOCK_PIXELS // width)
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        yield rows, np.asarray(values.crop((0, top, width, rows.stop))) if is_image else values[rows]
+
+
+MAP_BYTES = 4
+"""Of each pixel of a map that :func:`map_of` makes."""
+
+
+def map_of(values: np.ndarray | Image.Image, convert: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    """A map ``[H, W]`` float32 of ``convert`` applied to each block of rows."""
+    width, height = values.size if isinstance(values, Image.Image) else (values.shape[1], values.shape[0])
+    result = np.empty((height, width), np.float32)
+    for rows, block in row_blocks(values):
+        check_time()
+        result[rows] = convert(block)
+    return torch.from_numpy(result)
+
+
+def open_image(data: bytes, name: str, limits: Limits, as_map: bool = False) -> Image.Image:
     """Decode the first frame, upright.
 
+    Args:
+        data: the file.
+        name: how errors call it.
+        limits: checked on headers, before anything is decoded.
+        as_map: its pixels will become one channel of floats.
+
     Raises:
-        MediaError: not an image of a known format, damaged, or too large (checked on the header).
+        MediaError: not an image of a known format, damaged, or over a limit.
     """
+    further = check_picture(data, name, limits)
     image = read_header(BytesIO(data), name, limits)
     kind = image.format
+    further += _CANVASES.get(kind or "", 0) * image.width * image.height
+    _check_exif(image, name)
+    _reserve(image, further, name, limits, as_map)
     try:
         image.load()
     except Exception as error:
@@ -203,6 +254,29 @@ def _formats(kind: str | None, name: str) -> tuple[str, ...]:
     raise MediaError(name, f"not a readable image (the format {kind})", _EXPECTED, "convert it to PNG")
 
 
+_CANVASES = {"WEBP": 12, "AVIF": 12, "HEIF": 12}
+"""Bytes a pixel that the libraries of these formats take besides Pillow's image."""
+_TURNED = 274
+"""The EXIF tag of the orientation (1: upright)."""
+
+
+def _check_exif(image: Image.Image, name: str) -> None:
+    exif = image.info.get("exif")
+    if isinstance(exif, bytes):
+        check_tags(exif.removeprefix(b"Exif\0\0"), name)
+
+
+def _reserve(image: Image.Image, further: int, name: str, limits: Limits, as_map: bool = False) -> None:
+    """Make room for an image, a turned copy of it, and what is made of it: RGB, or a map of floats."""
+    mode = image.mode
+    each = {"1": 1, "L": 1, "P": 1}.get(mode, 2 if mode.startswith("I;16") else 4)
+    grey = each < 4 or mode in ("I", "F")
+    made = (4 if grey else 5) if as_map else 0 if mode == "RGB" else 4
+    with suppress(Exception):  # as in upright
+        each *= 2 if image.getexif().get(_TURNED, 1) > 1 else 1
+    reserve(image.width * image.height * (each + made) + further, name, limits)
+
+
 def upright(image: Image.Image) -> Image.Image:
     """The image turned as its orientation tag says."""
     with suppress(Exception):  # a damaged orientation tag is no reason to refuse good pixels
@@ -232,6 +306,7 @@ def _from_array(source: object, name: str, limits: Limits) -> Image.Image:
             name, f"an array of shape {values.shape}", "[H, W], [H, W, 3] or [3, H, W]", "reshape it"
         )
     check_pixels((values.shape[1], values.shape[0]), name, limits)
+    reserve(2 * values.size + 4 * values.shape[0] * values.shape[1], name, limits)
     if values.dtype.kind == "f":
         check_finite(values, name, "pixel")
         if values.min() < 0 or values.max() > 1:
@@ -241,7 +316,7 @@ def _from_array(source: object, name: str, limits: Limits) -> Image.Image:
                 "floats in 0..1",
                 "divide by the largest",
             )
-        values = (values * 255 + 0.5).astype(np.uint8)
+        values = _bytes_of(values)
     elif values.dtype == np.bool_:
         values = values.astype(np.uint8) * 255
     elif values.dtype != np.uint8:
@@ -251,3 +326,12 @@ def _from_array(source: object, name: str, limits: Limits) -> Image.Image:
             )
         values = values.astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(values))
+
+
+def _bytes_of(values: np.ndarray) -> np.ndarray:
+    """Floats in 0..1 as bytes."""
+    pixels = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), step := max(1, _BLOCK_PIXELS // values.shape[1])):
+        rows = slice(top, top + step)
+        pixels[rows] = values[rows] * 255 + 0.5
+    return pixels

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from imagebind_llm.common.errors import ConfigError, UserError, naming_missing_packages
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.settings import Checked, build, to_plain
-from imagebind_llm.media.base import Limits
+from imagebind_llm.media.base import Limits, name_of
+from imagebind_llm.media.budget import reading
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -282,7 +283,7 @@ class MediaSettings(Checked):
 
     def load(self, modality: Modality, source: Any, limits: Limits | None = None) -> "Tensor":
         """One medium, without a batch axis; see :func:`imagebind_llm.media.load_media`."""
-        modality = Modality.parse(modality)
+        modality, limits = Modality.parse(modality), limits or Limits()
         name = modality.value
         if not modality.built_in and name not in self.sensors:
             raise UserError(
@@ -290,12 +291,12 @@ class MediaSettings(Checked):
             )
         room = "imagebind_llm.media"  # decoders are imported when first needed
         tensor: Tensor
-        if not modality.built_in:
-            tensor = import_module(f"{room}.sensor").load_sensor(source, self.sensors[name], limits, name)
-            return tensor
-        with naming_missing_packages(f"reading {name}"):
-            load = getattr(import_module(f"{room}.{name}"), f"load_{name}")
-            tensor = load(source, getattr(self, name), limits or Limits())
+        with naming_missing_packages(f"reading {name}"), reading(name_of(source), limits):
+            if not modality.built_in:
+                tensor = import_module(f"{room}.sensor").load_sensor(source, self.sensors[name], limits, name)
+            else:
+                load = getattr(import_module(f"{room}.{name}"), f"load_{name}")
+                tensor = load(source, getattr(self, name), limits)
         return tensor
 
     def save_files(self, folder: Path) -> None:

@@ -11,7 +11,16 @@ from PIL import Image
 
 from imagebind_llm.media.arrays import as_array, check_finite, check_map, is_array_file, read_array
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
-from imagebind_llm.media.image import check_pixels, open_image, resize_map, upright
+from imagebind_llm.media.budget import reserve
+from imagebind_llm.media.image import (
+    MAP_BYTES,
+    check_pixels,
+    map_of,
+    open_image,
+    resize_map,
+    row_blocks,
+    upright,
+)
 from imagebind_llm.media.settings import ThermalSettings
 
 
@@ -28,39 +37,54 @@ def load_thermal(
     if is_encoded(source):
         data = read_source(source, limits)
         if is_array_file(data):
-            return thermal_to_tensor(
-                check_map(read_array(data, name, limits, ("thermal", "temperature")), name, limits),
-                settings,
-                name,
-            )
-        source = open_image(data, name, limits)
+            values = read_array(data, name, limits, ("thermal", "temperature"))
+            return _from_array(values, settings, limits, name, held=values.nbytes)
+        source = open_image(data, name, limits, as_map=True)
     if isinstance(source, Image.Image):
         check_pixels(source.size, name, limits)
         image = upright(source)
+        del source
         image = image if image.mode == "F" or image.mode.startswith("I") else image.convert("L")
-        return thermal_to_tensor(np.asarray(image), settings, name)
-    return thermal_to_tensor(check_map(as_array(source, name), name, limits), settings, name)
+        return _to_tensor(image, settings, name)
+    return _from_array(as_array(source, name), settings, limits, name, held=0)
+
+
+def _from_array(
+    values: np.ndarray, settings: ThermalSettings, limits: Limits, name: str, held: int
+) -> torch.Tensor:
+    values = check_map(values, name, limits)
+    reserve(held + MAP_BYTES * values.size, name, limits)
+    return _to_tensor(values, settings, name)
 
 
 def thermal_to_tensor(
     thermal: np.ndarray | torch.Tensor, settings: ThermalSettings, name: str = "thermal map"
 ) -> torch.Tensor:
     """``[1, size, size]`` of a map ``[H, W]``."""
-    raw = check_map(as_array(thermal, name), name)
-    check_finite(raw, name, "pixel")
-    low, high = _range(raw, settings)
-    values = raw.astype(np.float64)
-    share = ((values / 2 - low / 2) / max(high / 2 - low / 2, 1e-12)).clip(0.0, 1.0)  # halves: no overflow
-    tensor = resize_map(torch.from_numpy(share.astype(np.float32)), settings.size)
-    return (tensor - settings.mean) / settings.std
+    return _to_tensor(check_map(as_array(thermal, name), name), settings, name)
 
 
-def _range(raw: np.ndarray, settings: ThermalSettings) -> tuple[float, float]:
+def _to_tensor(raw: np.ndarray | Image.Image, settings: ThermalSettings, name: str) -> torch.Tensor:
+    low, high = _range(raw, settings, name)
+
+    def share(block: np.ndarray) -> np.ndarray:
+        halves = block.astype(np.float64) / 2 - low / 2  # halves: no overflow
+        return (halves / max(high / 2 - low / 2, 1e-12)).clip(0.0, 1.0)
+
+    return (resize_map(map_of(raw, share), settings.size) - settings.mean) / settings.std
+
+
+def _range(raw: np.ndarray | Image.Image, settings: ThermalSettings, name: str) -> tuple[float, float]:
+    low, high, kinds = np.inf, -np.inf, set()
+    for _, block in row_blocks(raw):
+        check_finite(block, name, "pixel")
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
+        kinds.add(block.dtype)
+    (dtype,) = kinds
     if settings.low is not None and settings.high is not None:
         return settings.low, settings.high
-    if raw.dtype == np.uint8:
+    if dtype == np.uint8:
         return 0.0, 255.0
-    low, high = float(raw.min()), float(raw.max())
-    if raw.dtype.kind == "b" or (raw.dtype.kind == "f" and low >= 0 and high <= 1):
+    if dtype.kind == "b" or (dtype.kind == "f" and low >= 0 and high <= 1):
         return 0.0, 1.0
     return low, high
