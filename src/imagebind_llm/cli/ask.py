@@ -11,6 +11,7 @@ import typer
 
 from imagebind_llm.cli import options as shared
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.text_files import NotUtf8, decode_text
 
 if TYPE_CHECKING:
     from imagebind_llm.inference.assistant import Assistant
@@ -195,9 +196,9 @@ def _requests(
         mark = None
         request: Any
         try:
-            request = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-        except UnicodeDecodeError as error:
-            request = UserError(f"line {number} is not UTF-8 ({error}); save the file as UTF-8")
+            request = json.loads(decode_text(line))
+        except NotUtf8 as error:
+            request = UserError(f"line {number}: {error}")
         except (ValueError, RecursionError) as error:
             request = UserError(f"line {number} is not JSON: {error}")
         else:

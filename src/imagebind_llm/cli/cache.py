@@ -9,6 +9,7 @@ import typer
 
 from imagebind_llm.cli import options as shared
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.text_files import NotUtf8, read_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -244,13 +245,13 @@ def _captions(path: Path, images: Path) -> Callable[[Path], str | None]:
     """
     known: dict[str, str] = {}
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{str(path)!r} is not UTF-8 ({error}); save it as UTF-8") from None
+        lines = read_text(path).split("\n")
+    except NotUtf8 as error:
+        raise UserError(f"{str(path)!r}: {error}") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        name, tab, caption = line.rstrip("\r").partition("\t")
+        name, tab, caption = line.partition("\t")
         if not tab:
             raise UserError(f"{str(path)!r}, line {number} has no tab; expected 'name<tab>caption'")
         known[name] = caption

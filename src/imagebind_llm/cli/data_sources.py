@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.text_files import NotUtf8, read_text
 
 if TYPE_CHECKING:
     from imagebind_llm.data.sources import SourceSettings
@@ -104,8 +105,10 @@ def _from_recipe(path: str) -> list[Any] | None:
     if place.suffix.lower() not in (".yaml", ".yml") or not place.is_file():
         return None
     try:
-        values = yaml.safe_load(place.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        values = yaml.safe_load(read_text(place))
+    except NotUtf8 as error:
+        raise UserError(f"{path!r}: {error}") from None
+    except yaml.YAMLError:
         raise UserError(f"{path!r} is not YAML; expected a list 'sources' or 'META'") from None
     if isinstance(values, dict) and {"kind", "path"} <= set(values):  # the source.yaml of data clean
         return [values]

@@ -13,6 +13,7 @@ from typing import Any
 
 from imagebind_llm.common.errors import CheckpointError, DiskFullError, UserError
 from imagebind_llm.common.leftovers import sweep, temporary_file
+from imagebind_llm.common.text_files import read_text
 
 _BLOCK = 2**22
 _MARGIN = 64 * 2**20
@@ -79,7 +80,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no file {str(path)!r}; give a file that exists")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except ValueError as error:
         raise CheckpointError(f"{str(path)!r} is not JSON ({error}); get the file again") from None
     if not isinstance(values, dict):

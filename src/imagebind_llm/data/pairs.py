@@ -11,7 +11,6 @@ Three layouts are read:
 Without a test split every tenth pair is held out.
 """
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.text_files import NotUtf8, read_text
+from imagebind_llm.data.sources.cells import comma_rows, tab_cells
 
 ARRAYS = (".npy", ".npz")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -119,16 +120,39 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     kind = path.suffix.lower()
     if kind not in (".csv", ".tsv", ".jsonl"):
         raise UserError(f"the manifest {path.name!r} ends in {kind!r}; expected .csv, .tsv or .jsonl")
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    try:
         if kind != ".jsonl":
-            yield from csv.DictReader(file, delimiter="," if kind == ".csv" else "\t")
+            yield from _table(path, kind)
             return
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(read_text(path).split("\n"), start=1):
             if line.strip():
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise UserError(f"{path.name}, line {number} is not JSON: {error}") from None
+                row = json.loads(line)
                 if not isinstance(row, dict):
                     raise UserError(f"{path.name}, line {number} is not an object; expected array and image")
                 yield row
+    except NotUtf8 as error:
+        raise UserError(f"{path.name}: {error}") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path.name}, line {number} is not JSON: {error}") from None
+
+
+def _table(path: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """The rows by the names in the first line."""
+    text = read_text(path)
+    names: list[str] = []
+    number = 0
+    try:
+        rows = comma_rows(text) if kind == ".csv" else map(tab_cells, text.split("\n"))
+        for number, cells in enumerate(rows, start=1):
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not names:
+                names = [cell.strip() for cell in cells]
+                continue
+            if len(cells) != len(names):
+                raise UserError(
+                    f"{path.name}, row {number} has {len(cells)} columns; expected {len(names)} as its header"
+                )
+            yield dict(zip(names, cells, strict=True))
+    except ValueError as error:
+        raise UserError(f"{path.name}, after row {number}: {error}; mend it") from None

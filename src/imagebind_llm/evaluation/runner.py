@@ -123,7 +123,7 @@ class _Answers:
         if len(kept) < len(whole):  # a line that was being written when the run was killed
             with atomic_write(file) as temporary:
                 temporary.write_bytes(kept)
-        for line in kept.decode("utf-8").splitlines():
+        for line in kept.splitlines():
             entry = json.loads(line)
             self.found[entry.pop("key")] = entry
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from imagebind_llm.common.errors import MediaError
+from imagebind_llm.common.text_files import NotUtf8, decode_text
 from imagebind_llm.media.base import Limits
 from imagebind_llm.media.settings import TextSettings
 
@@ -39,8 +40,8 @@ def checked_text(source: object, limits: Limits) -> str:
     """
     if isinstance(source, bytes):
         try:
-            source = source.decode("utf-8")
-        except UnicodeDecodeError as error:
+            source = decode_text(source)
+        except NotUtf8 as error:
             raise MediaError(
                 "text", f"bytes that are not UTF-8 ({error})", "UTF-8", "decode them first"
             ) from error

@@ -14,6 +14,7 @@ import yaml
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import apply_overrides, build, check_numbers
+from imagebind_llm.common.text_files import NotUtf8, read_text
 from imagebind_llm.training.checkpoint import save_run_config
 from imagebind_llm.training.foreign_names import own_names, own_overrides
 from imagebind_llm.training.new_sensor import NewSensor
@@ -297,8 +298,8 @@ def load_recipe(stage: str, path: str | os.PathLike[str], overrides: Sequence[st
     """
     file = Path(path)
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        values = yaml.safe_load(read_text(file))
+    except (OSError, NotUtf8) as error:
         raise ConfigError(f"cannot read the recipe {str(path)!r} ({error}); give a YAML file") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None

@@ -63,7 +63,7 @@ def write_samples(folder: Path, step: int, samples: Sequence[SampleAnswer]) -> N
         for place, turn in enumerate(sample.turns, 1):
             for title, text in zip(("question", "expected", "answer"), turn, strict=True):
                 heading = title if place == 1 else f"{title} {place}"
-                lines += [f"**{heading}**", "", *(f"    {line}" for line in text.splitlines() or [""]), ""]
+                lines += [f"**{heading}**", "", *(f"    {line}" for line in text.split("\n")), ""]
     with atomic_write(folder / f"step-{step:08d}.md") as temporary:
         temporary.write_text("\n".join(lines), encoding="utf-8")
 
@@ -73,7 +73,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_bytes().splitlines():
         try:
             lines.append(json.loads(text))
         except ValueError:

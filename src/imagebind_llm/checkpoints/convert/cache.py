@@ -23,6 +23,7 @@ from imagebind_llm.checkpoints.convert.imagebind import encoder_of
 from imagebind_llm.checkpoints.convert.store import check_target, disk_errors, publish, staging
 from imagebind_llm.common.errors import CacheError, UserError
 from imagebind_llm.common.files import atomic_write, require_space
+from imagebind_llm.common.text_files import read_text
 from imagebind_llm.common.work_folder import WorkFolder
 from imagebind_llm.encoders.registry import find_encoder, load_encoder
 
@@ -260,7 +261,7 @@ def _sample(file: Path, count: int, rows: int = indexing.TRAINING_ROWS) -> np.nd
 def _names(path: Path, count: int) -> list[str]:
     """The names in a JSON file, one for each vector."""
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = json.loads(read_text(path))
     except ValueError as error:
         raise CacheError(f"{str(path)!r} is not JSON ({error}); get the file again") from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

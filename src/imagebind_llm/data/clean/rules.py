@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.text_files import NotUtf8, read_text
 from imagebind_llm.data.clean.settings import Rules
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -349,8 +350,8 @@ def read_lists(rules: Rules) -> Lists:
 
 def _read_words(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).split("\n")
+    except (OSError, NotUtf8) as error:
         raise ConfigError(f"the word list {str(path)!r} cannot be read ({error}); check the path") from None
     words = [line.partition("#")[0].strip() for line in lines]
     if not any(words):

@@ -9,6 +9,7 @@ import yaml
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import apply_overrides, build, overlay, to_plain
+from imagebind_llm.common.text_files import NotUtf8, read_text
 
 
 def _check_cosine(name: str, value: float) -> None:
@@ -193,10 +194,10 @@ def load_settings(path: Path | None = None, overrides: Sequence[str] = ()) -> Cl
     given: Any = {}
     if path is not None:
         try:
-            given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            given = yaml.safe_load(read_text(path)) or {}
         except OSError as error:
             raise ConfigError(f"cannot read {str(path)!r} ({error.strerror}); check the path") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, NotUtf8) as error:
             raise ConfigError(f"{str(path)!r} is not YAML ({' '.join(str(error).split())})") from None
         if not isinstance(given, dict):
             raise ConfigError(f"{str(path)!r} holds {type(given).__name__}; expected a mapping of settings")

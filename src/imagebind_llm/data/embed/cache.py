@@ -224,7 +224,7 @@ def _embed(
             f"{bad} of {quarantine.tried} pictures could not be read, more than the allowed share "
             f"{max_skipped:g}; the first: {_naming(paths, quarantine.examples['pictures'][0])}"
         ) from None
-    entries = map(json.loads, done.report.read_text(encoding="utf-8").splitlines())
+    entries = map(json.loads, done.report.read_bytes().splitlines())
     return done, [(str(paths[_number(entry["key"])]), entry["reason"]) for entry in entries]
 
 

@@ -8,6 +8,7 @@ import yaml
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import build
+from imagebind_llm.common.text_files import NotUtf8, read_text
 from imagebind_llm.data.sources.base import SourceSettings
 
 
@@ -17,8 +18,8 @@ def read_description(path: str) -> dict[str, Any] | None:
     if place.suffix.lower() not in (".yaml", ".yml") or not place.is_file():
         return None
     try:
-        values = yaml.safe_load(place.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        values = yaml.safe_load(read_text(place))
+    except (yaml.YAMLError, NotUtf8):
         return None  # whoever reads it as something else says what is wrong
     return values if isinstance(values, dict) and {"kind", "path"} <= set(values) else None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import BadSample, TrainingDataError
+from imagebind_llm.common.text_files import read_text
 from imagebind_llm.data.sources.base import Record, SourceSettings, digest
 from imagebind_llm.data.sources.captions import caption_record, picture_path
 from imagebind_llm.data.sources.tables import RowFiles, TableSource, lines
@@ -58,10 +59,10 @@ class FolderSource:
         text, fields = path.with_suffix(".txt"), path.with_suffix(".json")
         try:
             if text.is_file():
-                return text.read_text(encoding="utf-8")
+                return read_text(text)
             if fields.is_file():
-                return json.loads(fields.read_text(encoding="utf-8"))["caption"]
-        except (ValueError, KeyError, TypeError, OSError) as error:  # UnicodeDecodeError is a ValueError
+                return json.loads(read_text(fields))["caption"]
+        except (ValueError, KeyError, TypeError, OSError) as error:  # NotUtf8 is a ValueError
             raise BadSample(key, f"its caption cannot be read ({error})") from None
         raise BadSample(key, f"no caption: neither {text.name} nor {fields.name} is there")
 

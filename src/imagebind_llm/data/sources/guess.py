@@ -1,10 +1,12 @@
 """What kind of data a path holds, by its names and first bytes."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import TrainingDataError
+from imagebind_llm.common.text_files import foreign_encoding
 from imagebind_llm.data.embed.store import FORMAT, MANIFEST
 from imagebind_llm.data.sources.base import SourceKind
 from imagebind_llm.data.sources.tables import json_items
@@ -50,13 +52,18 @@ def guess_kind(path: str) -> SourceKind:
 
 def _dialogs(path: Path) -> SourceKind:
     with path.open("rb") as file:
-        head = file.read(_HEAD).decode("utf-8-sig", "replace").lstrip()
+        data = file.read(_HEAD)
+    if other := foreign_encoding(data):
+        raise TrainingDataError(f"{str(path)!r} is {other}, not UTF-8; save it as UTF-8")
+    head = data.decode("utf-8-sig", "replace").lstrip()
     if head.startswith("["):
         first = _decoded(head.lstrip("[ \t\r\n"))
         if first is None:
             next(json_items(path), None)  # says where a broken list breaks
     else:  # one object a line: a broken one costs only itself
-        first = next((item for line in head.split("\n") if isinstance(item := _decoded(line), dict)), None)
+        first = next(
+            (item for line in re.split("[\r\n]", head) if isinstance(item := _decoded(line), dict)), None
+        )
         if first is None and head:
             raise TrainingDataError(
                 f"{str(path)!r} holds no valid JSON: neither a list of objects nor one object a line; mend it"

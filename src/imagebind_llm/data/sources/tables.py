@@ -1,8 +1,8 @@
 """Image-caption tables: tab-separated as the published recipe uses them, or comma-separated.
 
 The first line names the columns (``url`` and ``caption`` unless ``columns`` says otherwise). A tab-separated
-row is one line; quotes around a whole field are taken off, line breaks inside are not possible. Instead of a
-table, a YAML file with ``META: [table, …]`` may be given, as in the original.
+row is one line (:mod:`imagebind_llm.data.sources.cells` says what quotes mean). Instead of a table, a YAML
+file with ``META: [table, …]`` may be given, as in the original.
 
 Each file is looked through once, then read at any row. Its index is a flat int64 file of the byte positions
 where rows start, the end of the last one, and 32 bytes of the content's SHA-256. It is mapped into memory.
@@ -14,15 +14,17 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import yaml
 
 from imagebind_llm.common.errors import BadSample, TrainingDataError
 from imagebind_llm.common.files import atomic_write, sha256
+from imagebind_llm.common.text_files import NotUtf8, foreign_encoding, read_text
 from imagebind_llm.data.sources.base import Record, SourceSettings, digest, index_path, list_files
 from imagebind_llm.data.sources.captions import caption_record, picture_path
+from imagebind_llm.data.sources.cells import comma_cells, tab_cells
 
 LONGEST_ROW = 64 * 1024 * 1024
 """Bytes of one row; a longer one is not text about a sample."""
@@ -62,7 +64,7 @@ class RowFiles:
         self._firsts = [0]
         self.hashes: list[str] = []
         for path in self.files:
-            index = index_path(index_folder, [path], f"rows-1-{split.__name__}", ".rows")
+            index = index_path(index_folder, [path], f"rows-2-{split.__name__}", ".rows")
             if not index.exists():
                 _write_index(index, path, split)
             values = np.memmap(index, np.int64, "r")
@@ -127,9 +129,10 @@ class RowFiles:
 def lines(path: Path) -> Iterator[np.ndarray]:
     """One row a line; blank lines are none."""
     at, previous, last = 0, 0, b""
+    end = ord(_line_end(path))
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
-            breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + (at + 1)
+            breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == end) + (at + 1)
             if len(breaks):
                 starts = np.concatenate([[previous], breaks[:-1]])
                 # a line of one or two bytes may be a bare line break; look at those few only
@@ -145,17 +148,19 @@ def lines(path: Path) -> Iterator[np.ndarray]:
 
 def csv_rows(path: Path) -> Iterator[np.ndarray]:
     """Rows whose quoted fields may hold line breaks. A quote that is never closed costs its own line only."""
+    end = _line_end(path)
     with path.open("rb") as file:
+        following = _physical_lines(file, end)
         pending: list[bytes] = []  # physical lines read ahead
         at = 0
         starts: list[int] = []
         while True:
-            line = pending.pop(0) if pending else file.readline(LONGEST_ROW)
+            line = pending.pop(0) if pending else next(following, b"")
             if not line:
                 break
             row = [line]
             while (state := _quotes(row)) == "open":
-                more = pending.pop(0) if pending else file.readline(LONGEST_ROW)
+                more = pending.pop(0) if pending else next(following, b"")
                 if not more or len(row) == _QUOTED_LINES or sum(map(len, row)) > LONGEST_ROW:
                     state = "wrong"
                     pending = [more, *pending] if more else pending
@@ -171,6 +176,29 @@ def csv_rows(path: Path) -> Iterator[np.ndarray]:
                 yield np.array(starts)
                 starts = []
         yield np.array(starts, np.int64)
+
+
+def _line_end(path: Path) -> bytes:
+    """``\\r`` for a file that has no other line end (some spreadsheets still write it), else ``\\n``."""
+    with path.open("rb") as file:
+        head = file.read(_BLOCK)
+    return b"\r" if b"\r" in head and b"\n" not in head else b"\n"
+
+
+def _physical_lines(file: BinaryIO, end: bytes) -> Iterator[bytes]:
+    """The lines of a file, each with its end; one that is too long comes in pieces."""
+    if end == b"\n":
+        while line := file.readline(LONGEST_ROW):
+            yield line
+    rest = b""
+    while block := file.read(_BLOCK):
+        *whole, rest = (rest + block).split(end)
+        yield from (line + end for line in whole)
+        if len(rest) > LONGEST_ROW:
+            yield rest
+            rest = b""
+    if rest:
+        yield rest
 
 
 def _quotes(row: list[bytes]) -> Literal["closed", "open", "wrong"]:
@@ -227,6 +255,10 @@ def _json_list(path: Path) -> Iterator[np.ndarray]:
 
 
 def _write_index(index: Path, path: Path, split: Splitter) -> None:
+    with path.open("rb") as file:
+        other = foreign_encoding(file.read(_BLOCK))
+    if other:
+        raise TrainingDataError(f"{str(path)!r} is {other}, not UTF-8; save it as UTF-8")
     with atomic_write(index) as temporary, temporary.open("wb") as out:
         for block in split(path):
             out.write(block.astype(np.int64).tobytes())
@@ -291,12 +323,10 @@ class TableSource:
         )
 
     def _fields(self, row: str, key: str) -> list[str]:
-        if self._tabs:
-            return [_unquoted(field) for field in row.rstrip("\r\n").split("\t")]
         try:
-            return next(csv.reader(row.splitlines(keepends=True), strict=True))
-        except (csv.Error, StopIteration) as error:
-            raise BadSample(key, f"not a row of comma-separated values ({error})") from None
+            return tab_cells(row) if self._tabs else comma_cells(row)
+        except ValueError as error:
+            raise BadSample(key, str(error)) from None
 
 
 def open_source(settings: SourceSettings, index_folder: Path | None) -> TableSource:
@@ -310,9 +340,11 @@ def open_source(settings: SourceSettings, index_folder: Path | None) -> TableSou
 def _listed(path: Path) -> list[Path]:
     """The tables that a YAML file names, relative ones from its folder."""
     try:
-        meta = yaml.safe_load(path.read_text(encoding="utf-8"))["META"]
+        meta = yaml.safe_load(read_text(path))["META"]
         tables = [path.parent / name for name in meta]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+    except NotUtf8 as error:
+        raise TrainingDataError(f"{str(path)!r}: {error}") from None
+    except (yaml.YAMLError, KeyError, TypeError):
         raise TrainingDataError(
             f"{str(path)!r} holds no list META of tables, nor kind and path of a source"
         ) from None
@@ -322,12 +354,6 @@ def _listed(path: Path) -> list[Path]:
     if not tables:
         raise TrainingDataError(f"{str(path)!r} names no tables under META")
     return tables
-
-
-def _unquoted(field: str) -> str:
-    if len(field) >= 2 and field[0] == field[-1] == '"':
-        return field[1:-1].replace('""', '"')
-    return field
 
 
 def _short(cell: str) -> str:

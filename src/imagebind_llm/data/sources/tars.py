@@ -14,6 +14,7 @@ from typing import Any
 
 from imagebind_llm.common.errors import BadSample, TrainingDataError
 from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.text_files import NotUtf8, decode_text
 from imagebind_llm.data.sources.base import Record, SourceSettings, files_digest, index_path, list_files
 from imagebind_llm.data.sources.captions import caption_record
 
@@ -72,12 +73,12 @@ class TarSource:
         else:
             raise BadSample(key, "no caption among its members")
         try:
-            text = data.decode("utf-8")
+            text = decode_text(data)
             if field is None and row["txt_at"] is not None:
                 return text
             return json.loads(text)[field or "caption"]
-        except UnicodeDecodeError as error:
-            raise BadSample(key, f"the caption is not UTF-8 ({error.reason})") from None
+        except NotUtf8 as error:
+            raise BadSample(key, f"its caption: {error}") from None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadSample(key, f"the .json member gives no caption ({error})") from None
 
