@@ -3,9 +3,10 @@
 Tables are separated by comma, semicolon, tab or space, with or without a header line.
 """
 
+import codecs
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from math import prod
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagebind_llm.common.errors import MediaError
+from imagebind_llm.common.text_files import foreign_encoding
 from imagebind_llm.media.base import Limits
 from imagebind_llm.media.budget import check_time, reserve
 
@@ -185,8 +187,16 @@ def check_map(values: NDArray[Any], name: str, limits: Limits | None = None) -> 
 
 
 _SEPARATORS = re.compile(rb"[,;\t]")
+_SEEN = 1 << 16
+"""Bytes at the beginning whose lines are looked at for odd separators."""
 _LONGEST_LINE = 16 * 1024 * 1024
 """Bytes; a longer line would become more Python objects than memory holds."""
+
+
+def plain_text(data: bytes) -> bytes:
+    """``data`` without a UTF-8 mark before it, and with lines that end in ``\\n`` (from CR LF or CR)."""
+    data = data.removeprefix(codecs.BOM_UTF8)
+    return re.sub(rb"\r\n?", b"\n", data) if b"\r" in data else data
 
 
 def text_lines(data: bytes, name: str) -> Iterator[bytes]:
@@ -195,7 +205,7 @@ def text_lines(data: bytes, name: str) -> Iterator[bytes]:
     Raises:
         MediaError: a line of more than 16 MiB.
     """
-    stream = BytesIO(data)
+    stream = BytesIO(plain_text(data))
     while line := stream.readline(_LONGEST_LINE + 1):
         if len(line) > _LONGEST_LINE:
             raise MediaError(
@@ -217,17 +227,20 @@ def read_table(data: bytes, name: str, limits: Limits, pts_header: bool = False)
     Raises:
         MediaError: not text, rows of different lengths, cells that are not numbers, too many values.
     """
+    if other := foreign_encoding(data):
+        raise MediaError(name, f"{other} text", "UTF-8 or ASCII", "save it as UTF-8")
     if b"\0" in data[:4096]:
         raise MediaError(name, "binary data", "a table of numbers as text", "check the file's type")
+    _check_separators(data[:_SEEN], name)
     rows: list[NDArray[np.float64]] = []
     values, header = 0, False
-    for number, line in enumerate(text_lines(data.removeprefix(b"\xef\xbb\xbf"), name)):
+    for number, line in enumerate(text_lines(data, name)):
         if line.startswith((b"#", b"//")):
             continue
         cells = _SEPARATORS.sub(b" ", line).split()
         if pts_header and not rows and len(cells) == 1:
             continue
-        if not rows and not header and not any(map(_is_number, cells)):
+        if not rows and not header and _holds_names(line):
             header = True
             continue
         try:
@@ -257,19 +270,71 @@ def read_table(data: bytes, name: str, limits: Limits, pts_header: bool = False)
     return np.stack(rows)
 
 
-def read_header(data: bytes, name: str) -> list[str]:
-    """The names above the columns of a table, in lower case; none if it begins with numbers.
+def _check_separators(head: bytes, name: str) -> None:
+    """Refuse rows whose numbers would be read as others: decimal commas, and empty cells.
 
-    They stand in the last line before the numbers, also behind a ``#`` (as NumPy writes them).
+    Raises:
+        MediaError: naming the first line of those.
+    """
+    for line in plain_text(head).split(b"\n"):
+        bare = re.sub(rb"[ \t]*([,;])[ \t]*", rb"\1", line.strip())
+        if not re.match(rb"[-+.\d]", bare):
+            continue
+        if re.search(rb"\d,\d", bare) and re.search(rb"[; \t]", bare):
+            raise MediaError(
+                name,
+                f"commas within cells ({line[:60].decode('utf-8', 'replace')})",
+                "one separator, and decimal points",
+                "write 1.5 for 1,5",
+            )
+        if re.search(rb"([,;])\1(?=[-+.\d])|\t\t(?=[-+.\d])", line.strip()):
+            raise MediaError(
+                name,
+                f"an empty cell ({line[:60].decode('utf-8', 'replace')})",
+                "a number in every cell",
+                "fill it, or drop the column",
+            )
+
+
+def read_header(data: bytes, name: str) -> list[str]:
+    """The names above the columns of a table; none if it begins with numbers.
+
+    They stand in the last line before the numbers, also behind a ``#`` (as NumPy writes them), ``%`` or
+    ``//``.
     """
     header: list[str] = []
-    for line in text_lines(data.removeprefix(b"\xef\xbb\xbf"), name):
-        bare = line.removeprefix(b"#").strip()
-        cells = _SEPARATORS.split(bare) if _SEPARATORS.search(bare) else bare.split()
-        if any(map(_is_number, _SEPARATORS.sub(b" ", line).split())) and not line.startswith(b"#"):
+    for line in text_lines(data, name):
+        if not _holds_names(line) and not line.startswith((b"#", b"//")):
             break
-        header = [cell.decode("utf-8", "replace").strip(" \"'").lower() for cell in cells]
+        header = [_name(cell) for cell in _cells(re.sub(rb"^(#|//|%)\s*", b"", line))]
+    while header and not header[-1]:
+        header.pop()  # a separator that ends the line
     return header
+
+
+def axes_by_name(header: Sequence[str]) -> list[int] | None:
+    """Where x, y and z stand among the names of a cloud's columns; None if they are not all there, once."""
+    names = [cell.lower() for cell in header]
+    return [names.index(axis) for axis in "xyz"] if all(names.count(axis) == 1 for axis in "xyz") else None
+
+
+def _cells(line: bytes) -> list[bytes]:
+    """The cells of a header line, whose names may hold spaces if something else separates them."""
+    return _SEPARATORS.split(line) if _SEPARATORS.search(line) else line.split()
+
+
+def _holds_names(line: bytes) -> bool:
+    """Whether no cell of a line is a number, nor its beginning."""
+    cells = _cells(line)
+    return not any(map(_is_number, [*cells, *cells[0].split()[:1]]))
+
+
+def _name(cell: bytes) -> str:
+    try:
+        text = cell.decode("utf-8")
+    except UnicodeDecodeError:
+        text = cell.decode("latin-1")  # for its ° and ²
+    return text.strip(" \"'")
 
 
 def _is_number(cell: bytes) -> bool:

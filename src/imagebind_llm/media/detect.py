@@ -18,9 +18,10 @@ from typing import Any, BinaryIO
 
 from imagebind_llm.common.errors import MediaError, UnclearMediaError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.media.arrays import is_array_file, read_array, read_table
+from imagebind_llm.media.arrays import axes_by_name, is_array_file, read_array, read_header, read_table
 from imagebind_llm.media.base import Limits, name_of, open_source
-from imagebind_llm.media.image import read_header
+from imagebind_llm.media.image import read_header as read_image_header
+from imagebind_llm.media.imu_columns import is_time, names_sensors
 from imagebind_llm.media.point import shape_kind
 from imagebind_llm.media.stills import is_animated_webp, picture_kind
 
@@ -86,8 +87,7 @@ def guess(path: str | os.PathLike[str]) -> Modality:
             return Modality.TEXT
         if suffix in _TABLES:
             stream.seek(0)
-            shape = read_table(stream.read(limits.max_bytes), name, limits).shape
-            return _kind_of_shape((shape[0], 7) if shape[1] == 6 else shape, name)
+            return _kind_of_table(stream.read(limits.max_bytes), name, limits)
         label = _NAMED.get(suffix)
         try:
             with open_container(stream, name) as container:
@@ -104,7 +104,7 @@ def guess(path: str | os.PathLike[str]) -> Modality:
 
 
 def _kind_of_image(stream: BinaryIO, name: str, limits: Limits) -> Modality:
-    image = read_header(stream, name, limits)
+    image = read_image_header(stream, name, limits)
     try:
         if image.mode.startswith("I"):
             return Modality.DEPTH
@@ -137,6 +137,22 @@ def _kind_of_array(data: bytes, name: str, limits: Limits) -> Modality:
             if f"{key}.npy".encode() in data[:256]:
                 return modality
     return _kind_of_shape(read_array(data, name, limits).shape, name)
+
+
+def _kind_of_table(data: bytes, name: str, limits: Limits) -> Modality:
+    """By the names above the columns; without any, by their number."""
+    header = read_header(data, name)
+    shape = read_table(data, name, limits).shape
+    if names_sensors(header):
+        return Modality.IMU
+    axes = axes_by_name(header)
+    if axes is not None and len(header) == shape[1]:
+        if any(is_time(cell) for cell in header):
+            raise UnclearMediaError(
+                name, f"columns {', '.join(header)}, which could be several things", "telling names", _ASK
+            )
+        return Modality.POINT
+    return _kind_of_shape((shape[0], 7) if shape[1] == 6 else shape, name)
 
 
 def _kind_of_shape(shape: tuple[int, ...], name: str) -> Modality:

@@ -1,15 +1,12 @@
 """Inertial recordings: ``.csv``, ``.npy``, ``.npz`` → ``[6, samples]`` float32.
 
 Six channels, accelerometer x y z in m/s² then gyroscope x y z in rad/s, one row a sample; a seventh, first
-column is time in seconds. Where a CSV names accelerometer and gyroscope above its columns (``acc_x``,
-``gyro_z``, ``ax``, ``gz`` …), they are taken by name, in whatever order. (A table of six long rows is read
-as channels by samples.) ImageBind's encoder reads 2000 samples of 5 s; recordings at another rate are
-resampled, longer ones give their middle, and shorter ones hold their last reading (a sensor at rest keeps
-feeling gravity; zeros would mean free fall).
+column is time in seconds. Where a CSV names its columns, :mod:`imagebind_llm.media.imu_columns` takes
+accelerometer, gyroscope and time by name, in whatever order, and brings them to these units. (A table of six
+long rows is read as channels by samples.) ImageBind's encoder reads 2000 samples of 5 s; recordings at
+another rate are resampled, longer ones give their middle, and shorter ones hold their last reading (a sensor
+at rest keeps feeling gravity; zeros would mean free fall).
 """
-
-import re
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -25,15 +22,8 @@ from imagebind_llm.media.arrays import (
     read_table,
 )
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
+from imagebind_llm.media.imu_columns import by_name
 from imagebind_llm.media.settings import ImuSettings
-
-_CHANNELS = [kind + axis for kind in "ag" for axis in "xyz"]
-_KINDS = {
-    "a": r"(?:linear)?a(?:cc(?:el(?:erometer|eration)?)?)?",
-    "g": r"g(?:yro?(?:scope)?)?|w|angular(?:velocity|rate)",
-}
-_UNIT = re.compile(r"[(\[].*?[)\]]")
-_TIME = re.compile(r"t|time(?:stamp)?(?:s|sec|seconds)?|s|sec|seconds")
 
 
 def load_imu(source: MediaSource, settings: ImuSettings, limits: Limits | None = None) -> torch.Tensor:
@@ -49,7 +39,7 @@ def load_imu(source: MediaSource, settings: ImuSettings, limits: Limits | None =
         if is_array_file(data):
             table = read_array(data, name, limits, ("imu", "data"))
         else:
-            table = _by_name(read_table(data, name, limits), read_header(data, name), name)
+            table = by_name(read_table(data, name, limits), read_header(data, name), name)
     else:
         table = as_array(source, name)
     if table.size > limits.max_points:
@@ -57,39 +47,6 @@ def load_imu(source: MediaSource, settings: ImuSettings, limits: Limits | None =
             name, f"{table.size} values", f"at most {limits.max_points}", "cut it or raise Limits.max_points"
         )
     return imu_to_tensor(table, settings.source_rate_hz, settings, name)
-
-
-def _by_name(table: NDArray[np.float64], header: Sequence[str], name: str) -> NDArray[np.float64]:
-    """The columns in our order, if their names say which is which; else ``table`` as it is.
-
-    Raises:
-        MediaError: some names are of an accelerometer or gyroscope, but they are not its six.
-    """
-    names = [_UNIT.sub("", cell) for cell in header]
-    channels = [_channel(re.sub(r"[^a-z]", "", cell)) for cell in names]
-    if len(header) != table.shape[1] or not any(channels):
-        return table
-    if sorted(filter(None, channels)) != _CHANNELS:
-        raise MediaError(
-            name,
-            f"columns called {', '.join(header)}",
-            "acc_x acc_y acc_z gyro_x gyro_y gyro_z, each once, and time, or no names of sensors",
-            "rename or drop columns",
-        )
-    others = [column for column, channel in enumerate(channels) if channel is None]
-    times = [column for column in others if _TIME.fullmatch(re.sub(r"[^a-z]", "", names[column]))]
-    if not times and len(others) == 1:
-        times = others  # a seventh column is time, whatever it is called
-    return table[:, [*times[:1], *map(channels.index, _CHANNELS)]]
-
-
-def _channel(name: str) -> str | None:
-    """``ax`` … ``gz`` for a column's name, axis first or last; None for any other."""
-    for kind, pattern in _KINDS.items():
-        found = re.fullmatch(rf"(?:{pattern})([xyz])|([xyz])(?:{pattern})", name)
-        if found:
-            return kind + (found[1] or found[2])
-    return None
 
 
 def imu_to_tensor(
@@ -163,7 +120,7 @@ def _regrid(
     duration = float(times[-1])
     span = settings.samples / settings.rate_hz
     start = max((duration - span) / 2, 0.0)
-    count = min(int((duration - start) * settings.rate_hz + 1e-6) + 1, settings.samples)
+    count = min(int((duration - start) * settings.rate_hz + 1e-3) + 1, settings.samples)
     grid = start + np.arange(count) / settings.rate_hz
     source_step = duration / max(len(times) - 1, 1)
     if source_step * settings.rate_hz >= 0.9:

@@ -17,7 +17,15 @@ import torch
 from numpy.typing import NDArray
 
 from imagebind_llm.common.errors import MediaError
-from imagebind_llm.media.arrays import as_array, coordinates, is_array_file, read_array, read_table
+from imagebind_llm.media.arrays import (
+    as_array,
+    axes_by_name,
+    coordinates,
+    is_array_file,
+    read_array,
+    read_header,
+    read_table,
+)
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
 from imagebind_llm.media.settings import PointSettings
 
@@ -96,7 +104,10 @@ def _read(kind: str, data: bytes, name: str, limits: Limits) -> Shape:
         check_count(len(values), name, limits)
         return Shape(values.astype(np.float64))
     if kind == "table":
-        return Shape(coordinates(read_table(data, name, limits, pts_header=True), name))
+        table = read_table(data, name, limits, pts_header=True)
+        header = read_header(data, name)
+        axes = axes_by_name(header) if len(header) == table.shape[1] else None
+        return Shape(coordinates(table, name) if axes is None else table[:, axes])
     from imagebind_llm.media import glb, meshes, ply
 
     readers = {
