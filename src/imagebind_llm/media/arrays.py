@@ -199,6 +199,12 @@ def plain_text(data: bytes) -> bytes:
     return re.sub(rb"\r\n?", b"\n", data) if b"\r" in data else data
 
 
+def line_end(head: bytes) -> bytes:
+    """What ends the first line: ``\\n``, ``\\r\\n`` or ``\\r``. Binary data may follow a header of lines."""
+    found = re.search(rb"\r*\n|\r", head)
+    return found[0] if found else b"\n"
+
+
 def text_lines(data: bytes, name: str) -> Iterator[bytes]:
     """The lines of a text that are not blank, stripped, one at a time.
 

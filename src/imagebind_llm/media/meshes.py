@@ -59,7 +59,7 @@ def read_obj(data: bytes, name: str, limits: Limits) -> Mesh:
     """Vertices and faces; materials, normals and texture coordinates are ignored, as are files it refers
     to."""
     mesh = MeshBuilder(name, limits)
-    for line in text_lines(data, name):
+    for line in _obj_lines(data, name):
         kind, *cells = line.split()
         if kind == b"v":
             mesh.vertex(cells)
@@ -68,6 +68,25 @@ def read_obj(data: bytes, name: str, limits: Limits) -> Mesh:
             # numbers count from 1; negative ones backwards from the latest vertex
             mesh.polygon([mesh.count + number if number < 0 else number - 1 for number in numbers])
     return mesh.build()
+
+
+def _obj_lines(data: bytes, name: str) -> Iterator[bytes]:
+    """Lines of vertices and faces, whole and without remarks; a backslash at the end joins the next one on.
+
+    Other lines are not joined: a remark may end in a folder's name.
+    """
+    waiting = b""
+    for line in text_lines(data, name):
+        whole = waiting + line.partition(b"#")[0]
+        waiting = b""
+        if not re.match(rb"[vf][ \t\\]", whole):
+            continue
+        if whole.rstrip().endswith(b"\\"):
+            waiting = whole.rstrip()[:-1] + b" "
+        else:
+            yield whole
+    if waiting:
+        yield waiting
 
 
 def read_off(data: bytes, name: str, limits: Limits) -> Mesh:

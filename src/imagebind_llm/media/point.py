@@ -8,6 +8,7 @@ the unit sphere, like the clouds Point-Bind shipped. The original loader does ne
 ``PointSettings.normalise=False`` gives.
 """
 
+import codecs
 import re
 from pathlib import PurePath
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from imagebind_llm.media.arrays import (
     axes_by_name,
     coordinates,
     is_array_file,
+    plain_text,
     read_array,
     read_header,
     read_table,
@@ -46,6 +48,7 @@ def read_shape(data: bytes, name: str, limits: Limits) -> Shape:
         MediaError: no known format, damaged, or more than ``limits.max_points`` vertices or faces.
     """
     kind = shape_kind(data, name)
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         shape = _read(kind, data, name, limits)
     except MediaError:
@@ -67,6 +70,7 @@ def read_shape(data: bytes, name: str, limits: Limits) -> Shape:
 
 def shape_kind(data: bytes, name: str) -> str:
     """``array``, ``ply``, ``glb``, ``pcd``, ``off``, ``stl``, ``obj``, or ``table`` for everything else."""
+    data = data.removeprefix(codecs.BOM_UTF8)
     head = data[:512]
     if is_array_file(head):
         return "array"
@@ -74,6 +78,7 @@ def shape_kind(data: bytes, name: str) -> str:
         return "ply"
     if head.startswith(b"glTF"):
         return "glb"
+    head = plain_text(head)
     if re.search(rb"(?m)^(# \.PCD|VERSION |FIELDS )", head):
         return "pcd"
     if re.match(rb"[NC]*OFF\b|OFF\d", head.lstrip()):
@@ -83,7 +88,7 @@ def shape_kind(data: bytes, name: str) -> str:
     suffix = PurePath(name).suffix.lower()
     if suffix in (".stl", ".obj"):
         return suffix[1:]
-    return "obj" if re.search(rb"(?m)^[ \t]*v[ \t]+[-+.\dni]", data[: 1 << 20]) else "table"
+    return "obj" if re.search(rb"(?m)^[ \t]*v[ \t]+[-+.\dni]", plain_text(data[: 1 << 20])) else "table"
 
 
 def check_count(count: int, name: str, limits: Limits) -> None:
@@ -108,12 +113,12 @@ def _read(kind: str, data: bytes, name: str, limits: Limits) -> Shape:
         header = read_header(data, name)
         axes = axes_by_name(header) if len(header) == table.shape[1] else None
         return Shape(coordinates(table, name) if axes is None else table[:, axes])
-    from imagebind_llm.media import glb, meshes, ply
+    from imagebind_llm.media import glb, meshes, pcd, ply
 
     readers = {
         "ply": ply.read_ply,
         "glb": glb.read_glb,
-        "pcd": ply.read_pcd,
+        "pcd": pcd.read_pcd,
         "off": meshes.read_off,
         "stl": meshes.read_stl,
         "obj": meshes.read_obj,

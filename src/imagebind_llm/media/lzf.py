@@ -1,0 +1,48 @@
+"""LZF, the compression of Marc Lehmann's LibLZF, as PCD files hold it.
+
+A control byte below 32 is followed by that many bytes and one more, to be copied. Any other tells, with one
+or two bytes after it, how long a piece of the output is to be repeated, and from how far back.
+"""
+
+_LITERAL = 32
+"""Control bytes below copy what follows them."""
+_LONG = 7
+"""A length of so much in the control byte's upper three bits goes on in the next byte."""
+
+
+def lzf_decompress(data: bytes, size: int) -> bytes:
+    """The ``size`` bytes that ``data`` holds.
+
+    Raises:
+        ValueError: it holds more or fewer, or is damaged.
+    """
+    out = bytearray()
+    place, end = 0, len(data)
+    while place < end:
+        control = data[place]
+        place += 1
+        if control < _LITERAL:
+            out += data[place : place + control + 1]
+            place += control + 1
+            if place > end:
+                raise ValueError("compressed data that end too early")
+        else:
+            length = control >> 5
+            if place + (length == _LONG) >= end:
+                raise ValueError("compressed data that end too early")
+            if length == _LONG:
+                length += data[place]
+                place += 1
+            start = len(out) - ((control & 31) << 8) - data[place] - 1
+            place += 1
+            if start < 0:
+                raise ValueError("compressed data that refer to what is before them")
+            length += 2
+            piece = out[start : start + length]
+            # a piece that reaches into itself goes on with its own beginning
+            out += piece if len(piece) == length else (piece * (length // len(piece) + 1))[:length]
+        if len(out) > size:
+            raise ValueError(f"compressed data of more than {size} bytes")
+    if len(out) != size:
+        raise ValueError(f"compressed data of {len(out)} bytes, not {size}")
+    return bytes(out)
