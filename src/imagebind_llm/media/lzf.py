@@ -22,27 +22,30 @@ def lzf_decompress(data: bytes, size: int) -> bytes:
         control = data[place]
         place += 1
         if control < _LITERAL:
-            out += data[place : place + control + 1]
-            place += control + 1
-            if place > end:
-                raise ValueError("compressed data that end too early")
-        else:
-            length = control >> 5
-            if place + (length == _LONG) >= end:
-                raise ValueError("compressed data that end too early")
-            if length == _LONG:
-                length += data[place]
-                place += 1
-            start = len(out) - ((control & 31) << 8) - data[place] - 1
+            start, place = place, place + control + 1
+            out += data[start:place]
+            continue
+        length = control >> 5
+        if place + (length == _LONG) >= end:
+            place = end + 1
+            break
+        if length == _LONG:
+            length += data[place]
             place += 1
-            if start < 0:
-                raise ValueError("compressed data that refer to what is before them")
-            length += 2
-            piece = out[start : start + length]
-            # a piece that reaches into itself goes on with its own beginning
-            out += piece if len(piece) == length else (piece * (length // len(piece) + 1))[:length]
+        length += 2
+        back = ((control & 31) << 8) + data[place] + 1
+        place += 1
+        start = len(out) - back
+        if start < 0:
+            raise ValueError("compressed data that refer to what is before them")
+        if back >= length:
+            out += out[start : start + length]
+        else:  # a piece that reaches into itself goes on with its own beginning
+            out += (out[start:] * (length // back + 1))[:length]
         if len(out) > size:
-            raise ValueError(f"compressed data of more than {size} bytes")
+            break
+    if place > end:
+        raise ValueError("compressed data that end too early")
     if len(out) != size:
         raise ValueError(f"compressed data of {len(out)} bytes, not {size}")
     return bytes(out)
