@@ -58,6 +58,28 @@ def test_json_comes_back_and_faults_are_named(tmp_path):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=message):
             read_json(path)
+
+
+def test_json_of_other_programs(tmp_path):
+    path = tmp_path / "x.json"
+
+    def read(content):
+        path.write_bytes(content)
+        return read_json(path)
+
+    assert read(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}  # as some editors save it
+    deepest = b'{"a": ' + b"[" * 63 + b"1" + b"]" * 63 + b"}"
+    assert read(deepest)["a"] != 1
+    for content, message in (
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is there twice"),
+        (deepest.replace(b"1", b"[1]"), "nested more than 64 deep"),
+        (b'{"a": ' + b"[" * 10**6 + b"]" * 10**6 + b"}", "nested more than 64 deep"),
+        (b'{"a": ' * 10**5 + b"1" + b"}" * 10**5, "nested more than 64 deep"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "is not JSON"),
+    ):
+        with pytest.raises(CheckpointError, match=message) as raised:
+            read(content)
+        assert "\n" not in str(raised.value)
     with pytest.raises(CheckpointError, match="there is no file"):
         read_json(tmp_path)
 
@@ -70,3 +92,10 @@ def test_an_index_lists_each_weight_file_once(tmp_path):
         index.write_text(content)
         with pytest.raises(CheckpointError, match=r"index\.json' is damaged"):
             shard_files(index)
+
+
+@pytest.mark.parametrize("name", ["../x.safetensors", "/etc/passwd", "a/b", "..", ".", "", "a\0b"])
+def test_shards_lie_beside_their_index(tmp_path, name):
+    write_json(tmp_path / "index.json", {"weight_map": {"a": "x.safetensors", "b": name}})
+    with pytest.raises(CheckpointError, match="expected files beside it"):
+        shard_files(tmp_path / "index.json")

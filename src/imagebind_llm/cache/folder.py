@@ -10,6 +10,7 @@ from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import EntryTable
 from imagebind_llm.cache.index import IndexKind
 from imagebind_llm.common.errors import CacheError
+from imagebind_llm.common.files import load_json
 from imagebind_llm.common.folders import atomic_directory
 
 FORMAT_VERSION = 1
@@ -72,7 +73,7 @@ class CacheManifest:
                 "VisualCache.from_index)"
             )
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = load_json(path)
         except ValueError as error:
             raise CacheError(
                 f"{str(path)!r} is not valid JSON ({error}); rebuild or copy the cache again"

@@ -10,6 +10,7 @@ import typer
 
 from imagebind_llm.cli import status
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.files import read_json
 from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
@@ -219,11 +220,12 @@ def know_sensors(model: str) -> None:
     from imagebind_llm.common.locate import locate_folder
 
     file = locate_folder(model) / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError:
-        return  # loading the model will say what is wrong
-    for name in (config.get("encoder_config") or {}).get("sensors") or {}:
+    config: Any = read_json(file)
+    for key in ("encoder_config", "sensors"):
+        config = config.get(key)
+        if not isinstance(config, dict):
+            return  # there are none, or loading the model will say what is wrong
+    for name in config:
         Modality.declare(name)
 
 

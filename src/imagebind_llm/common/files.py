@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.common.errors import CheckpointError, DiskFullError, UserError
+from imagebind_llm.common.errors import CheckpointError, DiskFullError, UserError, one_line
 from imagebind_llm.common.leftovers import sweep, temporary_file
-from imagebind_llm.common.text_files import read_text
+from imagebind_llm.common.text_files import decode_text
 
 _BLOCK = 2**22
 _MARGIN = 64 * 2**20
@@ -71,8 +71,53 @@ def sha256(path: Path, advance: Callable[[int], object] = lambda _: None) -> str
     return digest.hexdigest()
 
 
+_DEEPEST_JSON = 64
+"""Levels of nesting; our own files have seven, and code that walks through values copes with some hundred."""
+_LARGEST_JSON = 256 * 2**20
+"""Bytes. The largest that are read here are lists of one name a picture, some tens of megabytes."""
+
+
+def load_json(path: Path) -> Any:
+    """Any value in a JSON file: UTF-8, perhaps with a byte-order mark; every key once; 64 levels at most.
+
+    Raises:
+        ValueError: what is wrong with its text, in a few words.
+        OSError: it cannot be read.
+    """
+    size = path.stat().st_size
+    if size > _LARGEST_JSON:
+        raise ValueError(f"it has {gigabytes(size)}, {gigabytes(_LARGEST_JSON)} are read at most")
+    try:
+        values = json.loads(decode_text(path.read_bytes()), object_pairs_hook=_keys_once)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    level, depth = [values], 0
+    while level := [
+        inner
+        for value in level
+        if isinstance(value, dict | list)
+        for inner in (value.values() if isinstance(value, dict) else value)
+    ]:
+        depth += 1
+        if depth > _DEEPEST_JSON:
+            raise ValueError(_TOO_DEEP)
+    return values
+
+
+_TOO_DEEP = f"nested more than {_DEEPEST_JSON} deep"
+
+
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"the key {one_line(twice, 60)!r} is there twice")
+    return found
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of a model folder.
+    """The object in a JSON file of a model folder; see :func:`load_json`.
 
     Raises:
         CheckpointError: no such file, not JSON, or not an object.
@@ -80,7 +125,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no file {str(path)!r}; give a file that exists")
     try:
-        values = json.loads(read_text(path))
+        values = load_json(path)
     except ValueError as error:
         raise CheckpointError(f"{str(path)!r} is not JSON ({error}); get the file again") from None
     if not isinstance(values, dict):
@@ -92,13 +137,20 @@ def shard_files(index: Path) -> list[Path]:
     """The weight files that a ``….safetensors.index.json`` lists, beside it (they need not be there).
 
     Raises:
-        CheckpointError: it is no such index.
+        CheckpointError: it is no such index, or it names files elsewhere.
     """
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return [index.parent / name for name in sorted(names)]
+        places = load_json(index)["weight_map"]
+        names = sorted({_plain(name) for name in places.values()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{str(index)!r} is damaged ({error}); get the file again") from None
+    return [index.parent / name for name in names]
+
+
+def _plain(name: str) -> str:
+    if Path(name).name != name or name in ("", "..") or "\0" in name:
+        raise ValueError(f"it names {one_line(name, 60)!r}; expected files beside it, by their names alone")
+    return name
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -3,7 +3,6 @@
 To add a type, write a module with the functions of :class:`EncoderKind` and name it in ``KINDS``.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -151,11 +150,7 @@ def read_processor_config(folder: Path) -> dict[str, Any]:
                 f"make one around it: imagebind-llm new --llm {folder} --encoder nano --out NEW"
             )
         raise CheckpointError(f"{str(folder)!r} has no {PROCESSOR_FILE}; save the processor there too")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{str(path)!r} is not JSON: {error}") from None
-    media = values.get("media") if isinstance(values, Mapping) else None
-    if not isinstance(media, dict):
+    values = read_json(path)
+    if not isinstance(values.get("media"), dict):
         raise CheckpointError(f"{str(path)!r} has no mapping 'media'; save the processor again")
-    return dict(values)
+    return values

@@ -1,6 +1,5 @@
 """Results: read, and shown as Markdown tables."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from imagebind_llm.checkpoints.card import CardSection, Evaluation
 from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.files import load_json
 from imagebind_llm.evaluation.suite import suite_kind
 
 SCHEMA = 1
@@ -55,7 +55,7 @@ def read_results(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     name = os.fspath(path)
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = load_json(Path(path))
     except OSError as error:
         raise UserError(
             f"cannot read {name!r} ({error.strerror}); make it with: imagebind-llm eval"

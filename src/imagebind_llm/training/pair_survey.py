@@ -80,7 +80,7 @@ def survey(
 
     name = f"{identity} {_digest(pairs)}"
     mark = folder / "identity.json"
-    if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) != name:
+    if mark.is_file() and mark.read_text(encoding="utf-8") != json.dumps(name):
         raise CheckpointError(
             f"{folder} was made from other pairs or by another encoder; delete it or use another run.folder"
         )

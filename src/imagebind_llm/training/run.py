@@ -1,10 +1,10 @@
 """Train what a recipe says, from the command line or from Python."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.common.files import read_json
 from imagebind_llm.training.checkpoint import (
     claim_run_folder,
     list_checkpoints,
@@ -37,7 +37,7 @@ def _done(recipe: Any) -> RunResult:
     export = folder / "export"
     for checkpoint in list_checkpoints(folder / "checkpoints")[-1:]:
         refuse_another_recipe(checkpoint, read_header(checkpoint)["recipe"], recipe)
-    step = int(json.loads((export / "training.json").read_text(encoding="utf-8"))["step"])
+    step = int(read_json(export / "training.json")["step"])
     logger.info("%s was finished before, after %d steps; nothing to do", folder, step)
     if not (folder / "loss.png").exists() and can_plot():  # matplotlib may have come later
         plot_loss(folder / "metrics.jsonl", folder / "loss.png")

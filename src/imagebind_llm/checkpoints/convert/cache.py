@@ -4,7 +4,6 @@ The index stays on disk, memory-mapped, and is read in blocks. Encoding anew tak
 vectors, so it writes what it has from time to time and goes on from there after an interruption.
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +21,7 @@ from imagebind_llm.cache.visual_cache import VisualCache
 from imagebind_llm.checkpoints.convert.imagebind import encoder_of
 from imagebind_llm.checkpoints.convert.store import check_target, disk_errors, publish, staging
 from imagebind_llm.common.errors import CacheError, UserError
-from imagebind_llm.common.files import atomic_write, require_space
-from imagebind_llm.common.text_files import read_text
+from imagebind_llm.common.files import atomic_write, load_json, require_space
 from imagebind_llm.common.work_folder import WorkFolder
 from imagebind_llm.encoders.registry import find_encoder, load_encoder
 
@@ -261,7 +259,7 @@ def _sample(file: Path, count: int, rows: int = indexing.TRAINING_ROWS) -> np.nd
 def _names(path: Path, count: int) -> list[str]:
     """The names in a JSON file, one for each vector."""
     try:
-        names = json.loads(read_text(path))
+        names = load_json(path)
     except ValueError as error:
         raise CacheError(f"{str(path)!r} is not JSON ({error}); get the file again") from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

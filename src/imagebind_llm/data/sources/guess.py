@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import TrainingDataError
+from imagebind_llm.common.files import load_json
 from imagebind_llm.common.text_files import foreign_encoding
 from imagebind_llm.data.embed.store import FORMAT, MANIFEST
 from imagebind_llm.data.sources.base import SourceKind
@@ -86,7 +87,7 @@ def _decoded(text: str) -> Any:
 
 def _is_embedded(manifest: Path) -> bool:
     try:
-        values = json.loads(manifest.read_text(encoding="utf-8"))
+        values = load_json(manifest)
     except ValueError:
         return False
     return isinstance(values, dict) and values.get("format") == FORMAT and "encoder_fingerprint" in values
