@@ -65,7 +65,7 @@ class EntryTable:
         self.path = path
         self._spool = spool
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
             raise CacheError(
                 f"{str(path)!r} is missing or not a Parquet file; copy the cache again"
@@ -86,27 +86,40 @@ class EntryTable:
         group = bisect_right(self._ends, number)
         table = self._group(group)
         row = number - (self._ends[group - 1] if group else 0)
-        data = table["thumbnail"][row].as_py()
-        return CacheEntry(table["caption"][row].as_py(), None if data is None else _decode(data, number))
+        with self._readable():
+            caption, data = table["caption"][row].as_py(), table["thumbnail"][row].as_py()
+        return CacheEntry(caption, None if data is None else _decode(data, number))
 
     def rows(self) -> Iterator[tuple[str | None, bytes | None]]:
         """All rows in order as stored."""
-        for batch in self._file.iter_batches(batch_size=_GROUP_ROWS):
-            yield from zip(batch["caption"].to_pylist(), batch["thumbnail"].to_pylist(), strict=True)
+        batches = self._file.iter_batches(batch_size=_GROUP_ROWS)
+        while True:
+            with self._readable():
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                captions, thumbnails = batch["caption"].to_pylist(), batch["thumbnail"].to_pylist()
+            yield from zip(captions, thumbnails, strict=True)
 
     def copy_to(self, path: Path) -> None:
         """Copy the file."""
         shutil.copyfile(self.path, path)
 
-    def _group(self, group: int) -> Any:
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Turn what Arrow makes of damaged pages, and of captions that are no text, into a CacheError."""
         import pyarrow as pa
 
+        try:
+            yield
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            raise CacheError(f"{str(self.path)!r} is damaged; copy the cache again") from error
+
+    def _group(self, group: int) -> Any:
         with self._lock:
             if group not in self._groups:
-                try:
+                with self._readable():
                     self._groups[group] = self._file.read_row_group(group)
-                except (OSError, pa.ArrowException) as error:
-                    raise CacheError(f"{str(self.path)!r} is damaged; copy the cache again") from error
                 while len(self._groups) > _KEPT_GROUPS:
                     self._groups.popitem(last=False)
             self._groups.move_to_end(group)
@@ -182,7 +195,7 @@ class EntryWriter:
 
         schema = pa.schema([("caption", pa.string()), ("thumbnail", pa.binary())])
         if self._file is None:
-            self._file = pq.ParquetWriter(self._path, schema)
+            self._file = pq.ParquetWriter(self._path, schema, write_page_checksum=True)
         if self._rows:
             captions, thumbnails = zip(*self._rows, strict=True)
             self._file.write_table(

@@ -10,13 +10,16 @@ from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import EntryTable
 from imagebind_llm.cache.index import IndexKind
 from imagebind_llm.common.errors import CacheError
-from imagebind_llm.common.files import load_json
+from imagebind_llm.common.files import gigabytes, load_json, sha256
 from imagebind_llm.common.folders import atomic_directory
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 INDEX_FILE = "index.faiss"
 ENTRIES_FILE = "entries.parquet"
+CHECKED_BYTES = 256 * 2**20
+"""Files up to this size are compared with their SHA-256 whenever they are opened, in about a quarter of a
+second; larger ones when asked (``doctor``, ``cache info --check``): a cache of millions is only mapped."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class CacheManifest:
         built: how the index was made and what was measured on it (factory, ef values, recall…), for people.
         index_bytes: size of ``index.faiss``; 0 for a cache that was never saved.
         has_entries: whether captions or thumbnails are stored.
+        sha256: hex digits by file name (index, entries); without those of a file it is not compared.
         created_by: package and version that wrote the folder.
         format_version: layout of the folder.
     """
@@ -44,6 +48,7 @@ class CacheManifest:
     built: dict[str, Any] = field(default_factory=dict)
     index_bytes: int = 0
     has_entries: bool = False
+    sha256: dict[str, str] = field(default_factory=dict)
     created_by: str = f"imagebind-llm {__version__}"
     format_version: int = FORMAT_VERSION
 
@@ -85,11 +90,12 @@ class CacheManifest:
                 "rebuild the cache"
             )
         known = {f.name for f in fields(CacheManifest)}
-        if set(values) != known:
+        if set(values) | {"sha256"} != known:  # which caches of the first versions have not
             raise CacheError(
                 f"{str(path)!r} has fields {sorted(values)}, expected {sorted(known)}; "
                 "rebuild or copy the cache again"
             )
+        _check_values(path, values)
         manifest = CacheManifest(**values)
         if not all(type(n) is int and n > 0 for n in (manifest.count, manifest.dim, manifest.index_bytes)):
             raise CacheError(
@@ -111,6 +117,53 @@ class CacheManifest:
             )
 
 
+def _check_values(path: Path, values: dict[str, Any]) -> None:
+    for name in ("built", "sha256"):
+        if not isinstance(values.get(name, {}), dict):
+            raise CacheError(f"{str(path)!r} has {name} {values[name]!r:.60}; expected an object; {_COPY}")
+    if not isinstance(values["has_entries"], bool) or values["metric"] != "inner_product":
+        raise CacheError(
+            f"{str(path)!r} has has_entries {values['has_entries']!r:.60} and metric "
+            f"{values['metric']!r:.60}; expected true or false, and 'inner_product'; {_COPY}"
+        )
+
+
+_COPY = "rebuild or copy the cache again"
+
+
+def check_sum(path: Path, manifest: CacheManifest, any_size: bool = False) -> bool:
+    """Compare a file of a cache with its recorded SHA-256; whether that was done.
+
+    Args:
+        path: the file.
+        manifest: of its folder.
+        any_size: also if it is larger than :data:`CHECKED_BYTES`.
+
+    Raises:
+        CacheError: they differ.
+    """
+    recorded = manifest.sha256.get(path.name)
+    if recorded is None or (path.stat().st_size > CHECKED_BYTES and not any_size):
+        return False
+    if sha256(path) != recorded:
+        raise CacheError(
+            f"{str(path)!r} ({gigabytes(path.stat().st_size)}) is not what was written: its SHA-256 is "
+            f"another than its manifest says; {_COPY}"
+        )
+    return True
+
+
+def check_all(folder: Path) -> list[str]:
+    """Compare all files of a cache, of any size, with their SHA-256; the names of those that have one.
+
+    Raises:
+        CacheError: a file is not what was written, or not there.
+    """
+    _, manifest, entries = read_folder(folder, None, memory_map=True)
+    files = [folder / INDEX_FILE, *([] if entries is None else [entries])]
+    return [file.name for file in files if check_sum(file, manifest, any_size=True)]
+
+
 def read_folder(
     folder: Path, expected_fingerprint: str | None, memory_map: bool
 ) -> tuple[Any, CacheManifest, Path | None]:
@@ -126,6 +179,7 @@ def read_folder(
         raise CacheError(f"{str(folder)!r} has no {INDEX_FILE}; copy the cache again")
     index_bytes = path.stat().st_size
     _agree(path, "bytes", index_bytes, manifest.index_bytes)
+    check_sum(path, manifest)
     index = indexing.read_index(path, memory_map)
     _agree(path, "vectors", int(index.ntotal), manifest.count)
     _agree(path, "dimensions", int(index.d), manifest.dim)
@@ -150,8 +204,14 @@ def write_folder(folder: Path, index: Any, manifest: CacheManifest, entries: Ent
         indexing.write_index(index, temporary / INDEX_FILE)
         if entries is not None:
             entries.copy_to(temporary / ENTRIES_FILE)
-        size = (temporary / INDEX_FILE).stat().st_size
-        replace(manifest, index_bytes=size).write(temporary)
+        finish_folder(temporary, manifest)
+
+
+def finish_folder(folder: Path, manifest: CacheManifest) -> None:
+    """Write the manifest of a folder that holds all else, with size and SHA-256 of its files."""
+    sums = {name: sha256(folder / name) for name in (INDEX_FILE, ENTRIES_FILE) if (folder / name).is_file()}
+    size = (folder / INDEX_FILE).stat().st_size
+    replace(manifest, index_bytes=size, has_entries=ENTRIES_FILE in sums, sha256=sums).write(folder)
 
 
 def _agree(path: Path, what: str, found: int | str, said: int | str) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import CacheEntry, EntryTable, EntryWriter, Thumbnail
-from imagebind_llm.cache.folder import CacheManifest, read_folder, write_folder
+from imagebind_llm.cache.folder import CacheManifest, check_sum, read_folder, write_folder
 from imagebind_llm.cache.index import Landmarks, Vectors, unit_blocks
 from imagebind_llm.common.errors import CacheError
 
@@ -298,7 +298,12 @@ class VisualCache:
             built |= indexing.measure(self._index, blocks[-1])
         self._entries, self._entries_path = entries, None
         self._manifest = replace(
-            self._manifest, count=self.size, built=built, has_entries=entries is not None, index_bytes=0
+            self._manifest,
+            count=self.size,
+            built=built,
+            has_entries=entries is not None,
+            index_bytes=0,
+            sha256={},
         )
 
     # --- inside
@@ -312,6 +317,8 @@ class VisualCache:
 
     def _entry_table(self) -> EntryTable | None:
         if self._entries is None and self._entries_path is not None:
+            if self._entries_path.is_file():
+                check_sum(self._entries_path, self._manifest)
             entries = EntryTable(self._entries_path)
             if len(entries) != self.size:
                 raise CacheError(

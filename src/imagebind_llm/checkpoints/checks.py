@@ -76,6 +76,8 @@ class Report:
         }
 
 
+CHEAP_BYTES = 10**9
+"""Files up to this size (weights: in half precision) are hashed unasked."""
 _SHOWN = 3
 _AGAIN = "copy or download the whole folder again"
 
@@ -416,7 +418,9 @@ def _language_model_digest_at(folder: Path) -> str | None:
     return language_model_fingerprint_of(source, model.language_model)
 
 
-def check_cache(report: Report, folder: Path, encoder: str | None, width: int | None) -> None:
+def check_cache(
+    report: Report, folder: Path, encoder: str | None, width: int | None, compute: bool | None
+) -> None:
     """A cache folder by its manifest and files; and whether this encoder made it.
 
     Args:
@@ -424,11 +428,14 @@ def check_cache(report: Report, folder: Path, encoder: str | None, width: int | 
         folder: of the cache.
         encoder: fingerprint of the encoder it will be used with; None does not ask.
         width: dimensions of that encoder's space.
+        compute: compare the SHA-256 of all its files; ``None``: if they are small.
     """
-    from imagebind_llm.cache.folder import read_folder
+    from imagebind_llm.cache.folder import check_all, read_folder
 
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     try:
         _, manifest, entries = read_folder(folder, None, memory_map=True)
+        summed = check_all(folder) if size <= CHEAP_BYTES or compute else None
     except UserError as error:
         report.find("cache", str(error), "copy or build the cache again: imagebind-llm cache build")
         return
@@ -437,9 +444,14 @@ def check_cache(report: Report, folder: Path, encoder: str | None, width: int | 
         "dimensions": manifest.dim,
         "kind": manifest.kind,
         "encoder_fingerprint": manifest.encoder_fingerprint,
-        "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        "bytes": size,
         "captions_or_thumbnails": entries is not None,
+        "compared_with_their_sha256": summed or [],
     }
+    if summed is None:
+        report.notes.append("the cache was not compared with its SHA-256; add --fingerprints to read it all")
+    elif not summed:
+        report.notes.append("the cache has no SHA-256 to compare with: it was written before they were")
     if encoder is not None and manifest.encoder_fingerprint != encoder:
         made = manifest.encoder_fingerprint or "an unknown encoder"
         report.find(

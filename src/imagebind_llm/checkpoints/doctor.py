@@ -38,7 +38,7 @@ def diagnose(
     folder = Path(name).expanduser()
     if name != NANO and (folder / "manifest.json").is_file() and not (folder / "config.json").is_file():
         report = Report(name, "cache")
-        checks.check_cache(report, folder, None, None)
+        checks.check_cache(report, folder, None, None, fingerprints)
         return report
     folder = locate_folder(name)
     values = read_json(folder / "config.json")
@@ -97,7 +97,7 @@ def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool |
         )
     if (folder / "cache").is_dir():
         encoder = config.fingerprints.get("encoder") or found.get("encoder")
-        checks.check_cache(report, folder / "cache", encoder, config.embedding_dim)
+        checks.check_cache(report, folder / "cache", encoder, config.embedding_dim, fingerprints)
     check_tokenizer(report, folder, config.text_config)
     _memory(report, counts, bare.language_model, config.text_config)
     if small if self_test is None else self_test:

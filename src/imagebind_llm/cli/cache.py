@@ -35,8 +35,13 @@ An interrupted build goes on where it stopped when it is started again.
 """
 _INFO = """
 \b
-Example:
+Examples:
   imagebind-llm cache info my-cache
+  imagebind-llm cache info my-cache --check
+
+\b
+--check reads all of it and compares the SHA-256 of each file with the recorded one. Files up to 256 MB are
+compared whenever a cache is opened.
 """
 _SEARCH = """
 \b
@@ -138,12 +143,15 @@ def _build_from_embeddings(
 @app.command(epilog=_INFO, short_help="What a cache says about itself.")
 def info(
     folder: Annotated[Path, typer.Argument(help="Folder of a cache.")],
+    check: Annotated[bool, typer.Option("--check", help="Read it all and compare the checksums.")] = False,
     json_: shared.JsonOption = False,
 ) -> None:
     """What a cache says about itself: size, kind, encoder, how it was built."""
-    from imagebind_llm.cache.folder import CacheManifest
+    from imagebind_llm.cache.folder import CacheManifest, check_all
 
     values: dict[str, Any] = CacheManifest.read(folder).to_dict()
+    if check:
+        values["checked"] = check_all(folder)
     values["bytes_on_disk"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if json_:
         shared.print_json(values)

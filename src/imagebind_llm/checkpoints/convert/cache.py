@@ -6,7 +6,7 @@ vectors, so it writes what it has from time to time and goes on from there after
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import EntryWriter
-from imagebind_llm.cache.folder import INDEX_FILE, CacheManifest, write_folder
+from imagebind_llm.cache.folder import INDEX_FILE, CacheManifest, finish_folder, write_folder
 from imagebind_llm.cache.index import BLOCK_ROWS, IndexKind, unit_rows
 from imagebind_llm.cache.visual_cache import VisualCache
 from imagebind_llm.checkpoints.convert.imagebind import encoder_of
@@ -188,8 +188,7 @@ def _copy(
         writer = EntryWriter(names, None)
         writer.take(len(names))
         writer.finish().copy_to(out / "entries.parquet")
-    size = (out / INDEX_FILE).stat().st_size
-    replace(manifest, index_bytes=size, has_entries=names is not None).write(out)
+    finish_folder(out, manifest)
 
 
 def _encode(
