@@ -10,6 +10,7 @@ import torch
 from support.builders import make
 
 from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.files import write_sums
 from imagebind_llm.training.checkpoint import list_checkpoints
 from imagebind_llm.training.loop import TrainingError, train
 from imagebind_llm.training.monitor import LossGuard
@@ -98,10 +99,12 @@ def test_a_checkpoint_from_before_a_setting_existed_goes_on(tmp_path: Path, inpu
         del header["recipe"][key]
     header["step"] = 4
     state.write_text(json.dumps(header))
+    write_sums(state.parent)
     (tmp_path / "export").rename(tmp_path / "old")
     assert train(*make("language", tmp_path, inputs, run={"steps": 6})).finished
     header["recipe"]["run.precision"] = "bf16"
     state.write_text(json.dumps(header))
+    write_sums(state.parent)
     with pytest.raises(ConfigError, match=r"run\.precision \('bf16' then, 'no' now\)"):
         train(*make("language", tmp_path, inputs, run={"steps": 6}))
 

@@ -71,6 +71,33 @@ def sha256(path: Path, advance: Callable[[int], object] = lambda _: None) -> str
     return digest.hexdigest()
 
 
+SUMS_FILE = "SHA256SUMS"
+"""In the format of ``sha256sum``, which checks it too."""
+
+
+def write_sums(folder: Path) -> None:
+    """Record the SHA-256 of every file in ``folder`` (not of those below it) in ``SHA256SUMS`` there."""
+    names = sorted(file.name for file in folder.iterdir() if file.is_file() and file.name != SUMS_FILE)
+    lines = [f"{sha256(folder / name)}  {name}\n" for name in names]
+    (folder / SUMS_FILE).write_text("".join(lines), encoding="utf-8")
+
+
+def check_sums(folder: Path, *names: str) -> None:
+    """Compare files of ``folder`` with what :func:`write_sums` recorded.
+
+    Raises:
+        ValueError: what differs, or that nothing is recorded, in a few words.
+    """
+    try:
+        lines = (folder / SUMS_FILE).read_text(encoding="utf-8").splitlines()
+        recorded = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        for name in names:
+            if recorded.get(name) != sha256(folder / name):
+                raise ValueError(f"{name} is not what was written, by its SHA-256 in {SUMS_FILE}")
+    except OSError as error:
+        raise ValueError(f"{Path(error.filename or folder).name}: {error.strerror}") from None
+
+
 _DEEPEST_JSON = 64
 """Levels of nesting; our own files have seven, and code that walks through values copes with some hundred."""
 _LARGEST_JSON = 256 * 2**20

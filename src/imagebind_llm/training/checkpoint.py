@@ -5,19 +5,20 @@ A checkpoint is continued only by the run it belongs to; the run's configuration
 
 import json
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from imagebind_llm.common.errors import CheckpointError, ConfigError
-from imagebind_llm.common.files import atomic_write
+from imagebind_llm.common.errors import CheckpointError, ConfigError, reason_of
+from imagebind_llm.common.files import atomic_write, check_sums, load_json, write_sums
 from imagebind_llm.common.folders import (
     atomic_directory,
     claim,
@@ -108,9 +109,10 @@ def save_run_config(stage: str, recipe: Any, folder: Path) -> None:
         temporary.write_text("\n".join(found) + "\n" + text, encoding="utf-8")
 
 
-FORMAT = 1
+FORMAT = 2
 """Version of the checkpoint layout."""
 
+_STATE, _TRAINED, _MOMENTS = "state.json", "trained.safetensors", "optimizer.safetensors"
 _FOLDER = re.compile(r"step-(\d{8})")
 
 
@@ -155,10 +157,11 @@ def save_checkpoint(
     if not write:
         return target
     with atomic_directory(target) as temporary:
-        save_file(weights, temporary / "trained.safetensors")
-        save_file(moments, temporary / "optimizer.safetensors")
+        save_file(weights, temporary / _TRAINED)
+        save_file(moments, temporary / _MOMENTS)
         header = {"format": FORMAT, "step": step, **notes}
-        (temporary / "state.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
+        (temporary / _STATE).write_text(json.dumps(header, indent=1), encoding="utf-8")
+        write_sums(temporary)
     for old in list_checkpoints(folder)[:-keep]:
         if foreign_file(old) is None:
             remove_folder(old)
@@ -216,35 +219,46 @@ def read_header(path: Path) -> dict[str, Any]:
     """``{"format", "step", "recipe", …}`` of a checkpoint.
 
     Raises:
-        CheckpointError: it is unreadable or of another format.
+        CheckpointError: it is not what was written, unreadable, or of another format.
     """
+    with _refusing_damage(path):
+        header: dict[str, Any] = load_json(path / _STATE)
+        if isinstance(header, dict) and header.get("format") == FORMAT:
+            check_sums(path, _STATE)
+            if type(header.get("step")) is not int or not isinstance(header.get("recipe"), dict):
+                raise ValueError(f"{_STATE} has no step and recipe")
+            return header
+    found = header.get("format") if isinstance(header, dict) else None
+    raise CheckpointError(
+        f"checkpoint {path} has format {found!r:.60}; this version reads {FORMAT}: "
+        "start over with run.resume=never"
+    )
+
+
+@contextmanager
+def _refusing_damage(path: Path) -> Iterator[None]:
     try:
-        header: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
-            f"checkpoint {path} cannot be read ({error}); delete it to use an older one"
+            f"checkpoint {path} is damaged ({reason_of(error)}); delete it to use an older one"
         ) from None
-    if header.get("format") != FORMAT:
-        raise CheckpointError(
-            f"checkpoint {path} has format {header.get('format')}; this version reads {FORMAT}: "
-            "start over with run.resume=never"
-        )
-    return header
 
 
 def load_checkpoint(path: Path, tensors: TrainedTensors, optimizer: torch.optim.Optimizer) -> None:
     """Copy a checkpoint into the tensors and the optimizer, in place.
 
     Raises:
-        CheckpointError: names or shapes differ from what this run trains.
+        CheckpointError: a file is not what was written, or names or shapes differ from what this run trains.
     """
-    weights = load_file(path / "trained.safetensors")
+    with _refusing_damage(path):
+        check_sums(path, _TRAINED, _MOMENTS)
+        weights, moments = load_file(path / _TRAINED), load_file(path / _MOMENTS)
     expected = {**tensors.named(), **tensors.named_averages()}
     _check(path, weights, expected)
     with torch.no_grad():
         for name, tensor in expected.items():
             local(tensor).copy_(local(divided_like(tensor, weights[name])))
-    moments = load_file(path / "optimizer.safetensors")
     for name, parameter in tensors.parameters.items():
         state = {
             kind: _like(parameter, moments[f"{kind}/{name}"])
