@@ -16,7 +16,7 @@ from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import ADAPTER_FILE, NANO, find_base_path, locate_folder
 from imagebind_llm.common.tensor_files import TensorFiles, TensorsBelow, TensorSource, weights_of
-from imagebind_llm.encoders.base import imagebind_fingerprint_of
+from imagebind_llm.encoders.base import encoder_fingerprint_of
 from imagebind_llm.encoders.registry import find_encoder
 from imagebind_llm.model.adaptation import language_model_fingerprint_of
 from imagebind_llm.model.assembly import PROBE_DIALOG
@@ -150,22 +150,6 @@ def compare(report: Report, part: str, expected: Mapping[str, Tensor], source: T
             more = ", …" if len(names) > _SHOWN else ""
             report.find(part, f"{len(names)} tensors {what}: {', '.join(names[:_SHOWN])}{more}", _AGAIN)
     return not (missing or unexpected or shapes)
-
-
-def encoder_digest(settings: Mapping[str, Any], source: TensorSource) -> str | None:
-    """The fingerprint of an ImageBind in files; None where it cannot be told from them.
-
-    That is so for other types of encoders, and for weights in bfloat16, which is coarser than what the
-    fingerprint hashes.
-    """
-    from imagebind_llm.encoders.imagebind.config import ImageBindConfig
-
-    values = dict(settings)
-    if values.pop("type", "imagebind") != "imagebind":
-        return None
-    if any(info.dtype == torch.bfloat16 for info in source.infos.values()):
-        return None
-    return imagebind_fingerprint_of(ImageBindConfig.from_dict(values), source)
 
 
 def bytes_of(source: TensorSource) -> int:
@@ -336,17 +320,6 @@ def check_fingerprints(report: Report, prints: Fingerprints) -> None:
     report.facts["fingerprints"] = prints.to_dict()
 
 
-def inside(config: "ImageBindLLMConfig", bare: Any, source: TensorSource) -> dict[str, str | None]:
-    """Fingerprints of the parts in a whole folder, computed from its files."""
-    language_model = TensorsBelow(source, "language_model.")
-    found: dict[str, str | None] = {
-        "language_model": language_model_fingerprint_of(language_model, bare.language_model)
-    }
-    if config.encoder_config is not None:
-        found["encoder"] = encoder_digest(config.encoder_config, TensorsBelow(source, "encoder."))
-    return found
-
-
 def of_adapter(
     report: Report, config: "ImageBindLLMConfig", folder: Path, compute: bool
 ) -> dict[str, str | None]:
@@ -398,7 +371,7 @@ def _encoder_digest_at(name: str) -> str | None:
     source: TensorSource = weights_of(place.folder)
     if place.in_model:
         source = TensorsBelow(source, "encoder.")
-    return encoder_digest(place.settings, source)
+    return encoder_fingerprint_of(place.settings, source)
 
 
 def _language_model_digest_at(folder: Path) -> str | None:

@@ -11,6 +11,7 @@ from imagebind_llm.common.locate import ADAPTER_FILE, NANO, locate_folder
 from imagebind_llm.common.tensor_files import weights_of
 from imagebind_llm.model.adaptation import adapter_state_dict, language_model_fingerprint_of
 from imagebind_llm.model.configuration import read_model_config
+from imagebind_llm.model.recorded import fingerprints_in
 
 _CHEAP_BYTES = 10**9
 """Weights up to this size (in half precision) are hashed, and loaded for the self-test, unasked."""
@@ -89,7 +90,7 @@ def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool |
     if adapter:
         found = checks.of_adapter(report, config, folder, compute)
     elif whole is not None and compute:
-        found = checks.inside(config, bare, whole)
+        found = fingerprints_in(config, bare, whole)
     checks.check_fingerprints(report, checks.Fingerprints(config.fingerprints, found))
     if not compute:
         report.notes.append(

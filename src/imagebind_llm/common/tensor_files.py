@@ -201,6 +201,30 @@ class TensorFiles:
             part.release()
 
 
+class HeldTensors:
+    """Tensors by name that are in memory, or mapped, already."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+
+    @property
+    def infos(self) -> Mapping[str, TensorInfo]:
+        """Every tensor."""
+        return {key: TensorInfo(tuple(value.shape), value.dtype) for key, value in self._tensors.items()}
+
+    @property
+    def files(self) -> list[Path]:
+        """None."""
+        return []
+
+    def get(self, key: str) -> Tensor:
+        """One tensor."""
+        return self._tensors[key]
+
+    def release(self) -> None:
+        """Nothing to forget."""
+
+
 class TensorsBelow:
     """The tensors of ``source`` whose names begin with ``prefix``, without it."""
 

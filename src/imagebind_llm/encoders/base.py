@@ -156,3 +156,26 @@ def imagebind_fingerprint_of(config: "ImageBindConfig", source: "TensorSource") 
     return fingerprint_state_dict(
         StreamedTensors(source, floats), header=json.dumps(config.to_dict(), sort_keys=True)
     )
+
+
+def encoder_fingerprint_of(settings: Mapping[str, Any], source: "TensorSource") -> str | None:
+    """The fingerprint of an encoder in files; ``None`` where it cannot be told from them.
+
+    That is so for other types of encoders than ImageBind, and for weights in bfloat16, which is coarser than
+    what the fingerprint hashes.
+
+    Args:
+        settings: ``encoder_config`` of a model.
+        source: the encoder's tensors.
+
+    Raises:
+        ConfigError: an unknown or impossible setting.
+    """
+    from imagebind_llm.encoders.imagebind.config import ImageBindConfig
+
+    values = dict(settings)
+    if values.pop("type", "imagebind") != "imagebind":
+        return None
+    if any(info.dtype == torch.bfloat16 for info in source.infos.values()):
+        return None
+    return imagebind_fingerprint_of(ImageBindConfig.from_dict(values), source)

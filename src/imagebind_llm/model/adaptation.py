@@ -291,9 +291,12 @@ def language_model_fingerprint(language_model: nn.Module) -> str:
     Those belong to the adapter, so the fingerprint is the same before and after finetuning.
     """
     state = language_model.state_dict()
-    return fingerprint_state_dict(
-        {name.replace(".base_layer.", "."): state[name] for name in frozen_names(language_model)}
-    )
+    return fingerprint_state_dict({_plain(name): state[name] for name in frozen_names(language_model)})
+
+
+def _plain(name: str) -> str:
+    """A tensor's name without what a low-rank update puts into it."""
+    return name.replace(".base_layer.", ".")
 
 
 def frozen_names(language_model: nn.Module) -> list[str]:
@@ -313,19 +316,20 @@ def language_model_fingerprint_of(source: "TensorSource", skeleton: nn.Module) -
 
     Args:
         source: the tensors, in transformers' layout.
-        skeleton: the model on the meta device; a tensor that has two names in it may be stored under either.
+        skeleton: the model, also on the meta device, with its low-rank updates folded or not; a tensor that
+            has two names in it may be stored under either.
 
     Raises:
         CheckpointError: a tensor of the model is not among them.
     """
-    state, infos = skeleton.state_dict(keep_vars=True), source.infos
-    stored = {id(tensor): name for name, tensor in state.items() if name in infos}
+    state, there = skeleton.state_dict(keep_vars=True), {_plain(name): name for name in source.infos}
+    stored = {id(tensor): there[_plain(name)] for name, tensor in state.items() if _plain(name) in there}
     frozen = frozen_names(skeleton)
     missing = [name for name in frozen if id(state[name]) not in stored]
     if missing:
+        where = f"{str(source.files[0].parent)!r}" if source.files else "the folder"
         raise CheckpointError(
-            f"{str(source.files[0].parent)!r} lacks {len(missing)} tensors of its model ({missing[0]}, …); "
-            "get the folder again"
+            f"{where} lacks {len(missing)} tensors of its model ({missing[0]}, …); get the folder again"
         )
-    names = {name.replace(".base_layer.", "."): stored[id(state[name])] for name in frozen}
+    names = {_plain(name): stored[id(state[name])] for name in frozen}
     return fingerprint_state_dict(StreamedTensors(source, names))

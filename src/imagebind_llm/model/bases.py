@@ -16,6 +16,7 @@ from torch import Tensor
 
 from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.common.files import read_json
+from imagebind_llm.common.finite import require_finite
 from imagebind_llm.common.locate import NANO, locate_folder, nano_folder
 from imagebind_llm.model.adaptation import UPDATE_MODULES
 from imagebind_llm.model.unfilled import WithoutRandomValues
@@ -124,6 +125,7 @@ def whole_language_model(name: str, revision: str | None = None, **arguments: An
             f"the language model {name!r} lacks {len(missing)} of its weights ({', '.join(missing[:3])}); "
             "copy or download the whole folder again"
         )
+    require_finite(model, f"the language model {name!r}")
     found: PreTrainedModel = model
     return found
 
@@ -187,5 +189,6 @@ def language_model_of(folder: Path, adapter: "ImageBindLLMConfig", **arguments: 
             f"the language model in {str(folder)!r} does not fit its config.json ({len(faults)} tensors: "
             f"{faults[0]}, …); copy or download the whole folder again"
         )
+    require_finite(found, f"the language model in {str(folder)!r}")
     model: PreTrainedModel = found.eval()
     return model

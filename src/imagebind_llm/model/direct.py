@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.finite import require_finite
 from imagebind_llm.model.families import FAMILIES, family_of
+from imagebind_llm.model.recorded import require_recorded_if_small
 from imagebind_llm.model.unfilled import WithoutRandomValues
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def load_folded(folder: Path, dtype: torch.dtype) -> "ImageBindLLMForConditional
         loader has to do it.
 
     Raises:
-        CheckpointError: the configuration cannot be read.
+        CheckpointError: the configuration cannot be read, or a weight is no number.
         ConfigError: it has a setting that does not exist.
     """
     from safetensors import SafetensorError
@@ -60,6 +62,7 @@ def load_folded(folder: Path, dtype: torch.dtype) -> "ImageBindLLMForConditional
         state = {name: source.get(name) for name in source.infos}
     except (CheckpointError, SafetensorError, OSError):
         return None
+    stored = state
     if config.lora is not None:
         folded = _folded(state, config, dtype)
         if folded is None:
@@ -76,6 +79,8 @@ def load_folded(folder: Path, dtype: torch.dtype) -> "ImageBindLLMForConditional
         return None
     if not fill(model, state):
         return None
+    require_finite(model, str(folder))
+    require_recorded_if_small(config, model, stored, str(folder))
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     complete_whole_model(model, folder)

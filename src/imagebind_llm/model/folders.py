@@ -24,6 +24,7 @@ from transformers import GenerationConfig
 
 from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.common.files import read_json
+from imagebind_llm.common.finite import require_finite
 from imagebind_llm.common.folders import filled
 from imagebind_llm.common.locate import (
     ADAPTER_FILE,
@@ -32,9 +33,11 @@ from imagebind_llm.common.locate import (
     base_paths_to_write,
     find_base_path,
 )
+from imagebind_llm.common.tensor_files import weights_of
 from imagebind_llm.encoders.registry import PROCESSOR_FILE
 from imagebind_llm.model.adaptation import (
     adapter_state_dict,
+    frozen_names,
     language_model_fingerprint,
     load_adapter_state_dict,
 )
@@ -51,6 +54,7 @@ from imagebind_llm.model.configuration import (
     read_model_config,
 )
 from imagebind_llm.model.precision import cast_weights
+from imagebind_llm.model.recorded import COMPARED_BYTES, require_recorded_if_small
 from imagebind_llm.model.unfilled import WithoutRandomValues
 
 if TYPE_CHECKING:
@@ -165,7 +169,7 @@ def read_adapter(file: Path) -> dict[str, Tensor]:
     """The tensors of an adapter file.
 
     Raises:
-        CheckpointError: a broken file, or one of another kind or version.
+        CheckpointError: a broken file, one of another kind or version, or NaN in it.
     """
     try:
         with safe_open(file, framework="pt") as opened:
@@ -176,9 +180,11 @@ def read_adapter(file: Path) -> dict[str, Tensor]:
                     f"expected "
                     f"{_FORMAT!r} version {_VERSION!r}: save it again with save_pretrained(adapter_only=True)"
                 )
-            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+            found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} cannot be read ({error}); copy or download it again") from None
+    require_finite(found.items(), str(file))
+    return found
 
 
 def find_adapter(name: str | os.PathLike[str], arguments: Mapping[str, Any]) -> Path | None:
@@ -224,7 +230,8 @@ def load_whole_folder(
     reports.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or tensors are missing, unexpected or of another shape.
+        CheckpointError: a file is missing or damaged, or tensors are missing, unexpected, of another shape,
+            not numbers, or not those whose fingerprints are recorded.
     """
     if Path(name).is_dir() and not kwargs.get("subfolder"):
         read_model_config(Path(name))
@@ -255,8 +262,21 @@ def load_whole_folder(
             f"the weights in {name} do not fit its config.json: {'; '.join(faults)}; "
             "copy or download the whole folder again"
         )
+    require_finite(model, str(name))
+    if Path(name).is_dir() and not kwargs.get("subfolder"):
+        _compare_recorded(model, Path(name))
     complete_whole_model(model, Path(name))
     return found if wants_info else model
+
+
+def _compare_recorded(model: "ImageBindLLMForConditionalGeneration", folder: Path) -> None:
+    """Compare the files with the fingerprints, if they are few enough and have their names in memory."""
+    if sum(file.stat().st_size for file in folder.glob("*.safetensors")) > COMPARED_BYTES:
+        return
+    source = weights_of(folder)
+    state = {name: source.get(name) for name in source.infos}
+    if f"language_model.{frozen_names(model.language_model)[0]}" in state:
+        require_recorded_if_small(model.config, model, state, str(folder))
 
 
 def complete_whole_model(model: Any, folder: Path) -> None:

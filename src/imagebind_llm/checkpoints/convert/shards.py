@@ -17,6 +17,7 @@ import torch
 
 from imagebind_llm.checkpoints.convert.plan import OutTensor
 from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.finite import require_finite
 from imagebind_llm.common.tensor_files import SAFETENSORS_DTYPES
 
 _NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
@@ -99,8 +100,8 @@ def write_safetensors(
         advance: called with the number of bytes of values just written.
 
     Raises:
-        CheckpointError: a tensor turns out to have another shape or type than announced, or one that
-            safetensors has no name for.
+        CheckpointError: a tensor turns out to have another shape or type than announced, one that safetensors
+            has no name for, or values that are no numbers.
     """
     # As safetensors itself does: wide numbers first, so that every tensor starts at a multiple of its width.
     ordered = sorted(tensors, key=lambda tensor: -tensor.info.dtype.itemsize)
@@ -120,6 +121,7 @@ def write_safetensors(
                     f"{tensor.origin} became {found[1]} {list(found[0])}, expected {tensor.info.dtype} "
                     f"{list(tensor.info.shape)}; the file changed while it was read, start again"
                 )
+            require_finite([(tensor.name, values)], tensor.origin)
             raw = values.contiguous().reshape(-1).view(torch.uint8).numpy()
             for start in range(0, raw.size, _CHUNK):
                 part = raw[start : start + _CHUNK]

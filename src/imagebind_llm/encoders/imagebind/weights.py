@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.files import read_json, shard_files
+from imagebind_llm.common.finite import require_finite
 from imagebind_llm.common.folders import atomic_directory
 from imagebind_llm.encoders.base import fingerprint
 from imagebind_llm.encoders.imagebind.config import ImageBindConfig
@@ -159,6 +160,7 @@ def _load(
     model = skeleton(config)
     check_state_dict(model.state_dict(), tensors)
     placed = {name: _cast(tensor, device, dtype, copy) for name, tensor in tensors.items()}
+    require_finite(placed.items(), "the encoder's weights")
     model.load_state_dict(placed, strict=True, assign=True)
     if _loses(dtype, tensors):
         model.remember_fingerprint(fingerprint(config, tensors))

@@ -11,6 +11,7 @@ from torch import nn
 
 from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.common.files import read_json
+from imagebind_llm.common.finite import require_finite
 from imagebind_llm.common.tensor_files import tensors_below
 from imagebind_llm.encoders.pe_av.media import PeAvMedia, open_tokenizer
 from imagebind_llm.encoders.pe_av.model import COMPONENTS, PeAvEncoder
@@ -102,6 +103,7 @@ def _read(
             f"the weights in {str(folder)!r} do not fit its config.json: {'; '.join(faults)}; "
             "download the whole folder again"
         )
+    require_finite(whole, f"the PE-AV in {str(folder)!r}")
     return whole
 
 
