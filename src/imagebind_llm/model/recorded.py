@@ -5,6 +5,7 @@ their weights have to be hashed.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -35,15 +36,15 @@ def fingerprints_in(
 
     Returns:
         By part; ``None`` where it cannot be told from the files
-        (:func:`~imagebind_llm.encoders.base.encoder_fingerprint_of`).
-
-    Raises:
-        CheckpointError: tensors are missing.
+        (:func:`~imagebind_llm.encoders.base.encoder_fingerprint_of`; or a language model whose tensors have
+        other names there).
     """
-    language_model = TensorsBelow(source, "language_model.")
-    found = {"language_model": language_model_fingerprint_of(language_model, model.language_model)}
+    stored = TensorsBelow(source, "language_model.")
+    found: dict[str, str | None] = {"language_model": None}
+    with suppress(CheckpointError):  # tensors that have other names in files, as GPT-NeoX's have
+        found["language_model"] = language_model_fingerprint_of(stored, model.language_model)
     if config.encoder_config is None:
-        return {**found}
+        return found
     return {
         **found,
         "encoder": encoder_fingerprint_of(config.encoder_config, TensorsBelow(source, "encoder.")),
