@@ -286,14 +286,14 @@ def test_refused(number):
     [
         ("video", movie("mp4", "mpeg4", 2), "av", "av"),
         ("audio", sound("WAV"), "soundfile", "soundfile"),
-        ("text", "a dog", "instant_clip_tokenizer", "instant-clip-tokenizer"),
+        ("text", "a dog", "tokenizers", "tokenizers"),
         ("text", "a dog", "ftfy", "ftfy"),
     ],
 )
 def test_a_missing_library_is_named_with_its_remedy(monkeypatch, modality, source, module, package):
-    from imagebind_llm.media import text
+    from imagebind_llm.media.clip_vocabulary import clip_tokenizer
 
-    text._tokenizer.cache_clear()
+    clip_tokenizer.cache_clear()
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError) as raised:
         load_media(modality, source, SMALL, LIMITS)

@@ -57,7 +57,6 @@ def reason_of(error: BaseException) -> str:
 _PACKAGES = {
     "PIL": "pillow",
     "faiss": "faiss-cpu",
-    "instant_clip_tokenizer": "instant-clip-tokenizer",
     "yaml": "pyyaml",
 }
 """What pip calls a module, where it is not the module's name."""

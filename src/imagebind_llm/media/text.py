@@ -8,14 +8,13 @@ markers themselves, written out inside a text, become those tokens.
 import html
 import re
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 
 import torch
 
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.common.text_files import NotUtf8, decode_text
 from imagebind_llm.media.base import Limits
+from imagebind_llm.media.clip_vocabulary import clip_tokenizer
 from imagebind_llm.media.settings import TextSettings
 
 START, END = 49406, 49407
@@ -86,12 +85,5 @@ def _clean(text: str) -> str:
 def _encode(text: str) -> list[int]:
     tokens: list[int] = []
     for piece in _SPLIT.split(text):
-        tokens.extend([_MARKERS[piece]] if piece in _MARKERS else _tokenizer().encode(piece))
+        tokens.extend([_MARKERS[piece]] if piece in _MARKERS else clip_tokenizer().encode(piece).ids)
     return tokens
-
-
-@lru_cache(maxsize=1)
-def _tokenizer() -> Any:
-    from instant_clip_tokenizer import Tokenizer
-
-    return Tokenizer()
