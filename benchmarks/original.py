@@ -24,7 +24,7 @@ class _LowRank(nn.Module):
         self.weight = base.weight.detach()[rows].clone()
         self.bias = None if base.bias is None else base.bias.detach()[rows].clone()
         self.down = module.lora_A["default"].weight.detach().clone()
-        self.up = module.lora_B["default"].weight.detach()[rows] * module.scaling["default"]
+        self.up = module.lora_B["default"].weight.detach()[rows] * module.scale
 
     def plain(self, states: Tensor) -> Tensor:
         return functional.linear(states, self.weight, self.bias)

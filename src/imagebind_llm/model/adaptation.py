@@ -15,6 +15,7 @@ from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.fingerprint import StreamedTensors, fingerprint_state_dict
 from imagebind_llm.common.tensor_files import require_same_keys, require_same_shapes
 from imagebind_llm.model.families import base_linear, decoder_layers, family_of
+from imagebind_llm.model.own_update import FILE_ADAPTER, OwnLinear, below_foreign, foreign_adapters
 
 if TYPE_CHECKING:
     from imagebind_llm.common.tensor_files import TensorSource
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 
 
 TRAINING_STAGES = ("pretrain", "finetune", "language")
-_ADAPTER = "default"
-"""The name under which peft keeps our low-rank update; it is part of parameter names."""
-TRAINED_LORA = {"down": f"lora_A.{_ADAPTER}.weight", "up": f"lora_B.{_ADAPTER}.weight"}
+TRAINED_LORA = {"down": f"lora_A.{FILE_ADAPTER}.weight", "up": f"lora_B.{FILE_ADAPTER}.weight"}
 """Names of the two halves of an update, relative to the map it belongs to."""
 
 
@@ -74,22 +73,19 @@ def tune_norms(model: "ImageBindLLMForConditionalGeneration") -> None:
 
 def install_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
     """Wrap the linear layers as ``settings`` (the ``lora`` group of the configuration) says."""
-    from peft import LoraConfig, inject_adapter_in_model
-
-    family = family_of(_model_type(language_model))
-    targets = settings["targets"] or family.linears
-    names = [name for name, _ in _named_maps(language_model, targets)]
-    config = LoraConfig(
-        r=settings["rank"],
-        lora_alpha=settings["rank"] * settings["scale"],  # peft divides by the rank
-        lora_dropout=settings["dropout"],
-        target_modules=names,
-    )
-    inject_adapter_in_model(config, language_model, adapter_name=_ADAPTER)
-    for _, module in _named_maps(language_model, targets):
-        for part in module.modules():
-            # peft has initialised it (B to zeros); transformers would draw it again
-            part._is_hf_initialized = True
+    if names := foreign_adapters(language_model):
+        raise ConfigError(
+            f"the language model holds the peft adapters {', '.join(map(repr, names))}; merge them into it "
+            "(merge_and_unload) before it gets low-rank updates"
+        )
+    targets = settings["targets"] or family_of(_model_type(language_model)).linears
+    scale = settings["rank"] * settings["scale"] / settings["rank"]  # rounded as peft rounds it
+    for name, module in list(_named_maps(language_model, targets)):
+        layer = OwnLinear(module, settings["rank"], scale, settings["dropout"])
+        parent, _, leaf = name.rpartition(".")
+        setattr(language_model.get_submodule(parent), leaf, layer)
+        for part in layer.modules():
+            part._is_hf_initialized = True  # transformers would draw it again
 
 
 def install_biases(language_model: nn.Module, targets: Sequence[str]) -> None:
@@ -151,6 +147,7 @@ def merge_lora(model: "ImageBindLLMForConditionalGeneration") -> None:
     settings = model.config.lora
     if settings is None:
         return
+    refuse_foreign_adapters(model, "merging")
     family = family_of(model.config.text_config.model_type)
     targets = tuple(settings["targets"] or family.linears)
     kept = (family.value,) if model.injection.style == "value" and family.value in targets else ()
@@ -161,12 +158,28 @@ def merge_lora(model: "ImageBindLLMForConditionalGeneration") -> None:
         setattr(model.language_model.get_submodule(parent), leaf, base_linear(module))
     model.config.lora = {**settings, "targets": list(kept)} if kept else None
     if not kept:
-        vars(model.language_model).pop("peft_config", None)  # peft's note that updates are installed
         return
     from imagebind_llm.model.folding import fold_copy
 
     for _, module in _named_maps(model.language_model, kept):
         fold_copy(module)
+
+
+def refuse_foreign_adapters(model: "ImageBindLLMForConditionalGeneration", doing: str) -> None:
+    """Refuse a model that peft adapters of the user's were added to.
+
+    Args:
+        model: the model.
+        doing: what cannot be done with it, for the message.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    if names := foreign_adapters(model.language_model, model.bind, model.injection):
+        raise ConfigError(
+            f"the model holds the peft adapters {', '.join(map(repr, names))}, so {doing} is refused; call "
+            "merge_and_unload() or unload() of the PeftModel first (its save_pretrained saves them alone)"
+        )
 
 
 def unfold_lora(model: "ImageBindLLMForConditionalGeneration") -> None:
@@ -200,11 +213,12 @@ def tuned_parameters(model: "ImageBindLLMForConditionalGeneration") -> dict[str,
     found: dict[str, nn.Parameter] = {}
     if config.lora is not None:
         for name, module in _named_maps(language_model, config.lora["targets"] or family.linears):
-            for half in TRAINED_LORA.values():
-                found[f"{name}.{half}"] = module.get_parameter(half)
+            own = below_foreign(module)
+            for half, parameter in zip(TRAINED_LORA.values(), (own.down, own.up), strict=True):
+                found[f"{name}.{half}"] = parameter
     for name, module in _named_maps(language_model, config.bias_targets or ()):
-        inner = base_linear(module)
-        found[f"{name}.bias" if inner is module else f"{name}.base_layer.bias"] = inner.bias
+        own = below_foreign(module)
+        found[f"{name}.base_layer.bias" if isinstance(own, OwnLinear) else f"{name}.bias"] = own.bias
     if config.norm_tuned:
         for name in norm_names(language_model):
             for leaf, parameter in language_model.get_submodule(name).named_parameters():

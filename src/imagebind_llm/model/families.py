@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.model.own_update import OwnLinear, below_foreign
 
 
 @dataclass(frozen=True)
@@ -144,42 +145,54 @@ def decoder_layers(language_model: Any) -> list[nn.Module]:
 
 
 def base_linear(module: nn.Module) -> Any:
-    """The map itself, when ``module`` is one that a low-rank adapter wraps."""
-    inner = getattr(module, "base_layer", None)
-    return inner if isinstance(inner, nn.Module) else module
+    """The map itself, when ``module`` is one that low-rank adapters wrap."""
+    while isinstance(inner := getattr(module, "base_layer", None), nn.Module):
+        module = inner
+    return module
 
 
 def project_values(layer: nn.Module, family: Family, shape: DecoderShape, states: Tensor) -> Tensor:
-    """The value projection of a decoder layer, without adapter or bias: ``[N, C]`` → ``[N, kv_heads *
-    head_dim]``.
+    """The value projection of a decoder layer, without the model's update or bias.
+
+    Adapters that a user added with peft are part of it, folded or not.
+
+    Args:
+        layer: the decoder layer.
+        family: its family.
+        shape: its sizes.
+        states: ``[N, C]``.
+
+    Returns:
+        ``[N, kv_heads * head_dim]``.
 
     Raises:
-        ConfigError: a low-rank update was folded into it.
+        ConfigError: the model's update was folded into it.
     """
     module: Any = layer.get_submodule(family.value)
     base = base_linear(module)
-    if getattr(module, "merged", False):
+    own = below_foreign(module)
+    if isinstance(own, OwnLinear) and own.merged:
         raise ConfigError(
             "the low-rank update of the value projection is folded into it, but injection style 'value' "
             "needs the projection without; fold with imagebind_llm.model.adaptation.merge_lora, which "
             "keeps both"
         )
     rows = shape.kv_heads * shape.head_dim
-    if not _is_plain(base):
-        out: Tensor = base(states)
-        if base.bias is not None:
-            out = out - base(torch.zeros_like(states))
+    if own is module and _is_plain(base):
+        weight: Tensor = base.weight
         if family.value_rows == "last":
-            return out[..., -rows:]
-        if family.value_rows == "per_head":
-            return out.unflatten(-1, (shape.heads, 3, shape.head_dim))[..., 2, :].flatten(-2)
-        return out
-    weight: Tensor = base.weight
+            weight = weight[-rows:]
+        elif family.value_rows == "per_head":
+            weight = weight.unflatten(0, (shape.heads, 3, shape.head_dim))[:, 2].flatten(0, 1)
+        return nn.functional.linear(states.to(weight), weight)
+    out = _linear_part(base, states)
+    if own is not module:
+        out = out + (module(states) - own(states)).to(out.dtype)
     if family.value_rows == "last":
-        weight = weight[-rows:]
-    elif family.value_rows == "per_head":
-        weight = weight.unflatten(0, (shape.heads, 3, shape.head_dim))[:, 2].flatten(0, 1)
-    return nn.functional.linear(states.to(weight), weight)
+        return out[..., -rows:]
+    if family.value_rows == "per_head":
+        return out.unflatten(-1, (shape.heads, 3, shape.head_dim))[..., 2, :].flatten(-2)
+    return out
 
 
 def _is_plain(linear: Any) -> bool:
@@ -188,20 +201,28 @@ def _is_plain(linear: Any) -> bool:
     return weight.is_floating_point() and weight.ndim == 2 and not weight.is_meta
 
 
+def _linear_part(module: Any, states: Tensor) -> Tensor:
+    """A map without its bias. A packed or offloaded matrix can only be applied whole: its map of zero is the
+    bias."""
+    if _is_plain(module):
+        return nn.functional.linear(states.to(module.weight), module.weight)
+    out: Tensor = module(states)
+    return out if module.bias is None else out - module(torch.zeros_like(states))
+
+
 def apply_without_bias(module: Any, states: Tensor) -> Tensor:
-    """A linear layer with its low-rank updates, but without its bias: ``[…, in]`` → ``[…, out]``."""
+    """A linear layer with all its low-rank updates, but without its bias: ``[…, in]`` → ``[…, out]``."""
+    own = below_foreign(module)
+    if own is not module:
+        return apply_without_bias(own, states) + (module(states) - own(states))
     base = base_linear(module)
     if base.bias is None:
         whole: Tensor = module(states)
         return whole
     if not _is_plain(base):
-        # a packed or offloaded matrix can only be applied whole: its map of zero is the bias
         difference: Tensor = module(states) - module(torch.zeros_like(states))
         return difference
     out = nn.functional.linear(states, base.weight)
-    if base is not module and not module.disable_adapters and not module.merged:
-        for name in module.active_adapters:
-            down, up = module.lora_A[name], module.lora_B[name]
-            dropped = module.lora_dropout[name](states.to(down.weight.dtype))
-            out = out + up(down(dropped)) * module.scaling[name]
+    if isinstance(module, OwnLinear) and not module.disabled and not module.merged:
+        out = out + module.update(states)
     return out

@@ -9,39 +9,45 @@ the update themselves do not change: they are saved, fingerprinted and trained a
 from typing import Any
 
 import torch
-from peft.tuners.lora import Linear as LowRankLinear
 from torch import Tensor
 from torch.nn import functional
 
+from imagebind_llm.model.own_update import OwnLinear
 
-class FoldedLinear(LowRankLinear):
+
+class FoldedLinear(OwnLinear):
     """A low-rank linear layer that computes with its folded copy.
 
-    It becomes a plain low-rank map again when it goes into training mode or reads weights.
+    It becomes a plain low-rank map again when it goes into training mode, reads weights.
 
     Attributes:
         folded_weight: ``[out, in]``; a buffer that moves with the module and is not part of the state dict.
     """
 
-    base_layer: Any
     folded_weight: Tensor
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """``[…, in]`` → ``[…, out]``."""
-        if self._disable_adapters or args or kwargs:
+        if self.disabled or args or kwargs:
             return super().forward(x, *args, **kwargs)
-        return functional.linear(x, self.folded_weight, self.base_layer.bias)
+        return functional.linear(x, self.folded_weight, self.bias)
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """The weight, which whoever asks may change (peft, to merge a user's adapter): so the copy goes."""
+        unfold(self)
+        return self.weight
 
     def train(self, mode: bool = True) -> "FoldedLinear":
         """Training changes the update, so the copy goes."""
         if mode:
             unfold(self)
-        LowRankLinear.train(self, mode)  # not super(): the class may just have changed
+        OwnLinear.train(self, mode)  # not super(): the class may just have changed
         return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         unfold(self)
-        LowRankLinear._load_from_state_dict(self, *args, **kwargs)
+        OwnLinear._load_from_state_dict(self, *args, **kwargs)
 
 
 @torch.no_grad()
@@ -50,15 +56,13 @@ def fold_copy(module: Any) -> None:
 
     Only for plain matrices of floats in memory. Others stay as they are.
     """
-    if type(module) is not LowRankLinear or module.merged or module.lora_variant:
+    if type(module) is not OwnLinear or module.merged:
         return
-    base: Any = module.base_layer
-    weight: Tensor = base.weight
+    weight = module.weight
     if not weight.is_floating_point() or weight.ndim != 2 or weight.is_meta:
         return
     copy = weight.detach().clone()
-    for name in module.active_adapters:
-        copy += module.get_delta_weight(name).to(copy)
+    copy += module.delta().to(copy)
     module.register_buffer("folded_weight", copy, persistent=False)
     module.__class__ = FoldedLinear
 
@@ -68,4 +72,4 @@ def unfold(module: Any) -> None:
     if isinstance(module, FoldedLinear):
         plain: Any = module
         del plain.folded_weight
-        plain.__class__ = LowRankLinear
+        plain.__class__ = OwnLinear

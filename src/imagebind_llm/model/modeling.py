@@ -14,13 +14,14 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.encoders.registry import build_encoder
-from imagebind_llm.model.adaptation import install_biases, install_lora
+from imagebind_llm.model.adaptation import install_biases, install_lora, refuse_foreign_adapters
 from imagebind_llm.model.bind import BindNetwork
 from imagebind_llm.model.conditioning import Enhancer, check_condition_ids, enhance_conditions, mix
 from imagebind_llm.model.configuration import ImageBindLLMConfig
 from imagebind_llm.model.families import DecoderShape
 from imagebind_llm.model.injection import ARGUMENT, ConditionDeltas, Injection, TokenDeltas
 from imagebind_llm.model.loss import causal_loss
+from imagebind_llm.model.own_update import refuse_twice
 
 if TYPE_CHECKING:
     from imagebind_llm.media.batch import MediaBatch
@@ -83,6 +84,11 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.injection.attach(self.language_model)
         self.train(self.training)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "peft_config":  # peft's last word when it has put its adapters in
+            refuse_twice(self)
+
     def _init_weights(self, module: nn.Module) -> None:
         # Parts that transformers knows initialise themselves; the encoder brings its own initialisation.
         if isinstance(module, Injection):
@@ -109,11 +115,15 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             is_main_process: other processes of a distributed run write nothing.
             adapter_only: write only what training changed, and the fingerprints of what it was trained on.
             kwargs: transformers' (``max_shard_size``, ``state_dict`` …) for a whole folder.
+
+        Raises:
+            ConfigError: peft adapters were added to the model; merge or unload them first.
         """
         if not is_main_process:
             return
         from imagebind_llm.model.folders import record_fingerprints, staged, write_adapter
 
+        refuse_foreign_adapters(self, "saving")
         record_fingerprints(self)
         with staged(save_directory) as stage:
             if adapter_only:
