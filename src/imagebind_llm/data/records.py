@@ -19,7 +19,7 @@ from imagebind_llm.data.packing import Example
 from imagebind_llm.data.sources.base import Embedded, Record
 from imagebind_llm.media.batch import MediaPart
 from imagebind_llm.media.reading import load_medium
-from imagebind_llm.model.conditioning import mix
+from imagebind_llm.model.conditioning import check_direction, mix
 from imagebind_llm.model.dialog import build_dialog
 from imagebind_llm.model.messages import MediaItem, read_messages
 
@@ -66,6 +66,7 @@ def to_example(
             torch.tensor([number for number, _ in items]),
             len(dialog.conditions),
         )
+        check_direction(conditions)
     return Example(dialog.input_ids, loss_mask, dialog.condition_ids, conditions)
 
 
@@ -194,7 +195,9 @@ class RecordReader:
                 )
         vectors = torch.from_numpy(np.stack([item.source.vector for item in items])).float()
         weights = torch.tensor([item.weight for item in items])
-        return mix(vectors, weights, torch.zeros(len(items), dtype=torch.int64), 1)[0]
+        mixed = mix(vectors, weights, torch.zeros(len(items), dtype=torch.int64), 1)
+        check_direction(mixed)
+        return mixed[0]
 
 
 def open_medium(

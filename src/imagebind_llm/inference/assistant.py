@@ -21,13 +21,14 @@ from torch import Tensor
 from imagebind_llm.common.errors import UserError, reason_of
 from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.inference.chat import Chat
 from imagebind_llm.inference.driver import Driver
 from imagebind_llm.inference.engine import Engine
 from imagebind_llm.inference.loading import Placement, choose_device, choose_dtype, load_model
 from imagebind_llm.inference.perception import CacheHandle, Perception, raised
 from imagebind_llm.inference.pipeline import AnswerStream, Pipeline
-from imagebind_llm.inference.request import Answer, Options, Request, refuse_unknown
+from imagebind_llm.inference.request import Answer, Options, Request
 from imagebind_llm.model.conditioning import mixtures
 from imagebind_llm.model.dialog import build_dialog
 from imagebind_llm.model.messages import MediaItem, Message, media_items

@@ -1,15 +1,25 @@
 """What goes into an :class:`~imagebind_llm.inference.assistant.Assistant` and what comes out."""
 
 import math
+import operator
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.model.messages import MediaItem, Message, media_items, read_messages, user_message
+from imagebind_llm.common.names import refuse_unknown
+from imagebind_llm.model.messages import (
+    MediaItem,
+    Message,
+    media_items,
+    read_messages,
+    short,
+    user_message,
+)
 
 if TYPE_CHECKING:
     from imagebind_llm.cache import Retrieved
@@ -17,6 +27,8 @@ if TYPE_CHECKING:
 
 _COLDEST = 1e-6
 """Lowest temperature but 0: logits divided by less may leave float32."""
+_MOST = 2**31 - 1
+"""Largest number of tokens or pictures that can be asked for; there are never so many."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +64,17 @@ class Options:
 
     def __post_init__(self) -> None:
         def refuse(name: str, expected: str) -> None:
-            raise UserError(f"{name} is {getattr(self, name)!r}; expected {expected}")
+            raise UserError(f"{name} is {short(getattr(self, name))}; expected {expected}")
 
+        for name in ("cache_k", "max_new_tokens", "seed"):
+            with suppress(TypeError):  # numpy's whole numbers are ours, too
+                if not isinstance(value := getattr(self, name), bool):
+                    object.__setattr__(self, name, operator.index(value))
         for name in ("cache_k", "max_new_tokens"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                refuse(name, "a whole number of at least 1")
-        if self.seed is not None and (
-            isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64
-        ):
+            if value is not None and not (_is_whole(value) and 1 <= value <= _MOST):
+                refuse(name, f"a whole number from 1 to {_MOST}")
+        if self.seed is not None and not (_is_whole(self.seed) and 0 <= self.seed < 2**64):
             refuse("seed", "a whole number from 0 to 2^64 - 1")
         if not (_is_number(self.temperature) and (self.temperature == 0 or self.temperature >= _COLDEST)):
             refuse("temperature", f"0, or a finite number of at least {_COLDEST:g}")
@@ -74,7 +88,7 @@ class Options:
             _is_number(self.cache_weight) and 0 <= self.cache_weight <= 1
         ):
             refuse("cache_weight", "a number from 0 to 1")
-        if self.cache not in (None, True, False):
+        if self.cache is not None and not isinstance(self.cache, bool):
             refuse("cache", "true, false or nothing")
         if not isinstance(self.explain, bool):
             refuse("explain", "true or false")
@@ -91,28 +105,6 @@ class Options:
 
 
 _OPTIONS = tuple(sorted(item.name for item in fields(Options)))
-
-
-def refuse_unknown(
-    given: Iterable[str], known: Sequence[str], more: Sequence[str] = (), what: str = "request setting"
-) -> None:
-    """Refuse a name that is not known.
-
-    Args:
-        given: names.
-        known: those that may be given.
-        more: others that the user may have meant, for the message.
-        what: they name.
-
-    Raises:
-        UserError: one of ``given`` is unknown; with the most similar name, if one is similar.
-    """
-    for name in given:
-        if name not in known:
-            expected = [str(other) for other in (*more, *known)]
-            similar = get_close_matches(name, expected, n=1)
-            meant = f"; did you mean {similar[0]!r}?" if similar else ""
-            raise UserError(f"unknown {what} {name!r}{meant or ';'} use one of {', '.join(expected)}")
 
 
 @dataclass(frozen=True)
@@ -147,7 +139,7 @@ class Request:
             read_messages(messages)
             return cls(messages, Options(**options))
         if not isinstance(question, str) or not question.strip():
-            raise UserError(f"the question is {question!r}; expected some words")
+            raise UserError(f"the question is {short(question)}; expected some words")
         own: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         own.append(user_message(question, media_items(media)))
         return cls(own, Options(**options))
@@ -181,8 +173,16 @@ class Request:
         return cls.make(question, media, messages=messages, system=system, **rest)
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether ``value`` is a number that a float can hold."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ clips cover is kept in memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from numbers import Real
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -68,6 +69,7 @@ def waveform_to_tensor(
     """
     values = as_array(wave, name)
     check_rate(rate, name)
+    rate = int(rate)
     if values.ndim == 1:
         values = values[None]
     if values.ndim != 2 or values.shape[0] == 0 or values.shape[0] > 64:
@@ -90,10 +92,12 @@ def channel_pair(wave: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def check_rate(rate: int, name: str) -> None:
-    """Refuse sample rates that cannot be meant."""
-    if isinstance(rate, bool) or int(rate) != rate or not RATES[0] <= rate <= RATES[1]:
+    """Refuse sample rates that cannot be meant, and what is no whole number."""
+    known = isinstance(rate, Real) and not isinstance(rate, bool)
+    if not known or not RATES[0] <= rate <= RATES[1] or int(rate) != rate:
+        found = f"{rate:g} Hz" if known and abs(rate) < 1e18 else f"a {type(rate).__name__}"
         raise MediaError(
-            name, f"a sample rate of {rate} Hz", f"{RATES[0]} to {RATES[1]} Hz", "check the file"
+            name, f"a sample rate of {found}", f"{RATES[0]} to {RATES[1]} Hz, a whole number", "check it"
         )
 
 

@@ -1,8 +1,9 @@
 """Text → CLIP tokens ``[77]`` int64.
 
 Cleaning as in CLIP: mend broken encodings (ftfy), undo HTML escapes twice, collapse white space, lower
-case. Then byte-pair encoding between a start token (49406) and an end token (49407), padded with 0. The
-markers themselves, written out inside a text, become those tokens.
+case. Then byte-pair encoding between a start token (49406) and an end token (49407), padded with 0. Their
+names, written out inside a text, are words like others: a space is put into them. (CLIP's own tokenizer reads
+them as the tokens, so that a text could end itself.)
 """
 
 import html
@@ -18,17 +19,19 @@ from imagebind_llm.media.clip_vocabulary import clip_tokenizer
 from imagebind_llm.media.settings import TextSettings
 
 START, END = 49406, 49407
-_MARKERS = {"<|startoftext|>": START, "<|endoftext|>": END}
-_SPLIT = re.compile("(" + "|".join(map(re.escape, _MARKERS)) + ")")
+_MARKER = re.compile(r"<(\|(?:startoftext|endoftext)\|>)")
 
 
 def load_text(source: object, settings: TextSettings, limits: Limits | None = None) -> torch.Tensor:
     """``[context_length]`` int64 of a string (or its UTF-8 bytes).
 
     Raises:
-        MediaError: not a string, not UTF-8, or longer than ``limits.max_characters``.
+        MediaError: not a string, not UTF-8, longer than ``limits.max_characters``, or without any word.
     """
-    return tokenize(checked_text(source, limits or Limits()), settings)[0]
+    row = tokenize(checked_text(source, limits or Limits()), settings)[0]
+    if int(row[1]) == END:
+        raise MediaError("text", "a text without words", "at least one character to read", "write something")
+    return row
 
 
 def checked_text(source: object, limits: Limits) -> str:
@@ -63,7 +66,7 @@ def tokenize(texts: str | Sequence[str], settings: TextSettings) -> torch.Tensor
     length = settings.context_length
     rows = torch.zeros(len(texts), length, dtype=torch.int64)
     for row, text in zip(rows, texts, strict=True):
-        tokens = [START, *_encode(_clean(text)), END]
+        tokens = [START, *clip_tokenizer().encode(_clean(text)).ids, END]
         if len(tokens) > length:
             tokens = tokens[:length]
             if settings.end_token_on_truncation:
@@ -79,11 +82,4 @@ def _clean(text: str) -> str:
     text = text.encode("utf-8", "replace").decode("utf-8")
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
     text = text.encode("utf-8", "replace").decode("utf-8")  # an escape may have spelt such a half
-    return re.sub(r"\s+", " ", text).strip().lower()
-
-
-def _encode(text: str) -> list[int]:
-    tokens: list[int] = []
-    for piece in _SPLIT.split(text):
-        tokens.extend([_MARKERS[piece]] if piece in _MARKERS else clip_tokenizer().encode(piece).ids)
-    return tokens
+    return _MARKER.sub(r"< \1", re.sub(r"\s+", " ", text).strip().lower())

@@ -20,7 +20,7 @@ _EPSILON = 1e-6
 """Added to the sum of weights, as the reference does (it keeps a sum of zero finite)."""
 
 _SHORTEST = 1e-6
-"""A mixture of smaller length has no direction that a cache could look for."""
+"""A mixture of smaller length has no direction."""
 
 
 def mix(embeddings: Tensor, weights: Tensor, index: Tensor, count: int) -> Tensor:
@@ -52,14 +52,26 @@ def mixtures(conditions: Sequence[Sequence[tuple[Tensor, float]]]) -> Tensor:
     """Mix the (unit row, weight) pairs of each condition: ``[N, D]``.
 
     Raises:
-        UserError: a condition whose weights are all (next to) 0.
+        UserError: a condition whose weights are all (next to) 0, or whose media cancel each other out.
     """
     for pairs in conditions:
         check_total(weight for _, weight in pairs)
     rows = torch.stack([row for pairs in conditions for row, _ in pairs])
     weights = torch.tensor([weight for pairs in conditions for _, weight in pairs])
     index = torch.tensor([number for number, pairs in enumerate(conditions) for _ in pairs])
-    return mix(rows, weights, index, len(conditions))
+    mixed = mix(rows, weights, index, len(conditions))
+    check_direction(mixed)
+    return mixed
+
+
+def check_direction(mixed: Tensor) -> None:
+    """Refuse mixtures ``[N, D]`` that point nowhere: nothing could be said, or looked up, about them.
+
+    Raises:
+        UserError: the media of one cancel each other out.
+    """
+    if bool((torch.linalg.vector_norm(mixed.float(), dim=1) < _SHORTEST).any()):
+        raise UserError("the media cancel each other out, so nothing is left to see; change a weight")
 
 
 class Enhancer(Protocol):
@@ -134,10 +146,7 @@ def move_towards_cache(
         return conditions
     rows = torch.tensor(list(chosen), device=conditions.device)
     moved = conditions[rows].float()
-    if bool((torch.linalg.vector_norm(moved, dim=1) < _SHORTEST).any()):
-        raise UserError(
-            "the media cancel each other out, so the cache has nothing to look for; change a weight"
-        )
+    check_direction(moved)
     result = conditions.clone()
     result[rows] = cache.enhance(moved, **settings).to(conditions)
     return result

@@ -15,8 +15,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
-from imagebind_llm.common.errors import UserError
-from imagebind_llm.model.messages import MediaItem, Message, Turn, read_messages
+from imagebind_llm.common.errors import UserError, one_line
+from imagebind_llm.common.names import refuse_unknown
+from imagebind_llm.model.control import INVISIBLE, SPLIT, Control, encode_words
+from imagebind_llm.model.messages import MediaItem, Message, Turn, plain, read_messages
+from imagebind_llm.model.templates import Budget, TemplateLimitError, names_read, render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,10 +43,6 @@ own.
 
 ``### Response:`` closes the user's turn whether or not a generation prompt is asked for, as in the original.
 """
-
-_SPLIT = "\ue0ff"
-"""Put inside control tokens that a user typed, so that they are read as ordinary text. A private-use
-character."""
 
 _CACHE_SIZE = 8192
 
@@ -89,10 +88,12 @@ def build_dialog(
         tokenizer: of the language model; its chat template is used, or :data:`ALPACA_TEMPLATE` if it has
             none.
         add_generation_prompt: end with the opening of an assistant's turn.
-        template_arguments: passed on to the chat template (``tools``, ``enable_thinking``, …).
+        template_arguments: passed on to the chat template (``tools``, ``documents``, ``enable_thinking``, …):
+            whatever it reads, but for what is given to it anyway (messages, special tokens).
 
     Raises:
-        UserError: a message is malformed, or the template refuses the dialog or rewrites earlier turns.
+        UserError: a message is malformed, the template does not read an argument, or it refuses the dialog,
+            rewrites earlier turns, or goes beyond the limits of :mod:`imagebind_llm.model.templates`.
     """
     turns = read_messages(messages)
     conditions: list[list[MediaItem]] = []
@@ -104,8 +105,9 @@ def build_dialog(
     input_ids: list[int] = []
     condition_ids: list[int] = []
     labels_mask: list[bool] = []
-    encoder = _encoder(tokenizer)
-    for segment in _segments(turns, seen, tokenizer, add_generation_prompt, template_arguments):
+    render = _Renderer(turns, tokenizer, template_arguments)
+    encoder = _encoder(tokenizer, render.control)
+    for segment in _segments(turns, seen, render, add_generation_prompt):
         ids, answer_length = encoder(segment.text)
         input_ids += ids
         condition_ids += [segment.condition] * len(ids)
@@ -122,21 +124,23 @@ def render_dialog(
     add_generation_prompt: bool = False,
     **template_arguments: Any,
 ) -> str:
-    """The text that :func:`build_dialog` tokenises. Media leave no trace in it."""
+    """The text that :func:`build_dialog` tokenises. Media leave no trace in it.
+
+    In control tokens that somebody typed there is an invisible character, so that they stay text when this
+    text is tokenised.
+    """
     turns = read_messages(messages)
     rendered: str = _Renderer(turns, tokenizer, template_arguments)(len(turns), add_generation_prompt)
-    return rendered.replace(_SPLIT, "")
+    return rendered.replace(SPLIT, INVISIBLE)
 
 
 def _segments(
     turns: list[Turn],
     seen: list[int],
-    tokenizer: "PreTrainedTokenizerBase",
+    render: "_Renderer",
     add_generation_prompt: bool,
-    arguments: Mapping[str, Any],
 ) -> list[Segment]:
     """Cut the rendered dialog where the condition or the speaker changes."""
-    render = _Renderer(turns, tokenizer, arguments)
     segments: list[Segment] = []
     done = ""
 
@@ -144,7 +148,7 @@ def _segments(
         nonlocal done
         if not rendered.startswith(done):
             raise UserError(
-                f"the chat template of {_name(tokenizer)} rewrites earlier turns when message {number} is "
+                f"the chat template of {render.name} rewrites earlier turns when message {number} is "
                 "added, so tokens cannot be assigned to turns; use a template that only appends"
             )
         text, condition = rendered[len(done) :], seen[number]
@@ -171,19 +175,52 @@ def _segments(
 
 
 class _Renderer:
-    """Renders the first ``count`` turns with the tokenizer's chat template."""
+    """Renders the first ``count`` turns with the tokenizer's chat template.
+
+    Attributes:
+        control: what is control for the two.
+        name: what messages call the tokenizer.
+    """
 
     def __init__(
         self, turns: list[Turn], tokenizer: "PreTrainedTokenizerBase", arguments: Mapping[str, Any]
     ) -> None:
-        control = _control_tokens(tokenizer)
+        self.name = repr(tokenizer.name_or_path) if tokenizer.name_or_path else "this tokenizer"
+        given = {key: value for key, value in arguments.items() if value is not None}
+        self._template = self._chosen(tokenizer, given.get("tools"))
+        self.control = _control(tokenizer, self._template)
+        special = dict(tokenizer.special_tokens_map)
+        self._check_arguments(given, special)
+        if "tools" in given:
+            given["tools"] = [_schema(tool) for tool in _list_of(given["tools"], "tools")]
+        given = {key: self.control.disarm(plain(value, key)) for key, value in given.items()}
         self._messages = [
-            {"role": turn.role, "content": _disarm(turn.text, control), **turn.extra} for turn in turns
+            {"role": turn.role, "content": self.control.disarm(turn.text), **self.control.disarm(turn.extra)}
+            for turn in turns
         ]
-        self._tokenizer = tokenizer
-        self._template = None if tokenizer.chat_template else ALPACA_TEMPLATE
-        self._arguments = arguments
+        self._variables = {"tools": None, "documents": None, **special, **given}
+        self._budget = Budget([self._messages, self._variables])
         self._known: dict[tuple[int, bool], str] = {}
+
+    def _chosen(self, tokenizer: "PreTrainedTokenizerBase", tools: Any) -> str:
+        if not tokenizer.chat_template:
+            return ALPACA_TEMPLATE
+        try:
+            return str(tokenizer.get_chat_template(tools=tools))
+        except ValueError as error:  # several templates, none of them the default
+            raise UserError(
+                f"{self.name} has no default chat template: {one_line(error)}; name one 'default'"
+            ) from None
+
+    def _check_arguments(self, given: Mapping[str, Any], special: Mapping[str, Any]) -> None:
+        if not given:
+            return
+        own = {"messages", "add_generation_prompt", *special}
+        try:
+            read = sorted(names_read(self._template) - own)
+        except Exception:  # not a template: rendering it will say so
+            return
+        refuse_unknown(given, read, what=f"argument for the chat template of {self.name}")
 
     def __call__(self, count: int, generation_prompt: bool, strict: bool = True) -> Any:
         """The text; with ``strict=False`` None where the template refuses."""
@@ -191,73 +228,86 @@ class _Renderer:
             return ""
         key = (count, generation_prompt)
         if key not in self._known:
+            variables = {
+                **self._variables,
+                "messages": self._messages[:count],
+                "add_generation_prompt": generation_prompt,
+            }
+            at = f"at message {count - 1} ({self._messages[count - 1]['role']})"
             try:
-                text = self._tokenizer.apply_chat_template(
-                    self._messages[:count],
-                    chat_template=self._template,
-                    add_generation_prompt=generation_prompt,
-                    tokenize=False,
-                    **self._arguments,
-                )
+                self._known[key] = render(self._template, variables, self._budget)
+            except TemplateLimitError as error:
+                raise UserError(
+                    f"the chat template of {self.name} was stopped {at}: {error}; shorten the dialog, or "
+                    "mend the template"
+                ) from None
             except Exception as error:  # templates raise whatever they like, including on purpose
                 if not strict:
                     return None
                 raise UserError(
-                    f"the chat template of {_name(self._tokenizer)} refuses this dialog at message "
-                    f"{count - 1} ({self._messages[count - 1]['role']}): {error}"
+                    f"the chat template of {self.name} refuses this dialog {at}: "
+                    f"{one_line(str(error) or type(error).__name__)}"
                 ) from error
-            self._known[key] = str(text)
         return self._known[key]
 
 
-def _name(tokenizer: "PreTrainedTokenizerBase") -> str:
-    return repr(tokenizer.name_or_path) if tokenizer.name_or_path else "this tokenizer"
+def _list_of(value: Any, name: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise UserError(f"{name} is {type(value).__name__}; expected a list")
+    return value
 
 
-def _disarm(text: str, control: tuple[str, ...]) -> str:
-    """``text`` with its control tokens broken up, so that nobody can fake a turn by typing ``<|im_end|>``."""
-    text = text.replace(_SPLIT, "")
-    for token in control:
-        if token in text:
-            text = text.replace(token, token[0] + _SPLIT + token[1:])
-    return text
+def _schema(tool: Any) -> Any:
+    """A tool as templates read it: a JSON schema, which transformers also makes of a function."""
+    if not callable(tool):
+        return tool
+    from transformers.utils import get_json_schema
+
+    try:
+        return get_json_schema(tool)
+    except Exception as error:  # without a docstring or type hints
+        raise UserError(f"a tool cannot be described: {one_line(error)}; give its JSON schema") from None
 
 
-def _control_tokens(tokenizer: "PreTrainedTokenizerBase") -> tuple[str, ...]:
-    """The tokenizer's special tokens, longest first."""
-    return tuple(sorted({t for t in tokenizer.all_special_tokens if len(t) > 1}, key=len, reverse=True))
+_CONTROL: "WeakKeyDictionary[Any, dict[str, tuple[int, Control]]]" = WeakKeyDictionary()
 
 
-_ENCODERS: "WeakKeyDictionary[Any, tuple[int, Any]]" = WeakKeyDictionary()
+def _control(tokenizer: "PreTrainedTokenizerBase", template: str) -> Control:
+    """A cached :class:`Control`, made anew when the vocabulary grows."""
+    known = _CONTROL.setdefault(tokenizer, {})
+    size, found = known.get(template, (-1, None))
+    if found is None or size != len(tokenizer):
+        found = Control.of(tokenizer, template)
+        known[template] = (len(tokenizer), found)
+    return found
 
 
-def _encoder(tokenizer: "PreTrainedTokenizerBase") -> Any:
-    """A cached ``text -> (ids, length up to and including the last special token)`` for ``tokenizer``.
+_ENCODERS: "WeakKeyDictionary[Any, tuple[Control, Any]]" = WeakKeyDictionary()
+
+
+def _encoder(tokenizer: "PreTrainedTokenizerBase", control: Control) -> Any:
+    """A cached ``text -> (ids, length up to and including the last control token)`` for ``tokenizer``.
 
     System prompts, headers and stock questions repeat endlessly in training, so they are tokenised once.
-    The cache is dropped when the vocabulary grows.
+    The cache is dropped when the vocabulary grows, or another template is used.
     """
-    size, encode = _ENCODERS.get(tokenizer, (-1, None))
-    if encode is None or size != len(tokenizer):
-        encode = _new_encoder(tokenizer)
-        _ENCODERS[tokenizer] = (len(tokenizer), encode)
+    known, encode = _ENCODERS.get(tokenizer, (None, None))
+    if encode is None or known is not control:
+        encode = _new_encoder(tokenizer, control)
+        _ENCODERS[tokenizer] = (control, encode)
     return encode
 
 
-def _new_encoder(tokenizer: "PreTrainedTokenizerBase") -> Any:
-    special = frozenset(tokenizer.all_special_ids)
+def _new_encoder(tokenizer: "PreTrainedTokenizerBase", control: Control) -> Any:
     weak = ref(tokenizer)  # the closure must not keep the tokenizer alive, or it would never be forgotten
 
     @lru_cache(maxsize=_CACHE_SIZE)
     def encode(text: str) -> tuple[tuple[int, ...], int]:
         alive = weak()
         assert alive is not None
-        ids: list[int] = []
-        for piece in text.split(_SPLIT):
-            if piece:
-                ids += alive.encode(piece, add_special_tokens=False, verbose=False)
+        ids = encode_words(alive, control, text)
         # An answer ends with its end token; the line break that templates write after it is not learnt.
-        last = next((i for i in reversed(range(len(ids))) if ids[i] in special), len(ids) - 1)
+        last = next((i for i in reversed(range(len(ids))) if ids[i] in control.ids), len(ids) - 1)
         if str(alive.decode(ids[last + 1 :])).strip():
             last = len(ids) - 1
         return tuple(ids), last + 1

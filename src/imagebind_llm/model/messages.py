@@ -14,24 +14,48 @@ A message is a mapping ``{"role": …, "content": …}``; ``content`` is a strin
   ``{"type": "input_audio", "input_audio": {"data": …}}`` (likewise ``video_url``, ``audio_url``).
 
 Media in one message are one mixture. ``weight`` may be negative (embedding arithmetic).
+
+``role`` is one of :data:`ROLES`. Besides role and content a message may have the keys of :data:`EXTRA`, plain
+JSON values that go to the chat template; other keys are refused, unless they hold nothing. So is what a part
+does not know: a misspelt ``weight`` must not be read as 1.
 """
 
 import base64
 import binascii
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from os import PathLike
+from reprlib import Repr
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.common.names import refuse_unknown
 
 Message = Mapping[str, Any]
-"""``{"role": "system" | "user" | "assistant" | "tool", "content": str | list of parts, …}``."""
+"""``{"role": one of ROLES, "content": str | list of parts, …}``."""
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+"""Who may speak. The words stand in prompts as they are, so that nothing else may be said for them."""
+_OTHER_ROLES = {
+    "human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "ai": "assistant",
+    "function": "tool", "ipython": "tool", "tool_response": "tool",
+}  # fmt: skip
+EXTRA = ("name", "tool_calls", "tool_call_id", "reasoning_content", "thinking", "reasoning")
+"""What a message may have besides role and content."""
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+"""Names of a message's reasoning. Templates read the first or the second."""
+_PART = ("type", "text", "weight", "as_media", "path", "url", "base64", "detail")
+_LEAST_RATE = {Modality.AUDIO: 1000.0, Modality.IMU: 25.0}
+"""Whole numbers from here on are no weight: ``(array, 48000)`` is how other libraries give a rate in Hz."""
+_DEEPEST = 64
+"""Lists inside of lists, in what goes to a chat template."""
 
 _REMOTE = re.compile(r"^(?!file:|data:)[a-zA-Z][a-zA-Z0-9+.-]+://")
 _LARGEST_WEIGHT = 1e30
@@ -80,12 +104,13 @@ def read_messages(messages: Sequence[Message]) -> list[Turn]:
 def _read_message(message: Any, where: str) -> Turn:
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
         raise UserError(f"{where} is {short(message)}; expected a mapping with 'role' and 'content'")
+    role = _read_role(message["role"], where)
     content = message.get("content")
-    extra = {key: value for key, value in message.items() if key not in ("role", "content")}
-    if content is None and extra.get("tool_calls"):
+    extra = _read_extra(message, where)
+    if content is None and (extra.get("tool_calls") or "reasoning_content" in extra):
         content = ""
     if isinstance(content, str):
-        return Turn(message["role"], read_words(content, where), (), extra)
+        return Turn(role, read_words(content, where), (), extra)
     if not isinstance(content, Sequence) or isinstance(content, bytes):
         raise UserError(f"{where}: 'content' is {short(content)}; expected a string or a list of parts")
     words: list[str] = []
@@ -96,11 +121,65 @@ def _read_message(message: Any, where: str) -> Turn:
             words.append(read)
         else:
             media.append(read)
-    if media and message["role"] == "assistant":
+    if media and role == "assistant":
         raise UserError(
             f"{where} is the assistant's and holds {media[0].modality}; only other roles bring media"
         )
-    return Turn(message["role"], "\n".join(words), tuple(media), extra)
+    return Turn(role, "\n".join(words), tuple(media), extra)
+
+
+def _read_role(role: str, where: str) -> str:
+    if role in ROLES:
+        return role
+    lower = role.strip().lower()
+    similar = get_close_matches(lower[:40], ROLES, n=1)
+    meant = _OTHER_ROLES.get(lower) or (similar[0] if similar else None)
+    hint = f"; did you mean {meant!r}?" if meant else ";"
+    raise UserError(f"{where}: unknown role {short(role)}{hint} use one of {', '.join(ROLES)}")
+
+
+def _read_extra(message: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a message has besides role and content, without what is empty."""
+    extra = {
+        key: value
+        for key, value in message.items()
+        if key not in ("role", "content") and not (value is None or value in ("", [], {}, ()))
+    }
+    refuse_unknown(extra, EXTRA, ("role", "content"), f"key in {where}:")
+    for key in extra:
+        wanted = list if key == "tool_calls" else str
+        if not isinstance(extra[key], wanted):
+            expected = "a list of objects" if wanted is list else "a string"
+            raise UserError(f"{where}: {key!r} is {short(extra[key])}; expected {expected}")
+    calls = extra.get("tool_calls", [])
+    if not all(isinstance(call, Mapping) for call in calls):
+        raise UserError(f"{where}: 'tool_calls' is {short(calls)}; expected a list of objects")
+    reasoning = next((extra[key] for key in _REASONING if key in extra), None)
+    if reasoning is not None:
+        extra = {"thinking": reasoning, **extra, "reasoning_content": reasoning}
+    return {key: plain(value, f"{where}: {key!r}") for key, value in extra.items()}
+
+
+def plain(value: Any, where: str, depth: int = 0) -> Any:
+    """``value`` made of nothing but JSON's types, as a chat template may see it.
+
+    Raises:
+        UserError: it holds something else, text that is not Unicode, or is nested too deeply; the message
+            begins with ``where``.
+    """
+    if depth > _DEEPEST:
+        raise UserError(f"{where} is nested more than {_DEEPEST} deep; make it flatter")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return read_words(str(value), where)
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain(item, where, depth + 1) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {read_words(str(key), where): plain(item, where, depth + 1) for key, item in value.items()}
+    raise UserError(f"{where} holds {short(value)}; expected text, numbers, lists and objects as in JSON")
 
 
 def _read_part(part: Any, where: str) -> str | MediaItem:
@@ -109,18 +188,45 @@ def _read_part(part: Any, where: str) -> str | MediaItem:
     if not isinstance(part, Mapping) or "type" not in part:
         raise UserError(f"{where} is {short(part)}; expected a mapping with a 'type'")
     kind = part["type"]
+    if not isinstance(kind, str):
+        raise UserError(f"{where}: the type is {short(kind)}; expected a word such as 'image'")
+    known = (*_PART, *_OPENAI_PARTS, *Modality.known())
+    refuse_unknown((key for key, value in part.items() if value is not None), known, what=f"key in {where}:")
     if kind in ("text", "input_text") and not part.get("as_media"):
         if not isinstance(part.get("text"), str):
             raise UserError(f"{where}: 'text' is {short(part.get('text'))}; expected a string")
         return read_words(part["text"], where)
     weight = read_weight(part.get("weight", 1.0), where)
     if kind in _OPENAI_PARTS:
-        return MediaItem(_OPENAI_PARTS[kind], _openai_source(part, kind, where), weight)
+        return _item(_OPENAI_PARTS[kind], _openai_source(part, kind, where), weight, where)
     try:
         modality = Modality.parse(kind)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    return MediaItem(modality, _source(part, modality, where), weight)
+    return _item(modality, _source(part, modality, where), weight, where)
+
+
+def _item(modality: Modality, source: Any, weight: float, where: str) -> MediaItem:
+    """A medium, unless it is an empty text, or its weight must be something else.
+
+    Raises:
+        UserError: it begins with ``where``.
+    """
+    if modality is Modality.TEXT and isinstance(source, str) and not source.strip():
+        raise UserError(f"{where}: the text is empty; give some words, or leave it out")
+    least = _LEAST_RATE.get(modality)
+    if least is not None and abs(weight) >= least and weight == int(weight):
+        how = (
+            f"a waveform's rate is given as {{'array': …, 'sampling_rate': {abs(weight):g}}}, and a file "
+            "knows its own"
+            if modality is Modality.AUDIO
+            else "a recording's rate is told by a first column of times in seconds"
+        )
+        raise UserError(
+            f"{where}: the weight is {weight:g}, which looks like a sampling rate; a weight is a share such "
+            f"as 0.5: {how}"
+        )
+    return MediaItem(modality, source, weight)
 
 
 def read_words(text: str, where: str) -> str:
@@ -142,7 +248,7 @@ def read_weight(value: Any, where: str) -> float:
     """``value`` as a number that float32 can sum, or a :class:`UserError` that begins with ``where``."""
     try:
         weight = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         weight = math.nan
     if not abs(weight) <= _LARGEST_WEIGHT:
         raise UserError(
@@ -187,6 +293,8 @@ def local_source(value: Any, where: str) -> Any:
             opened.seek(start)  # messages are looked through more than once
         if not isinstance(value, bytes):
             raise UserError(f"{where}: a file opened as text; open it in binary mode ('rb')")
+    if isinstance(value, str) and value[:7].lower() == "file://":
+        return path_of_url(value, where)
     if isinstance(value, str | PathLike) and _REMOTE.match(str(value)):
         raise UserError(
             f"{where}: {str(value)!r} is remote; media are only read from here, so download it first"
@@ -212,10 +320,46 @@ def _from_url(value: Any, where: str) -> Any:
         head, comma, body = value.partition(",")
         if not comma:
             raise UserError(f"{where}: the data URL {short(value)} has no ','")
-        return _from_base64(body, where) if head.endswith(";base64") else unquote_to_bytes(body)
-    if value.startswith("file:"):
-        return url2pathname(urlsplit(value).path)
+        return _from_base64(body, where) if head.endswith(";base64") else _unquoted(body, where)
+    if value[:5].lower() == "file:":
+        return path_of_url(value, where)
     return local_source(value, where)
+
+
+def _unquoted(body: str, where: str) -> bytes:
+    try:
+        return unquote_to_bytes(body)
+    except UnicodeEncodeError:
+        raise UserError(f"{where}: the data URL holds half of a character; write it as %XX") from None
+
+
+def path_of_url(url: str, where: str) -> str:
+    """The path that a ``file:`` URL names, on this machine (RFC 8089).
+
+    Raises:
+        UserError: it is no such URL, names another machine, or no path; the message begins with ``where``.
+    """
+    try:
+        parts = urlsplit(url)
+        host, path = parts.hostname or "", parts.path
+    except ValueError as error:
+        raise UserError(
+            f"{where}: {short(url)} is no URL ({error}); write file:///folder/name.png, or the path alone"
+        ) from None
+    if host not in ("", "localhost"):
+        raise UserError(
+            f"{where}: {short(url)} names the machine {host!r}; media are only read from here: write "
+            "file:///folder/name.png (three strokes), or the path alone"
+        )
+    if not path:
+        raise UserError(f"{where}: {short(url)} names no file; write file:///folder/name.png")
+    if parts.query or parts.fragment or url.endswith(("?", "#")):
+        raise UserError(
+            f"{where}: {short(url)} has a ? or # in it; in a file's name they are %3F and %23 in a URL"
+        )
+    if os.name == "nt":
+        return url2pathname(path)
+    return os.fsdecode(unquote_to_bytes(path.encode("utf-8", "surrogateescape")))  # a name need not be UTF-8
 
 
 def _from_base64(value: Any, where: str) -> bytes:
@@ -252,12 +396,17 @@ def media_items(media: Mapping[str, Any]) -> list[MediaItem]:
             if modality is not Modality.TEXT:
                 sound = isinstance(source, Mapping) and modality is Modality.AUDIO  # its reader looks inside
                 if source is None or (isinstance(source, int | float | tuple | Mapping) and not sound):
+                    rate = (
+                        "; a waveform with its rate is {'array': …, 'sampling_rate': …}"
+                        if modality is Modality.AUDIO
+                        else ""
+                    )
                     raise UserError(
                         f"{modality.value} is {short(source)}; expected a path, bytes or an array, "
-                        "(one of these, weight), or a list"
+                        f"(one of these, weight), or a list{rate}"
                     )
                 source = local_source(source, modality.value)
-            items.append(MediaItem(modality, source, read_weight(weight, modality.value)))
+            items.append(_item(modality, source, read_weight(weight, modality.value), modality.value))
     return items
 
 
@@ -271,7 +420,15 @@ def _is_pair(value: Any) -> bool:
     )
 
 
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 4, 57, 57, 57
+
+
 def short(value: Any) -> str:
-    """``value`` as it fits in one line of an error."""
-    text = repr(value)
+    """``value`` as it fits in one line of an error, however large or deep it is."""
+    try:
+        text = repr(value) if isinstance(value, str) and len(value) < 60 else _SHORT.repr(value)
+    except Exception:  # objects whose own repr fails, whole numbers of thousands of digits
+        text = f"a {type(value).__name__}"
+    text = " ".join(text.split())
     return text if len(text) <= 60 else f"{text[:57]}..."

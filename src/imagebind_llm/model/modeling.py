@@ -16,11 +16,18 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.encoders.registry import build_encoder
 from imagebind_llm.model.adaptation import install_biases, install_lora, refuse_foreign_adapters
 from imagebind_llm.model.bind import BindNetwork
-from imagebind_llm.model.conditioning import Enhancer, check_condition_ids, enhance_conditions, mix
+from imagebind_llm.model.conditioning import (
+    Enhancer,
+    check_condition_ids,
+    check_direction,
+    enhance_conditions,
+    mix,
+)
 from imagebind_llm.model.configuration import ImageBindLLMConfig
 from imagebind_llm.model.families import DecoderShape
 from imagebind_llm.model.injection import ARGUMENT, ConditionDeltas, Injection, TokenDeltas
 from imagebind_llm.model.loss import causal_loss
+from imagebind_llm.model.messages import short
 from imagebind_llm.model.own_update import refuse_twice
 
 if TYPE_CHECKING:
@@ -30,6 +37,8 @@ __all__ = ["ImageBindLLMForConditionalGeneration", "causal_loss"]
 
 _ENCODER_BATCH = 64
 """Media encoded at once; bounds memory whatever the number of conditions."""
+MOST_BEAMS = 1024
+"""Beams, or answers, of one row of ``generate``: each keeps keys and values of its own."""
 
 
 class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -331,12 +340,18 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 modality listed in ``config.cache["modalities"]``), ``k``, ``temperature``, ``weight``.
             kwargs: all of transformers' (``attention_mask``, ``max_new_tokens``, ``num_beams``,
                 ``streamer`` …).
+
+        Raises:
+            UserError: conditions that do not fit the rows, media that cancel each other out, or more than
+                :data:`MOST_BEAMS` beams or answers a row.
         """
+        _check_beams(kwargs, kwargs.get("generation_config") or self.generation_config)
         if deltas is None:
             if media is not None:
                 if conditions is not None:
                     raise UserError("both conditions and media were given; expected one of them")
                 conditions = self.embed_media(media)
+                check_direction(conditions)
             if conditions is not None and cache is not None:
                 conditions = enhance_conditions(
                     conditions, media, cache, self.config.cache, cache_options or {}
@@ -389,6 +404,15 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             last = condition_ids[:, -1:].expand(-1, new)
             updated["condition_ids"] = torch.cat((condition_ids, last), dim=1)
         return updated
+
+
+def _check_beams(given: Mapping[str, Any], config: Any) -> None:
+    """Refuse what would need a row of key-value memory for each of a million beams."""
+    for name in ("num_beams", "num_return_sequences"):
+        value = given.get(name)
+        value = getattr(config, name, None) if value is None else value
+        if value is not None and not (isinstance(value, int) and 1 <= value <= MOST_BEAMS):
+            raise UserError(f"{name} is {short(value)}; expected a whole number from 1 to {MOST_BEAMS}")
 
 
 @lru_cache

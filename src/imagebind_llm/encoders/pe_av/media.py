@@ -157,7 +157,12 @@ class PeAvMedia:
 
     def _text(self, source: Any, limits: Limits) -> Tensor:
         length = self.settings.context_length
-        ids = self.tokenizer(checked_text(source, limits), truncation=True, max_length=length)["input_ids"]
+        ids = self.tokenizer(
+            checked_text(source, limits),
+            truncation=True,
+            max_length=length,
+            split_special_tokens=True,  # the names of control tokens are words like others
+        )["input_ids"]
         if not ids:
             raise MediaError("text", "an empty text", "at least one token", "write something")
         row = torch.full((length,), int(self.tokenizer.pad_token_id), dtype=torch.int64)
