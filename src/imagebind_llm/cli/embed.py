@@ -10,6 +10,7 @@ import typer
 from imagebind_llm.cli import options as shared
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.common.walk import visible_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,11 +148,7 @@ def _listed(files: Sequence[Path]) -> Iterator[Path]:
         if not path.exists():
             raise UserError(f"there is no file {str(path)!r}")
         if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.rglob("*")
-                if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            )
+            inside = sorted(visible_files(path))
             if not inside:
                 raise UserError(f"the folder {str(path)!r} holds no files")
             yield from inside

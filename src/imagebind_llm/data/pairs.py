@@ -21,6 +21,7 @@ import numpy as np
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.text_files import NotUtf8, read_text
+from imagebind_llm.common.walk import visible_files
 from imagebind_llm.data.sources.cells import comma_rows, tab_cells
 
 ARRAYS = (".npy", ".npz")
@@ -83,11 +84,9 @@ def read_pairs(root: Path) -> PairSets:
 
 
 def _folder(folder: Path) -> list[Pair]:
-    images = {
-        path.with_suffix(""): path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGES
-    }
+    images = {path.with_suffix(""): path for path in visible_files(folder) if path.suffix.lower() in IMAGES}
     pairs, alone = [], []
-    for array in sorted(path for path in folder.rglob("*") if path.suffix.lower() in ARRAYS):
+    for array in sorted(path for path in visible_files(folder) if path.suffix.lower() in ARRAYS):
         image = images.get(array.with_suffix(""))
         if image is None:
             alone.append(array)

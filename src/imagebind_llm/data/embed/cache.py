@@ -14,6 +14,7 @@ import numpy as np
 from imagebind_llm.common.errors import TrainingDataError
 from imagebind_llm.common.files import alone, atomic_write
 from imagebind_llm.common.folders import adopt, require_replaceable
+from imagebind_llm.common.walk import visible_files
 from imagebind_llm.common.work_folder import work_folder
 from imagebind_llm.data.embed.executors import on_this_machine
 from imagebind_llm.data.embed.run import RunOutput, embed_sources
@@ -247,7 +248,7 @@ def _list_pictures(root: Path) -> list[Path]:
 
     if not root.is_dir():
         raise CacheError(f"no folder at {str(root)!r}; give a folder of pictures")
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = sorted(path for path in visible_files(root) if path.suffix.lower() in SUFFIXES)
     if not paths:
         some = ", ".join(sorted(SUFFIXES)[:4])
         raise CacheError(f"{str(root)!r} holds 0 pictures, expected files such as {some}")

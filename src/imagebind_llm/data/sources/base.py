@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 
 from imagebind_llm.common.errors import BadSample, ConfigError, TrainingDataError, UserError, reason_of
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.common.walk import visible_files
 
 if TYPE_CHECKING:
     from imagebind_llm.media.base import Limits
@@ -172,6 +174,7 @@ _COLUMNS: Mapping[str, Mapping[str, str]] = {
     "parquet": {"image": "image", "caption": "caption"},
     "datasets": {"image": "image", "caption": "caption"},
     "webdataset": {"caption": "caption"},
+    "folder": {"image": "file_name", "caption": "caption"},
     "alpaca": {"instruction": "instruction", "input": "input", "output": "output"},
 }
 """The columns (or JSON fields) each kind reads, and their names unless ``columns`` says otherwise."""
@@ -231,10 +234,12 @@ class SourceSettings:
 
 
 _ENDS = 65536
+_MOST_NAMES = 1_000_000
 
 
 def list_files(path: str, suffixes: Sequence[str]) -> list[Path]:
-    """The file ``path``, the files of a folder that end in one of ``suffixes``, or those a pattern matches.
+    """The file ``path``, the files of a folder that end in one of ``suffixes``, or those a pattern matches
+    (``*``, ``{000..099}``, ``{a,b}``; every one of the latter must be there).
 
     Returns:
         Sorted by name, at least one.
@@ -246,18 +251,55 @@ def list_files(path: str, suffixes: Sequence[str]) -> list[Path]:
     if place.is_file():
         return [place]
     if place.is_dir():
-        found = sorted(
-            file
-            for file in place.rglob("*")
-            if file.name.lower().endswith(tuple(suffixes)) and file.is_file()
-        )
+        found = sorted(file for file in visible_files(place) if file.name.lower().endswith(tuple(suffixes)))
         if not found:
             raise TrainingDataError(f"the folder {path!r} holds no files that end in {' or '.join(suffixes)}")
         return found
-    found = sorted(Path(name) for name in glob.glob(str(place), recursive=True) if os.path.isfile(name))
-    if not found:
-        raise TrainingDataError(f"there is no file {path!r}, nor does it match any as a pattern")
-    return found
+    found = []
+    for pattern in braces(str(place)):
+        matched = [Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)]
+        if not matched:
+            of = "" if pattern == str(place) else f", of {path!r}"
+            raise TrainingDataError(f"there is no file {pattern!r}{of}, nor does it match any as a pattern")
+        found += matched
+    return sorted(set(found))
+
+
+def braces(pattern: str) -> list[str]:
+    """What a shell makes of ``{000..099}`` (as WebDataset's lists of shards are written) and of ``{a,b}``.
+
+    Raises:
+        TrainingDataError: more than a million names.
+    """
+    made = [""]
+    for part in re.split(r"(\{\d+\.\.\d+\}|\{[^{},]*(?:,[^{},]*)+\})", pattern):
+        numbers = re.fullmatch(r"\{(\d+)\.\.(\d+)\}", part)
+        if numbers:
+            first, last = int(numbers[1]), int(numbers[2])
+            width = max(map(len, numbers.groups())) if "0" in (numbers[1][0], numbers[2][0]) else 0
+            count, choices = (
+                abs(last - first) + 1,
+                (f"{number:0{width}}" for number in range(min(first, last), max(first, last) + 1)),
+            )
+        elif part.startswith("{") and part.endswith("}") and "," in part:
+            words = part[1:-1].split(",")
+            count, choices = len(words), iter(words)
+        else:
+            count, choices = 1, iter([part])
+        if len(made) * count > _MOST_NAMES:
+            raise TrainingDataError(f"the pattern {pattern!r} stands for over {_MOST_NAMES} files; use *")
+        ends = list(choices)
+        made = [start + end for start in made for end in ends]
+    return made
+
+
+def names_of(files: Sequence[Path]) -> list[str]:
+    """How keys call files: by their names, or by what their paths differ in where names repeat."""
+    names = [file.name for file in files]
+    if len(set(names)) == len(names):
+        return names
+    above = os.path.commonpath([file.absolute().parent for file in files])
+    return [os.path.relpath(file.absolute(), above) for file in files]
 
 
 def digest(*parts: Any) -> str:

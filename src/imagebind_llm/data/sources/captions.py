@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import BadSample
+from imagebind_llm.common.file_urls import is_file_url, path_of_file_url
 from imagebind_llm.data.sources.base import Record
 
 _REMOTE = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
@@ -52,12 +53,17 @@ def clean_text(key: str, value: Any, what: str) -> str:
 
 
 def picture_path(key: str, value: Any, root: str | os.PathLike[str]) -> str:
-    """``value`` as a path, relative ones below ``root``.
+    """``value``, a path or a ``file:`` address, as a path; relative ones are below ``root``.
 
     Raises:
         BadSample: not a text, empty, or an address on the network (nothing is ever fetched).
     """
     name = clean_text(key, value, "picture")
+    if is_file_url(name):
+        try:
+            return path_of_file_url(name)
+        except ValueError as error:
+            raise BadSample(key, str(error)) from None
     if _REMOTE.match(name):
         raise BadSample(
             key, f"the picture {name!r} is remote; download it first, for example with img2dataset"

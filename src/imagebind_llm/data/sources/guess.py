@@ -8,6 +8,7 @@ from typing import Any
 from imagebind_llm.common.errors import TrainingDataError
 from imagebind_llm.common.files import load_json
 from imagebind_llm.common.text_files import foreign_encoding
+from imagebind_llm.common.walk import visible_files
 from imagebind_llm.data.embed.store import FORMAT, MANIFEST
 from imagebind_llm.data.sources.base import SourceKind
 from imagebind_llm.data.sources.tables import json_items
@@ -19,6 +20,7 @@ _SUFFIXES: dict[str, SourceKind] = {
     ".tar": "webdataset",
     ".parquet": "parquet",
 }
+_PACKED = frozenset({".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".zst"})
 _HEAD = 4 * 1024 * 1024
 
 
@@ -31,6 +33,8 @@ def guess_kind(path: str) -> SourceKind:
     place = Path(path).expanduser()
     suffix = place.suffix.lower()
     if not place.is_dir():
+        if suffix in _PACKED and (suffix in (".tgz", ".tbz2") or ".tar" in place.suffixes):
+            return "webdataset"
         if suffix in _SUFFIXES:
             return _SUFFIXES[suffix]
         if suffix in (".yaml", ".yml"):
@@ -42,12 +46,25 @@ def guess_kind(path: str) -> SourceKind:
         return "embedded"
     if any((place / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
         return "datasets"
-    found = {file.suffix.lower() for file in place.rglob("*")}
+    found, listed = set(), False
+    for file in visible_files(place):
+        suffix = file.suffix.lower()
+        found.add(suffix)
+        # a table of pictures beside it, or img2dataset's report on the folder of the same name
+        listed = listed or (
+            suffix == ".parquet"
+            and (file.name.lower() == "metadata.parquet" or file.with_suffix("").is_dir())
+        )
+    pictures = bool({suffix.removeprefix(".") for suffix in found} & PICTURES)
+    if pictures and listed and ".tar" not in found:
+        return "folder"
     for known in (".tar", ".parquet"):
         if known in found:
             return _SUFFIXES[known]
-    if {suffix.removeprefix(".") for suffix in found} & PICTURES:
+    if pictures:
         return "folder"
+    if found & _PACKED:
+        return "webdataset"  # which says what to do
     raise _unknown(path)
 
 

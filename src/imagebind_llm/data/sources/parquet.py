@@ -7,13 +7,17 @@ groups at a time and reads each once a pass.
 
 import bisect
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import BadSample, TrainingDataError
-from imagebind_llm.data.sources.base import Record, SourceSettings, digest, files_digest, list_files
+from imagebind_llm.data.sources.base import Record, SourceSettings, digest, files_digest, list_files, names_of
 from imagebind_llm.data.sources.captions import caption_record, picture_path
 
+_IMAGE = ("image", "jpg", "png", "webp")
+"""After Hugging Face's, those of img2dataset's encodings."""
+_CAPTION = ("caption", "txt", "text")
 _KEPT = 8
 """Row groups in memory: as many as training mixes, and those it goes on to."""
 _KEPT_BYTES = 1 << 30
@@ -21,16 +25,24 @@ _KEPT_BYTES = 1 << 30
 
 
 class ParquetSource:
-    """A :class:`~imagebind_llm.data.sources.base.Source` of Parquet files."""
+    """A :class:`~imagebind_llm.data.sources.base.Source` of Parquet files.
 
-    def __init__(self, settings: SourceSettings, files: list[Path]) -> None:
+    Args:
+        settings: they may say what the columns are called.
+        files: in order.
+        image, caption: what the columns may be called else; the first that is there is taken.
+    """
+
+    def __init__(
+        self, settings: SourceSettings, files: list[Path], image: Sequence[str], caption: Sequence[str]
+    ) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         self.name = settings.label
         self._settings = settings
         self._files = files
-        self._image, self._caption = settings.column("image"), settings.column("caption")
+        self._names = names_of(files)
         self._firsts = [0]
         self._groups: list[tuple[int, int]] = []
         self._kept: OrderedDict[int, Any] = OrderedDict()
@@ -40,11 +52,14 @@ class ParquetSource:
                     facts, names = file.metadata, file.schema_arrow.names
             except (OSError, pa.ArrowException) as error:
                 raise TrainingDataError(f"{str(path)!r} is no readable Parquet file ({error})") from None
+            if not number:
+                self._image = _chosen(names, settings.columns.get("image"), image)
+                self._caption = _chosen(names, settings.columns.get("caption"), caption)
             missing = [name for name in (self._image, self._caption) if name not in names]
             if missing:
                 raise TrainingDataError(
                     f"{str(path)!r} has no column {missing[0]!r}, only {', '.join(names)}; set columns: "
-                    "{image: …, caption: …}"
+                    "{image: …, caption: …} (--column image=NAME)"
                 )
             for group in range(facts.num_row_groups):
                 self._groups.append((number, group))
@@ -63,7 +78,7 @@ class ParquetSource:
         group = bisect.bisect_right(self._firsts, index) - 1
         file, within = self._groups[group]
         path = self._files[file]
-        key = f"{path.name}:{within}:{index - self._firsts[group]}"
+        key = f"{self._names[file]}:{within}:{index - self._firsts[group]}"
         rows = self._rows(group)
         if isinstance(rows, str):
             raise BadSample(key, f"row group {within} is damaged ({rows})")
@@ -99,6 +114,10 @@ class ParquetSource:
         return sum(rows.nbytes for rows in self._kept.values() if not isinstance(rows, str))
 
 
+def _chosen(names: Sequence[str], said: str | None, known: Sequence[str]) -> str:
+    return said or next((name for name in known if name in names), known[0])
+
+
 def picture_of(key: str, value: Any, root: str | Path) -> Any:
     """The picture of a table's cell: bytes or a path.
 
@@ -116,4 +135,4 @@ def picture_of(key: str, value: Any, root: str | Path) -> Any:
 
 def open_source(settings: SourceSettings, index_folder: Path | None) -> ParquetSource:
     """See :func:`imagebind_llm.data.sources.open_source`. A Parquet file carries its own index."""
-    return ParquetSource(settings, list_files(settings.path, (".parquet",)))
+    return ParquetSource(settings, list_files(settings.path, (".parquet",)), _IMAGE, _CAPTION)

@@ -22,7 +22,7 @@ import yaml
 from imagebind_llm.common.errors import BadSample, TrainingDataError
 from imagebind_llm.common.files import atomic_write, sha256
 from imagebind_llm.common.text_files import NotUtf8, foreign_encoding, read_text
-from imagebind_llm.data.sources.base import Record, SourceSettings, digest, index_path, list_files
+from imagebind_llm.data.sources.base import Record, SourceSettings, digest, index_path, list_files, names_of
 from imagebind_llm.data.sources.captions import caption_record, picture_path
 from imagebind_llm.data.sources.cells import comma_cells, tab_cells
 
@@ -58,6 +58,7 @@ class RowFiles:
         self, files: Sequence[Path], split: Splitter, index_folder: Path | None, skip: int = 0
     ) -> None:
         self.files = list(files)
+        self._names = names_of(files)
         self._starts: list[np.ndarray] = []
         self._handles: dict[int, int] = {}
         self._skip = skip
@@ -88,7 +89,7 @@ class RowFiles:
     def key(self, index: int) -> str:
         """``captions.tsv:17``: the file and the row (a table's header is row 1, as in an editor)."""
         file, row = self.locate(index)
-        return f"{self.files[file].name}:{row + 1}"
+        return f"{self._names[file]}:{row + 1}"
 
     def text(self, index: int) -> str:
         """The row with its line break.

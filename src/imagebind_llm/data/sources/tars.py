@@ -15,15 +15,27 @@ from typing import Any
 from imagebind_llm.common.errors import BadSample, TrainingDataError
 from imagebind_llm.common.files import atomic_write
 from imagebind_llm.common.text_files import NotUtf8, decode_text
-from imagebind_llm.data.sources.base import Record, SourceSettings, files_digest, index_path, list_files
+from imagebind_llm.common.walk import is_visible
+from imagebind_llm.data.sources.base import (
+    Record,
+    SourceSettings,
+    files_digest,
+    index_path,
+    list_files,
+    names_of,
+)
 from imagebind_llm.data.sources.captions import caption_record
 
 PICTURES = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"})
+
+_PACKED = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ", ".zst": b"\x28\xb5\x2f\xfd"}
+"""How compressed files begin."""
 
 _ROWS = 16384
 """Samples in a batch of the index."""
 _LONGEST_TEXT = 16 * 1024 * 1024
 _MEMBERS = ("picture", "txt", "json")
+_KINDS = {**dict.fromkeys(PICTURES, "picture"), "caption": "txt"}
 
 
 class TarSource:
@@ -36,7 +48,7 @@ class TarSource:
         self._settings = settings
         self._files = files
         self._handles: dict[int, int] = {}
-        index = index_path(index_folder, files, "tar-1", ".arrow")
+        index = index_path(index_folder, files, "tar-2", ".arrow")
         if not index.exists():
             _write_index(index, files)
         self._index = pa.ipc.open_file(pa.memory_map(str(index)))
@@ -105,7 +117,16 @@ class TarSource:
 
 def open_source(settings: SourceSettings, index_folder: Path | None) -> TarSource:
     """See :func:`imagebind_llm.data.sources.open_source`."""
-    return TarSource(settings, list_files(settings.path, (".tar",)), index_folder)
+    files = list_files(settings.path, (".tar", *(f".tar{end}" for end in _PACKED), ".tgz", ".tbz2"))
+    for path in files:
+        with path.open("rb") as file:
+            head = file.read(8)
+        if head.startswith(tuple(_PACKED.values())):
+            raise TrainingDataError(
+                f"{str(path)!r} is compressed, so no sample in it can be found alone; unpack it to a plain "
+                ".tar first (pictures hardly get smaller)"
+            )
+    return TarSource(settings, files, index_folder)
 
 
 def _write_index(index: Path, files: list[Path]) -> None:
@@ -120,8 +141,9 @@ def _write_index(index: Path, files: list[Path]) -> None:
         pa.ipc.new_file(out, schema) as writer,
     ):
         rows: list[dict[str, Any]] = []
+        names = names_of(files)
         for number, path in enumerate(tqdm(files, unit="tar", desc="index", disable=len(files) < 50)):
-            for row in _samples(path):
+            for row in _samples(path, names[number]):
                 rows.append({"file": number, **row})
                 if len(rows) == _ROWS:
                     writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
@@ -130,7 +152,7 @@ def _write_index(index: Path, files: list[Path]) -> None:
             writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
 
 
-def _samples(path: Path) -> Iterator[dict[str, Any]]:
+def _samples(path: Path, name: str) -> Iterator[dict[str, Any]]:
     """The samples of one file, and where it is damaged one that says so: what follows cannot be found."""
     row: dict[str, Any] = {}
     try:
@@ -141,21 +163,23 @@ def _samples(path: Path) -> Iterator[dict[str, Any]]:
                     continue
                 folder, slash, base = member.name.rpartition("/")
                 stem, _, suffix = base.partition(".")
-                if not stem:
-                    continue  # hidden files of the system that packed it
-                key = f"{path.name}/{folder}{slash}{stem}"
+                if not all(part == "." or is_visible(part) for part in member.name.split("/")):
+                    continue
+                key = f"{name}/{folder}{slash}{stem}"
                 if row and row["key"] != key:
                     yield row
                     row = {}
                 row["key"] = key
-                kind = "picture" if suffix.lower() in PICTURES else suffix.lower()
+                kind = _KINDS.get(suffix.lower(), suffix.lower())
+                if f"{kind}_at" in row:
+                    row["reason"] = f"two members of one kind ({suffix}), so it is not clear which belong"
                 if kind in _MEMBERS:
                     row[f"{kind}_at"], row[f"{kind}_size"] = member.offset_data, member.size
     except tarfile.TarError as error:
         if row:
             yield row
         reason = f"the tar file is damaged here, what follows is lost ({error})"
-        yield {"key": f"{path.name}/(damaged)", "reason": reason}
+        yield {"key": f"{name}/(damaged)", "reason": reason}
         return
     if row:
         yield row
