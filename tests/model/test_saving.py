@@ -9,9 +9,11 @@ from safetensors.torch import load_file, save_file
 from support.tiny import D, conditions, language_model, make_model, open_gates, tokens
 
 from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import ADAPTER_FILE
 from imagebind_llm.model.adaptation import add_biases, add_lora, set_stage, tune_norms
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
+from imagebind_llm.model.processing import ImageBindLLMProcessor
 
 
 class Encoder(torch.nn.Module):
@@ -176,6 +178,36 @@ def test_saving_replaces_weights_and_keeps_other_files(tmp_path):
     assert names == {"config.json", "generation_config.json", "model.safetensors", "processor_config.json"}
     assert [file.name for file in tmp_path.iterdir()] == ["m"]
     assert torch.equal(logits(Model.from_pretrained(tmp_path / "m")), logits(model))
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        ({"model.safetensors": "theirs"}, "model.safetensors"),
+        ({"config.json": '{"model_type": "llama"}', "model.safetensors": "theirs"}, "config.json"),
+        ({"config.json": "{", "model-00001-of-00002.safetensors": "theirs"}, "config.json"),
+        ({"adapter.safetensors": "theirs"}, "adapter.safetensors"),
+    ],
+)
+def test_weights_of_another_model_are_not_replaced(files, named, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(CheckpointError, match=f"holds '{named}', which is of another model"):
+        make_model("llama").save_pretrained(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+
+
+def test_a_tokenizer_of_another_model_is_not_replaced(tmp_path):
+    processor = ImageBindLLMProcessor.from_pretrained("nano")
+    files = {"tokenizer.json": "theirs", "config.json": '{"model_type": "llama"}'}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(CheckpointError, match=r"holds 'tokenizer\.json', which is of another model"):
+        processor.save_pretrained(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+    processor.save_pretrained(tmp_path / "own")
+    processor.save_pretrained(tmp_path / "own")
+    assert read_json(tmp_path / "own" / "processor_config.json") == processor.to_dict()
 
 
 def test_a_failed_save_leaves_the_folder_as_it_was(tmp_path, monkeypatch):

@@ -114,3 +114,28 @@ def test_another_vision_tower_is_refused(inputs, tmp_path):
     with pytest.raises(CheckpointError, match="tactile, which the model has"):
         attach_encoder(inputs / "model", tmp_path / "less", tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("command", ["attach", "merge"])
+def test_a_folder_of_other_things_is_not_replaced(command, inputs, tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    words = ["nano", inputs / "encoder"] if command == "attach" else [inputs / "encoder"] * 2
+    result = invoke("train", command, *words, "--out", precious)
+    assert isinstance(result.exception, UserError)
+    assert "holds 'thesis.txt', which is not known to be ours; give another folder" in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+    assert [path.name for path in precious.iterdir()] == ["thesis.txt"]
+    assert (precious / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_earlier_result_is_replaced(inputs, tmp_path):
+    encoder = load_encoder(str(inputs / "encoder"))
+    save_imagebind(encoder, tmp_path / "encoder", torch.float16)
+    save_imagebind(encoder, tmp_path / "encoder")
+    assert load_encoder(str(tmp_path / "encoder")).fingerprint == encoder.fingerprint
+    (tmp_path / "encoder" / "notes.md").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"holds 'notes\.md'"):
+        save_imagebind(encoder, tmp_path / "encoder")
+    assert (tmp_path / "encoder" / "notes.md").read_text() == "mine"

@@ -18,6 +18,7 @@ from support.tiny_training import OPTIMIZER, run_values
 from imagebind_llm.common.errors import ConfigError, TrainingDataError
 from imagebind_llm.common.settings import build
 from imagebind_llm.data.augment import random_resized_crop
+from imagebind_llm.training.checkpoint import claim_run_folder
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.recipe import STAGES
 from imagebind_llm.training.registry import make_stage, stage_kind
@@ -262,7 +263,7 @@ def test_bad_samples_of_all_processes_are_counted_once_and_a_new_run_counts_anew
     tmp_path: Path, inputs: Path, data: Path
 ) -> None:
     folder = tmp_path / "run"
-    folder.mkdir()
+    claim_run_folder(folder)
     stale = json.dumps({"source": "captions.tsv", "key": "stale:1", "reason": "of an earlier run"}) + "\n"
     (folder / "quarantine.jsonl").write_text(stale)
     (folder / "quarantine-1.jsonl").write_text(stale)

@@ -96,3 +96,15 @@ def test_saving_keeps_everything(tokenizer, tmp_path):
     assert loaded.chat_template == tokenizer.chat_template
     assert loaded("你好, 17 cats!")["input_ids"] == tokenizer("你好, 17 cats!")["input_ids"]
     assert (loaded.eos_token, loaded.pad_token, loaded.padding_side) == ("<|end|>", "<|pad|>", "left")
+
+
+def test_a_folder_of_other_things_is_not_replaced_by_a_tokenizer(tmp_path):
+    from types import SimpleNamespace
+
+    from imagebind_llm.common.errors import UserError
+    from nano_lab.stages.kinds import _tokenizer
+
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match=r"holds 'thesis\.txt', which is not known to be ours"):
+        _tokenizer(SimpleNamespace(tokenizer=str(tmp_path), run=SimpleNamespace(seed=0), vocabulary=300))
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from imagebind_llm.cache.folder import CacheManifest
 from imagebind_llm.common.errors import CheckpointError, ConfigError
-from imagebind_llm.common.folders import atomic_directory
+from imagebind_llm.common.folders import atomic_directory, require_replaceable
 from imagebind_llm.common.modality import Modality, trunk_name
 from imagebind_llm.common.settings import overlay
 from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, load_imagebind, save_imagebind
@@ -159,8 +159,9 @@ def merge_towers(base: Path, towers: Sequence[Path], out: Path) -> str:
 
     Raises:
         CheckpointError: a folder has another configuration or other vision weights, or differs in no tower,
-            or two folders bring the same tower.
+            two folders bring the same tower, or ``out`` holds files that are not ours.
     """
+    require_replaceable(out, CheckpointError)
     model = load_imagebind(base)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     taken: dict[str, Path] = {}
@@ -215,10 +216,12 @@ def attach_encoder(model_folder: Path, encoder_folder: Path, out: Path) -> list[
         What the model can take now.
 
     Raises:
-        CheckpointError: another vision tower, a modality that would be lost, or ``out`` is one of the inputs.
+        CheckpointError: another vision tower, a modality that would be lost, or ``out`` is one of the inputs
+            or holds files that are not ours.
     """
     if out.resolve() in (model_folder.resolve(), encoder_folder.resolve()):
         raise CheckpointError(f"{out} is an input itself; give another --out")
+    require_replaceable(out, CheckpointError)
     model = ImageBindLLMForConditionalGeneration.from_pretrained(model_folder, dtype="auto")
     processor = ImageBindLLMProcessor.from_pretrained(model_folder)
     before, encoder = model.encoder, load_imagebind(encoder_folder)
@@ -245,7 +248,7 @@ def attach_encoder(model_folder: Path, encoder_folder: Path, out: Path) -> list[
     config.cache = {**config.cache, "modalities": list(dict.fromkeys(moved))}
     processor.media = replace(processor.media, sensors=sensor_media(encoder.config))
     config.media = processor.media.to_dict()
-    with atomic_directory(out) as temporary:
+    with atomic_directory(out, CheckpointError) as temporary:
         model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
         if (model_folder / CACHE_FOLDER).is_dir():

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.files import read_json, shard_files
 from imagebind_llm.common.finite import require_finite
-from imagebind_llm.common.folders import atomic_directory
+from imagebind_llm.common.folders import atomic_directory, require_replaceable
 from imagebind_llm.encoders.base import fingerprint
 from imagebind_llm.encoders.imagebind.config import ImageBindConfig
 from imagebind_llm.encoders.imagebind.model import ImageBindModel
@@ -86,10 +86,16 @@ def imagebind_from_state_dict(
 def save_imagebind(
     model: ImageBindModel, folder: str | os.PathLike[str], dtype: torch.dtype | None = None
 ) -> None:
-    """Write ``config.json`` and ``model.safetensors``, the float weights rounded to ``dtype`` if given."""
+    """Write ``config.json`` and ``model.safetensors``, the float weights rounded to ``dtype`` if given.
+
+    Raises:
+        CheckpointError: ``folder`` holds files that this function did not write.
+        DiskFullError: there was no room.
+    """
+    require_replaceable(Path(folder), CheckpointError)
     tensors = {name: _cast(tensor, torch.device("cpu"), dtype) for name, tensor in model.state_dict().items()}
     config = json.dumps(model.config.to_dict(), indent=2) + "\n"
-    with atomic_directory(folder) as target:
+    with atomic_directory(folder, CheckpointError) as target:
         (target / CONFIG_FILE).write_text(config, encoding="utf-8")
         save_file(
             {name: tensor.contiguous() for name, tensor in tensors.items()},
