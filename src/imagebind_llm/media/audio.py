@@ -1,7 +1,8 @@
 """Audio: any recording → log-mel spectrograms of a few clips.
 
 Reads WAV, FLAC, OGG and MP3 (libsndfile), and everything else that FFmpeg decodes, also the sound track of
-a video, block by block. Gives ``[clips, 1, mel_bins, frames]`` float32, standardised with the mean and
+a video, block by block. Where libsndfile stumbles, FFmpeg reads on. A file that holds much less than its
+header promises is refused. Gives ``[clips, 1, mel_bins, frames]`` float32, standardised with the mean and
 deviation that ImageBind's authors published for AudioSet. Any rate and number of channels. Only what the
 clips cover is kept in memory.
 """
@@ -18,6 +19,7 @@ from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_finite
 from imagebind_llm.media.audio_features import FRAME_SECONDS, log_mel, resample, resampled_length, source_span
 from imagebind_llm.media.base import Limits, MediaSource, clip_spans, is_encoded, name_of, open_source
+from imagebind_llm.media.chunks import LEAST_SHARE, check_length
 from imagebind_llm.media.detect import check_seconds, declared_seconds, decoded, open_container
 from imagebind_llm.media.settings import AudioSettings
 
@@ -178,6 +180,8 @@ def _spectrogram(wave: NDArray[np.float32], settings: AudioSettings) -> NDArray[
 _BLOCK_VALUES = 1 << 20
 _UNKNOWN = 1 << 50
 """libsndfile reports more samples than this where a header leaves the number open."""
+_TOLD = frozenset({"mov", "flac", "caf", "tta", "ape", "wv"})
+"""FFmpeg's names for formats whose header tells the length of the sound; for others FFmpeg estimates it."""
 
 
 def open_blocks(stream: BinaryIO, name: str, limits: Limits) -> tuple[Blocks, int, int]:
@@ -188,30 +192,84 @@ def open_blocks(stream: BinaryIO, name: str, limits: Limits) -> tuple[Blocks, in
     """
     import soundfile
 
+    open_end = check_length(stream, name)
     stream.seek(0)
     try:
         with soundfile.SoundFile(stream) as file:
             rate, samples, sections = file.samplerate, file.frames, file.sections
+            estimated = file.format == "MP3" and not _has_frame_count(stream)
     except Exception:  # not one of libsndfile's formats, whatever it calls that
+        return _open_with_ffmpeg(stream, name, limits)
+    if open_end and samples <= 0:
         return _open_with_ffmpeg(stream, name, limits)
     check_rate(rate, name)
 
     def blocks() -> Iterator[NDArray[np.float32]]:
         stream.seek(0)
+        done = 0
         try:
             with soundfile.SoundFile(stream) as file:
                 size = max(1024, _BLOCK_VALUES // file.channels)
                 while len(block := file.read(size, dtype="float32", always_2d=True)):
+                    done += len(block)
                     yield channel_pair(block.T)
         except (RuntimeError, OSError, ValueError) as error:
-            raise MediaError(
-                name, f"damaged audio data ({error})", "a complete file", "copy or save it anew"
-            ) from error
+            yield from _after(_ffmpeg_blocks(stream, name, rate), done, name, error)
 
-    if samples <= 0 or samples >= _UNKNOWN or sections > 1:
+    if samples <= 0 or samples >= _UNKNOWN or sections > 1 or estimated:
         samples = _count(blocks, rate, name, limits)
     check_seconds(samples / rate, name, limits)
-    return blocks, rate, samples
+    return _whole(blocks, samples, rate, name), rate, samples
+
+
+def _has_frame_count(stream: BinaryIO) -> bool:
+    """Whether an MP3 says how many frames it has (Xing, Info or VBRI header in its first frame)."""
+    stream.seek(0)
+    head = stream.read(10)
+    sizes = head[6:10] if head.startswith(b"ID3") else b"\0\0\0\0"
+    tag = sum((byte & 127) << 7 * (3 - place) for place, byte in enumerate(sizes))
+    stream.seek(tag)
+    frame = stream.read(8192)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+def _after(
+    blocks: Iterator[NDArray[np.float32]], done: int, name: str, reason: Exception
+) -> Iterator[NDArray[np.float32]]:
+    """What follows the first ``done`` samples.
+
+    Raises:
+        MediaError: these cannot be read either.
+    """
+    position = 0
+    try:
+        for block in blocks:
+            position += block.shape[1]
+            if position > done:
+                yield block[:, max(0, block.shape[1] - (position - done)) :]
+    except MediaError as error:
+        raise MediaError(
+            name, f"damaged audio data ({reason})", "a complete file", "copy or save it anew"
+        ) from error
+
+
+def _whole(blocks: Blocks, samples: int, rate: int, name: str) -> Blocks:
+    """The same blocks; too few of them are an error."""
+
+    def checked() -> Iterator[NDArray[np.float32]]:
+        found = 0
+        for block in blocks():
+            found += block.shape[1]
+            yield block
+        if found < LEAST_SHARE * samples:
+            raise MediaError(
+                name,
+                f"{found / rate:.1f} s of sound where its header says {samples / rate:.1f}",
+                f"at least {LEAST_SHARE:.0%} of them",
+                "copy it anew, or save what is left as a new file",
+            )
+
+    return checked
 
 
 def _open_with_ffmpeg(stream: BinaryIO, name: str, limits: Limits) -> tuple[Blocks, int, int]:
@@ -219,21 +277,27 @@ def _open_with_ffmpeg(stream: BinaryIO, name: str, limits: Limits) -> tuple[Bloc
         track = _track(container, name)
         rate = track.rate
         check_rate(rate, name)
-        check_seconds(declared_seconds(container, track) or 0, name, limits)
+        declared = declared_seconds(container, track) or 0
+        check_seconds(declared, name, limits)
+        told = bool(track.duration) and bool(_TOLD & set(container.format.name.split(",")))
 
     def blocks() -> Iterator[NDArray[np.float32]]:
-        with open_container(stream, name) as container:
-            for frame in decoded(container, _track(container, name), name):
-                if frame.sample_rate != rate:
-                    raise MediaError(
-                        name,
-                        f"a change from {rate} to {frame.sample_rate} Hz",
-                        "one sample rate",
-                        "convert it",
-                    )
-                yield channel_pair(_to_floats(frame))
+        return _ffmpeg_blocks(stream, name, rate)
 
-    return blocks, rate, _count(blocks, rate, name, limits)
+    samples = _count(blocks, rate, name, limits)
+    if told and samples < LEAST_SHARE * declared * rate:
+        samples = int(declared * rate)  # torn: reading it to the end says so
+    return _whole(blocks, samples, rate, name), rate, samples
+
+
+def _ffmpeg_blocks(stream: BinaryIO, name: str, rate: int) -> Iterator[NDArray[np.float32]]:
+    with open_container(stream, name) as container:
+        for frame in decoded(container, _track(container, name), name):
+            if frame.sample_rate != rate:
+                raise MediaError(
+                    name, f"a change from {rate} to {frame.sample_rate} Hz", "one sample rate", "convert it"
+                )
+            yield channel_pair(_to_floats(frame))
 
 
 def _track(container: Any, name: str) -> Any:
@@ -242,6 +306,8 @@ def _track(container: Any, name: str) -> Any:
     track = container.streams.audio[0]
     if not track.codec_context or not track.rate:
         raise MediaError(name, "an audio track of unknown codec or rate", "a known codec", "convert it")
+    if track.codec_context.name == "flac":  # a frame whose checksum is wrong is left out, not heard as noise
+        track.codec_context.options = {"err_detect": "crccheck+explode"}
     return track
 
 
@@ -256,7 +322,12 @@ def _count(blocks: Blocks, rate: int, name: str, limits: Limits) -> int:
 
 def _to_floats(frame: Any) -> NDArray[np.float32]:
     """An FFmpeg frame as ``[channels, n]`` in -1..1."""
-    values = frame.to_ndarray()
+    if frame.format.name in ("s64", "s64p"):  # PyAV has no arrays of these
+        rows = [np.frombuffer(plane, np.int64) for plane in frame.planes]
+        count = frame.samples * (1 if frame.format.is_planar else len(frame.layout.channels))
+        values = np.stack([row[:count] for row in rows])
+    else:
+        values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, len(frame.layout.channels)).T
     if values.dtype == np.uint8:

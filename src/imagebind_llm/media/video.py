@@ -25,6 +25,7 @@ from torch import Tensor
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array
 from imagebind_llm.media.base import Limits, MediaSource, clip_spans, is_encoded, name_of, open_source
+from imagebind_llm.media.chunks import LEAST_SHARE
 from imagebind_llm.media.detect import check_seconds, declared_seconds, decoded, open_container
 from imagebind_llm.media.image import central_aspect, check_pixels
 from imagebind_llm.media.settings import VideoSettings
@@ -62,6 +63,7 @@ class VideoReader:
         self._decoded = 0
         self._can_seek = True
         self._keys: list[tuple[int, int]] = []
+        self._shown = 0
         with open_container(stream, name) as container:
             track = self._track(container)
             form = container.format.name
@@ -71,6 +73,13 @@ class VideoReader:
             check_seconds(duration or 0, name, limits)
             self._stamps = [] if form in _BARE else self._scan(container, track)
             start = track.start_time
+            if "mov" in form.split(",") and track.duration and 0 < self._shown < LEAST_SHARE * track.duration:
+                raise MediaError(
+                    name,
+                    f"{float(unit * self._shown):.1f} s where its header says {float(duration or 0):.1f}",
+                    f"at least {LEAST_SHARE:.0%} of them",
+                    "copy it anew, or save what is left as a new file",
+                )
         self.times: Sequence[Fraction]
         self._counted = not self._stamps
         if self._counted:
@@ -158,6 +167,7 @@ class VideoReader:
 
         stamps: set[int] = set()
         ahead: set[int] = set()
+        end = 0
         with suppress(EOFError, av.FFmpegError):
             for packet in container.demux(track):
                 if packet.size == 0 or packet.is_discard:
@@ -165,10 +175,12 @@ class VideoReader:
                 if packet.pts is None:
                     return []
                 stamps.add(packet.pts)
+                end = max(end, packet.pts + (packet.duration or 0))
                 decoded_at = packet.pts if packet.dts is None else packet.dts
                 ahead.add(packet.pts - decoded_at)
                 if packet.is_keyframe:
                     self._keys.append((packet.pts, decoded_at))
+        self._shown = end - min(stamps, default=end)
         if track.codec_context.has_b_frames and len(ahead) < 2:
             return []  # guessed from the order of decoding, as for AVI; frames are shown in another
         self._keys.sort()
