@@ -148,7 +148,9 @@ def check_finite(values: NDArray[Any], name: str, what: str = "value") -> None:
     if values.dtype.kind != "f":
         return
     step = max(1, (1 << 20) // max(1, prod(values.shape[1:])))  # bounds the memory of the comparison
-    blocks = [values[start : start + step] for start in range(0, len(values), step)] if values.ndim else [values]
+    blocks = (
+        [values[start : start + step] for start in range(0, len(values), step)] if values.ndim else [values]
+    )
     bad = sum(int(block.size - np.isfinite(block).sum()) for block in blocks)
     if bad:
         raise MediaError(

@@ -18,7 +18,7 @@ from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_map, is_array_file, read_array
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
 from imagebind_llm.media.budget import reserve
-from imagebind_llm.media.image import MAP_BYTES, check_pixels, map_of, open_image, resize_map, upright
+from imagebind_llm.media.image import MAP_BYTES, check_pixels, loaded, map_of, open_image, resize_map
 from imagebind_llm.media.settings import DepthSettings
 
 Reader = Callable[[np.ndarray], np.ndarray]
@@ -43,7 +43,7 @@ def load_depth(source: MediaSource, settings: DepthSettings, limits: Limits | No
         source = open_image(data, name, limits, as_map=True)
     if isinstance(source, Image.Image):
         check_pixels(source.size, name, limits)
-        image = upright(source)
+        image = loaded(source, name)
         del source
         return _to_tensor(image, _reader_of_image(image, settings, name), settings, name)
     return _from_array(as_array(source, name), settings, limits, name, held=0)

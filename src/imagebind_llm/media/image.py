@@ -83,7 +83,7 @@ def read_image(source: MediaSource, limits: Limits) -> Image.Image:
     if isinstance(source, Image.Image):
         check_pixels(source.size, name, limits)
         _reserve(source, 0, name, limits)
-        return upright(source)
+        return loaded(source, name)
     return _from_array(source, name, limits)
 
 
@@ -121,7 +121,11 @@ def resized_pixels(image: Image.Image, settings: ImageSettings, name: str = "ima
 
 
 def to_rgb(image: Image.Image, alpha: str = "drop") -> Image.Image:
-    """Any mode as 8-bit RGB: 16-bit and float greys are scaled, not clipped."""
+    """Any mode as 8-bit RGB: 16-bit and float greys are scaled, not clipped. CIELAB becomes sRGB."""
+    if image.mode == "LAB":
+        return _from_lab(image)
+    if image.mode == "La":  # premultiplied; Pillow converts it to nothing else
+        image = image.convert("LA")
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_grey_bytes(image))
     if alpha != "drop" and (image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info):
@@ -129,6 +133,16 @@ def to_rgb(image: Image.Image, alpha: str = "drop") -> Image.Image:
         ground = Image.new("RGBA", rgba.size, (_BACKGROUNDS[alpha],) * 3 + (255,))
         image = Image.alpha_composite(ground, rgba)
     return image.convert("RGB") if image.mode != "RGB" else image
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    if converted is None:
+        raise ValueError("CIELAB that does not convert")
+    return converted
 
 
 def _grey_bytes(image: Image.Image) -> np.ndarray:
@@ -187,17 +201,10 @@ def open_image(data: bytes, name: str, limits: Limits, as_map: bool = False) -> 
     """
     further = check_picture(data, name, limits)
     image = read_header(BytesIO(data), name, limits)
-    kind = image.format
-    further += _CANVASES.get(kind or "", 0) * image.width * image.height
+    further += _CANVASES.get(image.format or "", 0) * image.width * image.height
     _check_exif(image, name)
     _reserve(image, further, name, limits, as_map)
-    try:
-        image.load()
-    except Exception as error:
-        raise MediaError(
-            name, f"damaged {kind} data ({error})", "a complete image", "copy or save it anew"
-        ) from error
-    return upright(image)
+    return loaded(image, name)
 
 
 def read_header(stream: BinaryIO, name: str, limits: Limits) -> Image.Image:
@@ -277,8 +284,19 @@ def _reserve(image: Image.Image, further: int, name: str, limits: Limits, as_map
     reserve(image.width * image.height * (each + made) + further, name, limits)
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """The image turned as its orientation tag says."""
+def loaded(image: Image.Image, name: str) -> Image.Image:
+    """The image decoded, and turned as its orientation tag says.
+
+    Raises:
+        MediaError: its data are damaged.
+    """
+    kind = image.format or "image"
+    try:
+        image.load()
+    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error, …
+        raise MediaError(
+            name, f"damaged {kind} data ({error})", "a complete image", "copy or save it anew"
+        ) from error
     with suppress(Exception):  # a damaged orientation tag is no reason to refuse good pixels
         image = ImageOps.exif_transpose(image)
     return image

@@ -96,7 +96,24 @@ class Tag(NamedTuple):
         return np.frombuffer(raw, dtype, self.count, start)
 
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
 """Bytes of a value of each of TIFF's types."""
 _WHOLE = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8"}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _PLANAR = 256, 257, 258, 259, 277, 284
@@ -189,8 +206,11 @@ def _check_jpeg(data: bytes, name: str, limits: Limits) -> int:
 
 
 def _check_ppm(data: bytes, name: str) -> None:
-    head = re.match(rb"P([1-6f])(?:\s|#[^\r\n]*[\r\n])+\S+\s(?:\s|#[^\r\n]*[\r\n])*\S+\s"
-                    rb"(?:(?:\s|#[^\r\n]*[\r\n])*(\S+))?", data[:4096])
+    head = re.match(
+        rb"P([1-6f])(?:\s|#[^\r\n]*[\r\n])+\S+\s(?:\s|#[^\r\n]*[\r\n])*\S+\s"
+        rb"(?:(?:\s|#[^\r\n]*[\r\n])*(\S+))?",
+        data[:4096],
+    )
     if head is None:
         raise MediaError(name, "no header in its first 4096 bytes", "a short one", "save it anew")
     if head[1] in b"123":

@@ -9,17 +9,19 @@ import numpy as np
 import torch
 from PIL import Image
 
+from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_finite, check_map, is_array_file, read_array
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
 from imagebind_llm.media.budget import reserve
 from imagebind_llm.media.image import (
     MAP_BYTES,
     check_pixels,
+    loaded,
     map_of,
     open_image,
     resize_map,
     row_blocks,
-    upright,
+    to_rgb,
 )
 from imagebind_llm.media.settings import ThermalSettings
 
@@ -42,9 +44,10 @@ def load_thermal(
         source = open_image(data, name, limits, as_map=True)
     if isinstance(source, Image.Image):
         check_pixels(source.size, name, limits)
-        image = upright(source)
+        image = loaded(source, name)
         del source
-        image = image if image.mode == "F" or image.mode.startswith("I") else image.convert("L")
+        if image.mode != "F" and not image.mode.startswith("I"):
+            image = _to_grey(image, name)
         return _to_tensor(image, settings, name)
     return _from_array(as_array(source, name), settings, limits, name, held=0)
 
@@ -55,6 +58,15 @@ def _from_array(
     values = check_map(values, name, limits)
     reserve(held + MAP_BYTES * values.size, name, limits)
     return _to_tensor(values, settings, name)
+
+
+def _to_grey(image: Image.Image, name: str) -> Image.Image:
+    try:
+        return (to_rgb(image) if image.mode in ("LAB", "La") else image).convert("L")
+    except Exception as error:  # modes that Pillow does not convert
+        raise MediaError(
+            name, f"an image of mode {image.mode} ({error})", "grey or RGB", "convert it"
+        ) from error
 
 
 def thermal_to_tensor(

@@ -1,0 +1,123 @@
+"""Pictures in every colour space and depth, as image, thermal and depth: the right values, or one line."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+from support.media_samples import SMALL, saved
+
+from imagebind_llm.media import Limits, MediaError, load_media
+from imagebind_llm.media.image import open_image, to_rgb
+
+PLAIN = np.zeros((32, 32, 3), np.uint8)
+PLAIN[:16, :16], PLAIN[:16, 16:], PLAIN[16:, :16], PLAIN[16:, 16:] = (
+    (200, 40, 30),
+    (30, 180, 60),
+    (40, 50, 190),
+    (128, 128, 128),
+)
+RGB = Image.fromarray(PLAIN)
+
+
+def lab() -> Image.Image:
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return ImageCms.profileToProfile(RGB, *profiles, outputMode="LAB")
+
+
+def in_mode(mode: str) -> Image.Image:
+    if mode == "LAB":
+        return lab()
+    if mode == "La":
+        return RGB.convert("LA").convert("La")
+    if mode in ("P", "PA"):
+        return RGB.quantize(16).convert(mode)
+    if mode == "RGBa":
+        return RGB.convert("RGBA").convert("RGBa")
+    return RGB.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["LAB", "CMYK", "YCbCr", "RGBX", "RGBA", "RGBa", "HSV", "P", "PA"])
+def test_colour_is_colour_in_every_mode(mode):
+    near = 8 if mode == "LAB" else 4  # 8-bit CIELAB is coarse
+    found = np.asarray(to_rgb(in_mode(mode))).astype(int)
+    assert np.abs(found - PLAIN).max() <= near
+    grey = load_media("thermal", in_mode(mode), SMALL)
+    expected = load_media("thermal", RGB.convert("L"), SMALL)
+    torch.testing.assert_close(grey, expected, atol=near / 255, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["LAB", "CMYK", "YCbCr", "P", "RGBA"])
+def test_colour_tiff_is_read_as_image_and_thermal_and_refused_as_depth(mode):
+    data = saved(in_mode(mode), "TIFF")
+    near = 8 if mode == "LAB" else 4
+    assert open_image(data, "a.tiff", Limits()).mode == mode
+    found = np.asarray(to_rgb(open_image(data, "a.tiff", Limits()))).astype(int)
+    assert np.abs(found - PLAIN).max() <= near
+    expected = load_media("thermal", RGB.convert("L"), SMALL)
+    torch.testing.assert_close(load_media("thermal", data, SMALL), expected, atol=near / 255, rtol=0)
+    with pytest.raises(MediaError, match=f"mode {mode}; .* a coloured map|mode {mode}; .*16-bit millimetres"):
+        load_media("depth", data, SMALL)
+
+
+def test_cielab_by_known_values():
+    # CIE L*a*b* (D50) of sRGB red, green and blue, from the definition of both spaces
+    known = {
+        (255, 0, 0): (54.29, 80.81, 69.89),
+        (0, 255, 0): (87.82, -79.27, 80.99),
+        (0, 0, 255): (29.57, 68.30, -112.03),
+    }
+    for rgb, (lightness, a, b) in known.items():
+        stored = bytes([round(lightness * 2.55), round(a) & 255, round(b) & 255])  # as in a TIFF
+        pixel = to_rgb(Image.frombytes("LAB", (1, 1), stored)).getpixel((0, 0))
+        assert np.abs(np.array(pixel) - rgb).max() <= 6
+
+
+@pytest.mark.parametrize("form", ["TIFF", "PNG"])
+def test_one_bit_is_black_and_white(form):
+    bits = Image.fromarray(PLAIN[:, :, 0] > 100)
+    data = saved(bits, form)
+    assert (
+        np.asarray(to_rgb(open_image(data, "a", Limits()))).min(axis=2).tolist()
+        == ((PLAIN[:, :, 0] > 100) * 255).tolist()
+    )
+    thermal = load_media("thermal", data, SMALL)
+    assert thermal.unique().tolist() == [0.0, 1.0]
+    with pytest.raises(MediaError, match="mode 1"):
+        load_media("depth", data, SMALL)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "La", "1", "P", "CMYK", "RGB", "HSV"])
+def test_eight_bits_hold_no_metres(mode):
+    with pytest.raises(MediaError, match=f"an image of mode {mode}"):
+        load_media("depth", in_mode(mode), SMALL)
+
+
+def test_floats_of_a_tiff_are_metres_degrees_or_greys():
+    metres = np.linspace(0.5, 8, 32 * 32, dtype=np.float32).reshape(32, 32)
+    data = saved(Image.fromarray(metres), "TIFF")
+    torch.testing.assert_close(load_media("depth", data, SMALL), load_media("depth", metres, SMALL))
+    torch.testing.assert_close(load_media("thermal", data, SMALL), load_media("thermal", metres, SMALL))
+    share = metres / 8
+    grey = load_media("image", saved(Image.fromarray(share), "TIFF"), SMALL)
+    torch.testing.assert_close(
+        grey, load_media("image", (share * 255 + 0.5).astype(np.uint8), SMALL), atol=0.02, rtol=0
+    )
+
+
+@pytest.mark.parametrize("modality", ["image", "thermal", "depth"])
+def test_a_torn_picture_given_as_an_object_is_refused(modality):
+    noise = np.random.default_rng(0).integers(0, 60000, (64, 64), np.uint16)
+    torn = Image.open(BytesIO(saved(Image.fromarray(noise), "PNG")[:3000]))
+    with pytest.raises(MediaError, match="damaged PNG data"):
+        load_media(modality, torn, SMALL)
+
+
+def test_an_unknown_mode_is_one_line(monkeypatch):
+    def refuse(self, mode, *rest, **more):
+        raise ValueError(f"conversion to {mode} not supported")
+
+    monkeypatch.setattr(Image.Image, "convert", refuse)
+    with pytest.raises(MediaError, match=r"mode CMYK \(conversion to L not supported\)"):
+        load_media("thermal", Image.new("CMYK", (9, 9)), SMALL)
