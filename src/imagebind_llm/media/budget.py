@@ -140,3 +140,16 @@ def reserve(size: int, name: str, limits: "Limits") -> None:
     item = _current.get()
     if item is not None and size > item.held:
         item.hold(size)
+
+
+_STEP = 32 * 1024 * 1024
+
+
+def reserve_growing(size: int, name: str, limits: "Limits") -> None:
+    """:func:`reserve` for what grows little by little: asks for more only now and then.
+
+    Raises:
+        MediaError: more than ``limits.max_decoded_bytes``.
+    """
+    rounded = -(-size // _STEP) * _STEP
+    reserve(max(size, min(rounded, limits.max_decoded_bytes)), name, limits)

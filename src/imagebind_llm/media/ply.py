@@ -1,14 +1,16 @@
 """PLY, text and binary: point clouds and meshes."""
 
+import struct
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagebind_llm.common.errors import MediaError
-from imagebind_llm.media.arrays import line_end, text_lines
+from imagebind_llm.media.arrays import line_end
 from imagebind_llm.media.base import Limits
-from imagebind_llm.media.meshes import Mesh, MeshBuilder
+from imagebind_llm.media.budget import check_time
+from imagebind_llm.media.meshes import Mesh, MeshBuilder, Rows, add_faces, add_vertices, read_rows
 
 _TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2",
@@ -80,29 +82,39 @@ def _axes(element: _Element) -> list[int]:
 
 
 def _read_text(body: bytes, elements: list[_Element], name: str, limits: Limits) -> Mesh:
-    mesh, lines = MeshBuilder(name, limits), text_lines(body, name)
-    for element in elements:
-        if not element.properties:
-            continue
-        corners = [item.name in _CORNERS for item in element.properties]
-        axes = _axes(element) if element.name == "vertex" else None
-        for _ in range(element.rows):
-            line = next(lines, None)
-            if line is None:
-                raise MediaError(
-                    name, f"fewer lines than {element.rows} of {element.name}", "all", "copy it anew"
-                )
-            cells = line.split()
-            if axes:
-                mesh.vertex([cells[place] for place in axes])
-            elif element.name == "face" and any(corners):
-                place = 0
-                for item, wanted in zip(element.properties, corners, strict=True):
-                    length = int(cells[place]) if item.length_kind else 0
-                    if wanted:
-                        mesh.polygon([int(cell) for cell in cells[place + 1 : place + 1 + length]])
-                    place += 1 + length
+    mesh = MeshBuilder(name, limits)
+    kinds = [_rows_of(element, mesh) for element in elements if element.properties]
+    found, wanted = read_rows(body, name, kinds), sum(kind.count for kind in kinds)
+    if found < wanted:
+        raise MediaError(name, f"{found} lines of elements", f"{wanted}", "copy it anew")
     return mesh.build()
+
+
+def _rows_of(element: _Element, mesh: MeshBuilder) -> Rows:
+    """How the lines of an element are read."""
+    if element.name == "vertex":
+        axes = _axes(element)
+        return Rows(
+            element.rows,
+            lambda numbers, counts: add_vertices(mesh, numbers, counts, axes),
+            lambda cells: mesh.vertex([cells[place] for place in axes]),
+        )
+    corners = [item.name in _CORNERS for item in element.properties]
+    if element.name != "face" or not any(corners):
+        return Rows(element.rows, lambda *_: True, lambda _: None)
+
+    def line(cells: list[bytes]) -> None:
+        place = 0
+        for item, wanted in zip(element.properties, corners, strict=True):
+            length = int(cells[place]) if item.length_kind else 0
+            if wanted:
+                mesh.polygon([int(cell) for cell in cells[place + 1 : place + 1 + length]])
+            place += 1 + length
+
+    def block(numbers: NDArray[np.float64], counts: NDArray[np.int64]) -> bool:
+        return corners[0] and add_faces(mesh, numbers, counts)
+
+    return Rows(element.rows, block, line)
 
 
 def _read_binary(body: bytes, elements: list[_Element], order: str, name: str, limits: Limits) -> Mesh:
@@ -166,13 +178,50 @@ def _read_lists(
     except MediaError:
         pass  # rows after the first may be shorter
     mesh = MeshBuilder(name, limits)
-    for _ in range(element.rows):
+    if len(element.properties) == 1:
+        return _read_one_list(body, place, element, order, mesh if wanted is not None else None)
+    for number in range(element.rows):
+        if not number % 1024:
+            check_time()
         lengths, end = _list_lengths(body, place, element, order)
         if wanted is not None:
             row = np.frombuffer(body, _layout(element, order, lengths), 1, place)[0]
             mesh.polygon([int(corner) for corner in row[f"p{wanted}"]])
         place = end
     return mesh.build()[1], place
+
+
+def _read_one_list(
+    body: bytes, place: int, element: _Element, order: str, mesh: MeshBuilder | None
+) -> tuple[NDArray[np.int64], int]:
+    """:func:`_read_lists` for rows that hold nothing but one list, of any lengths."""
+    item = element.properties[0]
+    kind = np.dtype(order + item.kind)
+    head = struct.Struct(order + np.dtype(item.length_kind).char)
+    starts, sizes = np.empty(element.rows, np.int64), np.empty(element.rows, np.int64)
+    for row in range(element.rows):
+        if not row % 65536:
+            check_time()
+        (size,) = head.unpack_from(body, place)
+        starts[row] = place = place + head.size
+        sizes[row] = size
+        place += size * kind.itemsize
+        if size < 0 or place > len(body):
+            raise ValueError(f"a list of {size} entries")
+    if mesh is None:
+        return np.zeros((0, 3), np.int64), place
+    raw = np.frombuffer(body, np.uint8)
+    for first in range(0, element.rows, _ROWS_AT_ONCE):
+        some, counts = starts[first : first + _ROWS_AT_ONCE], sizes[first : first + _ROWS_AT_ONCE]
+        ends = np.cumsum(counts)
+        corners = np.repeat(some - (ends - counts) * kind.itemsize, counts)
+        corners += np.arange(len(corners)) * kind.itemsize
+        cells = raw[corners[:, None] + np.arange(kind.itemsize)].view(kind)[:, 0]
+        mesh.polygons(cells.astype(np.int64), counts)
+    return mesh.build()[1], place
+
+
+_ROWS_AT_ONCE = 1 << 16
 
 
 def _list_lengths(body: bytes, place: int, element: _Element, order: str) -> tuple[dict[int, int], int]:
