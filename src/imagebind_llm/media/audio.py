@@ -7,9 +7,10 @@ deviation that ImageBind's authors published for AudioSet. Any rate and number o
 clips cover is kept in memory.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Real
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_finite
 from imagebind_llm.media.audio_features import FRAME_SECONDS, log_mel, resample, resampled_length, source_span
 from imagebind_llm.media.base import Limits, MediaSource, clip_spans, is_encoded, name_of, open_source
+from imagebind_llm.media.budget import check_time
 from imagebind_llm.media.chunks import LEAST_SHARE, check_length
 from imagebind_llm.media.detect import check_seconds, declared_seconds, decoded, open_container
 from imagebind_llm.media.settings import AudioSettings
@@ -27,8 +29,20 @@ RATES = (1_000, 768_000)
 """Sample rates that exist, Hz. Beyond them a header is damaged, and resampling tables would grow without
 bound."""
 
-Blocks = Callable[[], Iterator[NDArray[np.float32]]]
-"""Starts reading from the beginning: blocks ``[2, n]``, the channel to hear and the mean of all channels."""
+Span = tuple[int, int]
+"""First sample, and the one after the last."""
+_ALL = ((0, sys.maxsize),)
+
+
+class Blocks(Protocol):
+    """Starts reading from the beginning."""
+
+    def __call__(self, needed: Sequence[Span] = _ALL) -> Iterator[NDArray[np.float32]]:
+        """Blocks ``[2, n]``: the channel to hear, and the mean of all channels.
+
+        Samples outside ``needed`` may be given as zeros, without decoding them.
+        """
+        ...
 
 
 def load_audio(source: MediaSource, settings: AudioSettings, limits: Limits | None = None) -> torch.Tensor:
@@ -49,13 +63,22 @@ def load_audio(source: MediaSource, settings: AudioSettings, limits: Limits | No
                 "pass these",
             )
         rate: Any = source["sampling_rate"]
-        return waveform_to_tensor(source["array"], rate, settings, name)
+        return _from_array(as_array(source["array"], name), rate, settings, limits, name)
     if not is_encoded(source):
-        return waveform_to_tensor(as_array(source, name), settings.sample_rate, settings, name)
+        return _from_array(as_array(source, name), settings.sample_rate, settings, limits, name)
     with open_source(source, limits) as stream:
         blocks, rate, samples = open_blocks(stream, name, limits)
         check_rate(rate, name)
         return _assemble(blocks, rate, samples, settings, name)
+
+
+def _from_array(
+    wave: NDArray[Any], rate: int, settings: AudioSettings, limits: Limits, name: str
+) -> torch.Tensor:
+    check_rate(rate, name)
+    if wave.ndim:
+        check_seconds(wave.shape[-1] / rate, name, limits)
+    return waveform_to_tensor(wave, rate, settings, name)
 
 
 def waveform_to_tensor(
@@ -78,12 +101,22 @@ def waveform_to_tensor(
         raise MediaError(
             name, f"an array of shape {values.shape}", "[channels, samples]", "transpose or split it"
         )
+
+    def blocks(needed: Sequence[Span] = ()) -> Iterator[NDArray[np.float32]]:
+        size = max(1024, _BLOCK_VALUES // len(values))
+        for start in range(0, values.shape[1], size):
+            yield channel_pair(_scaled(values[:, start : start + size]))
+
+    return _assemble(blocks, rate, values.shape[1], settings, name)
+
+
+def _scaled(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Floats as they are, whole numbers as a share of their range."""
     if values.dtype.kind in "iu":
         limit = np.iinfo(values.dtype)
         centre = 0.0 if values.dtype.kind == "i" else (limit.max + 1) / 2
         values = (values - centre) / (limit.max + 1 - centre)
-    pair = channel_pair(values.astype(np.float32))
-    return _assemble(lambda: iter((pair,)), rate, pair.shape[1], settings, name)
+    return values.astype(np.float32)
 
 
 def channel_pair(wave: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -120,7 +153,7 @@ def _assemble(blocks: Blocks, rate: int, samples: int, settings: AudioSettings, 
         ]
         different = list(dict.fromkeys(spans))  # a recording shorter than a clip is one clip several times
         needed = [source_span(first, last, rate, settings.sample_rate) for first, last in different]
-        parts, seen = _collect(blocks(), needed, samples)
+        parts, seen = _collect(blocks(needed), needed, samples)
         if seen >= samples:
             break
         samples = seen  # the header promised more than the file holds
@@ -182,6 +215,22 @@ _UNKNOWN = 1 << 50
 """libsndfile reports more samples than this where a header leaves the number open."""
 _TOLD = frozenset({"mov", "flac", "caf", "tta", "ape", "wv"})
 """FFmpeg's names for formats whose header tells the length of the sound; for others FFmpeg estimates it."""
+_SEEKABLE = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC"})
+_EXACT = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
+"""libsndfile's formats and encodings in which each sample is found and decoded without those before it."""
+
+
+def _reaches(stream: BinaryIO, sample: int) -> bool:
+    """Whether a file of such a format really holds a sample."""
+    import soundfile
+
+    stream.seek(0)
+    try:
+        with soundfile.SoundFile(stream) as file:
+            file.seek(sample)
+            return len(file.read(1, dtype="float32", always_2d=True)) == 1
+    except (RuntimeError, OSError, ValueError):
+        return False
 
 
 def open_blocks(stream: BinaryIO, name: str, limits: Limits) -> tuple[Blocks, int, int]:
@@ -198,26 +247,39 @@ def open_blocks(stream: BinaryIO, name: str, limits: Limits) -> tuple[Blocks, in
         with soundfile.SoundFile(stream) as file:
             rate, samples, sections = file.samplerate, file.frames, file.sections
             estimated = file.format == "MP3" and not _has_frame_count(stream)
+            subtype = file.subtype if file.format in _SEEKABLE else ""
     except Exception:  # not one of libsndfile's formats, whatever it calls that
         return _open_with_ffmpeg(stream, name, limits)
     if open_end and samples <= 0:
         return _open_with_ffmpeg(stream, name, limits)
     check_rate(rate, name)
 
-    def blocks() -> Iterator[NDArray[np.float32]]:
+    known = 0 < samples < _UNKNOWN and sections == 1 and not estimated
+    skips = known and subtype in _EXACT and _reaches(stream, samples - 1)
+
+    def blocks(needed: Sequence[Span] = _ALL) -> Iterator[NDArray[np.float32]]:
         stream.seek(0)
-        done = 0
+        position = 0
         try:
             with soundfile.SoundFile(stream) as file:
                 size = max(1024, _BLOCK_VALUES // file.channels)
-                while len(block := file.read(size, dtype="float32", always_2d=True)):
-                    done += len(block)
+                while True:
+                    check_time()
+                    following = min((first for first, last in needed if last > position), default=samples)
+                    if skips and following > position + size:
+                        file.seek(following)
+                        yield _silence(following - position)
+                        position = following
+                    block = file.read(size, dtype="float32", always_2d=True)
+                    if not len(block):
+                        return
+                    position += len(block)
                     yield channel_pair(block.T)
         except (RuntimeError, OSError, ValueError) as error:
-            yield from _after(_ffmpeg_blocks(stream, name, rate), done, name, error)
+            yield from _after(_ffmpeg_blocks(stream, name, rate, needed), position, name, error)
 
-    if samples <= 0 or samples >= _UNKNOWN or sections > 1 or estimated:
-        samples = _count(blocks, rate, name, limits)
+    if not known:
+        samples = _count((block.shape[1] for block in blocks()), rate, name, limits)
     check_seconds(samples / rate, name, limits)
     return _whole(blocks, samples, rate, name), rate, samples
 
@@ -256,9 +318,9 @@ def _after(
 def _whole(blocks: Blocks, samples: int, rate: int, name: str) -> Blocks:
     """The same blocks; too few of them are an error."""
 
-    def checked() -> Iterator[NDArray[np.float32]]:
+    def checked(needed: Sequence[Span] = _ALL) -> Iterator[NDArray[np.float32]]:
         found = 0
-        for block in blocks():
+        for block in blocks(needed):
             found += block.shape[1]
             yield block
         if found < LEAST_SHARE * samples:
@@ -281,23 +343,38 @@ def _open_with_ffmpeg(stream: BinaryIO, name: str, limits: Limits) -> tuple[Bloc
         check_seconds(declared, name, limits)
         told = bool(track.duration) and bool(_TOLD & set(container.format.name.split(",")))
 
-    def blocks() -> Iterator[NDArray[np.float32]]:
-        return _ffmpeg_blocks(stream, name, rate)
+    def blocks(needed: Sequence[Span] = _ALL) -> Iterator[NDArray[np.float32]]:
+        return _ffmpeg_blocks(stream, name, rate, needed)
 
-    samples = _count(blocks, rate, name, limits)
+    samples = _count((frame.samples for frame in _ffmpeg_frames(stream, name, rate)), rate, name, limits)
     if told and samples < LEAST_SHARE * declared * rate:
         samples = int(declared * rate)  # torn: reading it to the end says so
     return _whole(blocks, samples, rate, name), rate, samples
 
 
-def _ffmpeg_blocks(stream: BinaryIO, name: str, rate: int) -> Iterator[NDArray[np.float32]]:
+def _ffmpeg_blocks(
+    stream: BinaryIO, name: str, rate: int, needed: Sequence[Span]
+) -> Iterator[NDArray[np.float32]]:
+    position = 0
+    for frame in _ffmpeg_frames(stream, name, rate):
+        wanted = any(first < position + frame.samples and last > position for first, last in needed)
+        yield channel_pair(_to_floats(frame)) if wanted else _silence(frame.samples)
+        position += frame.samples
+
+
+def _ffmpeg_frames(stream: BinaryIO, name: str, rate: int) -> Iterator[Any]:
     with open_container(stream, name) as container:
         for frame in decoded(container, _track(container, name), name):
             if frame.sample_rate != rate:
                 raise MediaError(
                     name, f"a change from {rate} to {frame.sample_rate} Hz", "one sample rate", "convert it"
                 )
-            yield channel_pair(_to_floats(frame))
+            yield frame
+
+
+def _silence(samples: int) -> NDArray[np.float32]:
+    """Zeros ``[2, samples]`` that take no memory."""
+    return np.broadcast_to(np.float32(0), (2, samples))
 
 
 def _track(container: Any, name: str) -> Any:
@@ -311,11 +388,11 @@ def _track(container: Any, name: str) -> Any:
     return track
 
 
-def _count(blocks: Blocks, rate: int, name: str, limits: Limits) -> int:
+def _count(lengths: Iterable[int], rate: int, name: str, limits: Limits) -> int:
     """Samples there really are; containers only estimate them."""
     samples = 0
-    for block in blocks():
-        samples += block.shape[1]
+    for length in lengths:
+        samples += length
         check_seconds(samples / rate, name, limits)
     return samples
 

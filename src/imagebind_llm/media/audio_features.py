@@ -96,20 +96,26 @@ def _reach(rate: int, new_rate: int) -> int:
     return math.ceil(ZERO_CROSSINGS * rate / (min(rate, new_rate) * ROLL_OFF)) + 1
 
 
-@lru_cache(maxsize=8)
+_PHASES_AT_ONCE = 512
+
+
+@lru_cache(maxsize=2)  # with odd rates, one can take 75 MB
 def _table(rate: int, new_rate: int) -> NDArray[np.float64]:
     """Weights ``[phases, 2 · reach + 1]``: the kernel at each of the offsets a new sample can have."""
     divisor = math.gcd(rate, new_rate)
     old, new = rate // divisor, new_rate // divisor
     cutoff = min(old, new) * ROLL_OFF
     reach = _reach(rate, new_rate)
-    phase = np.arange(new, dtype=np.int64)
-    nearest = (phase * old // new)[:, None] + np.arange(-reach, reach + 1)
-    # the published implementation holds the phase in float32; rounding it likewise keeps quiet mel bins equal
-    instant = (phase / new).astype(np.float32).astype(np.float64)[:, None]
-    time = np.clip((nearest / old - instant) * cutoff, -ZERO_CROSSINGS, ZERO_CROSSINGS)
-    window = np.cos(time * np.pi / (2 * ZERO_CROSSINGS)) ** 2
-    return np.sinc(time) * window * (cutoff / old)
+    table = np.empty((new, 2 * reach + 1))
+    for start in range(0, new, _PHASES_AT_ONCE):
+        phase = np.arange(start, min(start + _PHASES_AT_ONCE, new), dtype=np.int64)
+        nearest = (phase * old // new)[:, None] + np.arange(-reach, reach + 1)
+        # the published implementation holds the phase in float32; rounding it likewise keeps quiet bins equal
+        instant = (phase / new).astype(np.float32).astype(np.float64)[:, None]
+        time = np.clip((nearest / old - instant) * cutoff, -ZERO_CROSSINGS, ZERO_CROSSINGS)
+        window = np.cos(time * np.pi / (2 * ZERO_CROSSINGS)) ** 2
+        table[start : start + len(phase)] = np.sinc(time) * window * (cutoff / old)
+    return table
 
 
 FRAME_SECONDS = 0.025

@@ -20,8 +20,10 @@ from imagebind_llm.common.errors import MediaError, UnclearMediaError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.arrays import axes_by_name, is_array_file, read_array, read_header, read_table
 from imagebind_llm.media.base import Limits, name_of, open_source
+from imagebind_llm.media.budget import check_time, reading
 from imagebind_llm.media.image import read_header as read_image_header
 from imagebind_llm.media.imu_columns import is_time, names_sensors
+from imagebind_llm.media.picture_headers import check_picture
 from imagebind_llm.media.point import shape_kind
 from imagebind_llm.media.stills import is_animated_webp, picture_kind
 
@@ -69,7 +71,7 @@ def guess(path: str | os.PathLike[str]) -> Modality:
     """
     name, limits = name_of(path), Limits()
     suffix = Path(os.fspath(path)).suffix.lower()
-    with open_source(path, limits) as stream:
+    with reading(name, limits), open_source(path, limits) as stream:
         head = stream.read(4096)
         picture = picture_kind(head)
         if picture == "HEIF":  # known without the extra that reads it
@@ -104,6 +106,9 @@ def guess(path: str | os.PathLike[str]) -> Modality:
 
 
 def _kind_of_image(stream: BinaryIO, name: str, limits: Limits) -> Modality:
+    stream.seek(0)
+    check_picture(stream.read(), name, limits)
+    stream.seek(0)
     image = read_image_header(stream, name, limits)
     try:
         if image.mode.startswith("I"):
@@ -271,6 +276,7 @@ def decoded(container: Any, stream: Any, name: str, key: int | None = None) -> I
             packet = next(packets)
         except (StopIteration, EOFError, av.FFmpegError):
             return  # a torn container ends where it is torn
+        check_time()
         if key is not None:
             if not packet.is_keyframe or packet.pts is None or packet.pts < key:
                 continue

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.base import Limits
+from imagebind_llm.media.budget import check_time, reserve_growing
 from imagebind_llm.media.gltf_numbers import Numbers
 from imagebind_llm.media.meshes import Mesh
 
 _JSON, _BIN = 0x4E4F534A, 0x004E4942
-_LONGEST_JSON = 32 * 1024 * 1024
+_LONGEST_JSON = 8 * 1024 * 1024
+"""Bytes; parsed, they take some 25 times as much."""
 _MOST_NODES = 20_000
 """Nodes and instances visited; more means a cycle or a hierarchy built to explode."""
 _INSTANCING = "EXT_mesh_gpu_instancing"
@@ -47,6 +49,7 @@ def read_glb(data: bytes, name: str, limits: Limits) -> Mesh:
     faces: list[NDArray[np.int64]] = []
     total = triangles = 0
     for primitive, points, matrix in _placed(numbers):
+        check_time()
         if "indices" in primitive:
             indices = numbers.whole(primitive["indices"])[:, 0]
         else:
@@ -57,6 +60,7 @@ def read_glb(data: bytes, name: str, limits: Limits) -> Mesh:
         vertices.append(points @ matrix[:3, :3].T + matrix[:3, 3])
         total += len(points)
         triangles += len(faces[-1])
+        reserve_growing(2 * 3 * 8 * (total + triangles), name, limits)
         if max(total, triangles) > limits.max_points:
             raise MediaError(
                 name,

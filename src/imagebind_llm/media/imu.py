@@ -22,6 +22,7 @@ from imagebind_llm.media.arrays import (
     read_table,
 )
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
+from imagebind_llm.media.budget import reserve
 from imagebind_llm.media.imu_columns import by_name
 from imagebind_llm.media.settings import ImuSettings
 
@@ -46,6 +47,7 @@ def load_imu(source: MediaSource, settings: ImuSettings, limits: Limits | None =
         raise MediaError(
             name, f"{table.size} values", f"at most {limits.max_points}", "cut it or raise Limits.max_points"
         )
+    reserve(10 * 8 * table.size, name, limits)  # times, readings at another rate, sums of them
     return imu_to_tensor(table, settings.source_rate_hz, settings, name)
 
 

@@ -29,6 +29,7 @@ from imagebind_llm.media.arrays import (
     read_table,
 )
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
+from imagebind_llm.media.budget import check_time, reserve
 from imagebind_llm.media.settings import PointSettings
 
 _NO_FACES = np.zeros((0, 3), np.int64)
@@ -107,6 +108,7 @@ def _read(kind: str, data: bytes, name: str, limits: Limits) -> Shape:
         values = read_array(data, name, limits, ("points", "xyz", "vertices", "pc", "data"))
         values = coordinates(values, name)
         check_count(len(values), name, limits)
+        reserve(2 * values.nbytes + 4 * 8 * values.size, name, limits)
         return Shape(values.astype(np.float64))
     if kind == "table":
         table = read_table(data, name, limits, pts_header=True)
@@ -140,23 +142,35 @@ def load_point(source: MediaSource, settings: PointSettings, limits: Limits | No
     limits = limits or Limits()
     name = name_of(source)
     if not is_encoded(source):
-        return points_to_tensor(as_array(source, name), settings, name)
+        values = coordinates(as_array(source, name), name)
+        check_count(len(values), name, limits)
+        reserve(2 * 8 * values.size, name, limits)
+        return points_to_tensor(values, settings, name)
 
     vertices, faces = read_shape(read_source(source, limits), name, limits)
     # a file whose faces leave out most of its vertices is a cloud with a few stray faces
-    if settings.surface and 2 * len(np.unique(faces)) >= len(vertices):
+    if settings.surface and 2 * _used(faces, len(vertices)) >= len(vertices):
         sampled = _sample_surface(vertices, faces, settings)
         if sampled is not None:
             vertices = sampled
     return points_to_tensor(vertices, settings, name)
 
 
+def _used(faces: NDArray[np.int64], vertices: int) -> int:
+    """How many of the vertices belong to a face."""
+    used = np.zeros(vertices, np.bool_)
+    used[faces.reshape(-1)] = True
+    return int(used.sum())
+
+
 def points_to_tensor(
     points: NDArray[np.floating] | torch.Tensor, settings: PointSettings, name: str = "points"
 ) -> torch.Tensor:
     """``[count, 3]`` of ``[n, 3]`` coordinates (others, and points that are not finite, are left out)."""
-    values = coordinates(as_array(points, name), name).astype(np.float64)
-    values = values[np.isfinite(values).all(axis=1)]
+    values = coordinates(as_array(points, name), name).astype(np.float64, copy=False)
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        values = values[finite]
     if not len(values):
         raise MediaError(name, "no point with finite coordinates", "at least one", "clean the data")
     values = _take(values, settings)
@@ -185,6 +199,9 @@ def _to_unit_sphere(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return points / radius if radius > 1e-12 else np.zeros_like(points)
 
 
+_FACES_AT_ONCE = 1 << 18
+
+
 def _sample_surface(
     vertices: NDArray[np.float64], faces: NDArray[np.int64], settings: PointSettings
 ) -> NDArray[np.float64] | None:
@@ -192,10 +209,14 @@ def _sample_surface(
     scale = float(np.abs(vertices[np.isfinite(vertices)]).max(initial=0.0))
     if scale == 0.0:
         return None
+    area = np.empty(len(faces))
     with np.errstate(all="ignore"):
-        corners = (vertices / scale)[faces]
-        edges = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-        area = np.linalg.norm(np.cross(*edges), axis=1)
+        for start in range(0, len(faces), _FACES_AT_ONCE):
+            check_time()
+            some = slice(start, start + _FACES_AT_ONCE)
+            corners = vertices[faces[some]] / scale
+            edges = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+            area[some] = np.linalg.norm(np.cross(*edges), axis=1)
     area[~np.isfinite(area)] = 0.0
     total = float(area.sum())
     if total <= 0.0:
@@ -206,5 +227,7 @@ def _sample_surface(
     u, v = rng.random((2, settings.count, 1))
     outside = (u + v) > 1  # fold the other half of the parallelogram back into the triangle
     u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
-    first, second, third = (corners[chosen, corner] for corner in range(3))
+    with np.errstate(all="ignore"):
+        corners = vertices[faces[chosen]] / scale
+    first, second, third = (corners[:, corner] for corner in range(3))
     return (first + u * (second - first) + v * (third - first)) * scale

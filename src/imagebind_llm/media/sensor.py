@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array, check_finite, is_array_file, read_array
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
+from imagebind_llm.media.budget import reserve
 from imagebind_llm.media.settings import SensorSettings
 
 
@@ -34,6 +35,7 @@ def load_sensor(
         raise MediaError(
             name, f"{values.size} values", f"at most {limits.max_pixels}", "cut it or raise Limits.max_pixels"
         )
+    reserve(values.nbytes + 4 * 8 * values.size, name, limits)
     return sensor_to_tensor(values, settings, name)
 
 
