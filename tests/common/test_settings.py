@@ -24,8 +24,11 @@ class Numbers:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MediaSettings.from_dict({"imgae": {}}), "'media.imgae'; did you mean 'image'?"),
-        (lambda: MediaSettings.from_dict({"image": {"sise": 3}}), "'media.image.sise'; did you mean 'size'?"),
+        (lambda: MediaSettings.from_dict({"imgae": {}}), "'media.imgae'; did you mean 'media.image'?"),
+        (
+            lambda: MediaSettings.from_dict({"image": {"sise": 3}}),
+            "'media.image.sise'; did you mean 'media.image.size'?",
+        ),
         (
             lambda: MediaSettings.from_dict({"sensors": {"sonar": {"kind": "grid"}}}),
             "media.sensors.sonar.shape is missing; add it",
@@ -34,14 +37,14 @@ class Numbers:
             lambda: MediaSettings.from_dict({"image": [1]}),
             "media.image is [1]; expected a mapping of settings, not list",
         ),
-        (lambda: PeAvSettings.from_dict({"frame": 3}), "'media.frame'; did you mean 'frames'?"),
+        (lambda: PeAvSettings.from_dict({"frame": 3}), "'media.frame'; did you mean 'media.frames'?"),
         (lambda: PeAvSettings.from_dict({"hop": "a"}), "media.hop is 'a'; expected int"),
         (lambda: PeAvSettings(frames=0), "PeAvSettings.frames is 0; expected more than 0"),
         (
             lambda: ImageBindConfig.from_dict({**ImageBindConfig.nano().to_dict(), "vison": {}}),
-            "'imagebind.vison'; did you mean 'vision'?",
+            "'imagebind.vison'; did you mean 'imagebind.vision'?",
         ),
-        (lambda: ImageBindLLMConfig(bind={"dept": 3}), "'bind.dept'; did you mean 'depth'?"),
+        (lambda: ImageBindLLMConfig(bind={"dept": 3}), "'bind.dept'; did you mean 'bind.depth'?"),
         (lambda: ImageBindLLMConfig(injection={"query": 3}), "injection.query is 3; expected bool"),
         (lambda: ImageBindLLMConfig(lora={"rank": "a"}), "lora.rank is 'a'; expected int"),
         (lambda: ImageSettings(size=1.5), "ImageSettings.size is 1.5; expected int"),

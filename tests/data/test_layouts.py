@@ -260,6 +260,7 @@ def test_lists_of_shards(tmp_path):
         open_source(SourceSettings("webdataset", "{0..99999}/{0..99999}.tar"))
     assert braces("{8..11}") == ["8", "9", "10", "11"]
     assert braces("a{01..02}b{x,y}") == ["a01bx", "a01by", "a02bx", "a02by"]
+    assert braces("{0..10}") == [str(number) for number in range(11)]
     assert braces("{only}") == ["{only}"]
     literal = tar(tmp_path / "{1..2}.tar", {"1.jpg": png(), "1.txt": b"words"})
     assert len(read(tmp_path, literal)) == 1

@@ -165,7 +165,7 @@ def test_low_rank_updates_move_one_tower_and_are_folded_in(tmp_path):
         ({"source": "nano"}, "use one of 'pairs'"),
         ({"lora": {"rank": 2}}, "drop lora"),
         ({"sensor": {"kind": "grid", "shape": [8, 8]}}, r"\[8, 8\]"),
-        ({"sensor": {"kind": "grid", "shape": [1, 8, 8], "paths": 4}}, "did you mean 'patch'"),
+        ({"sensor": {"kind": "grid", "shape": [1, 8, 8], "paths": 4}}, "did you mean 'sensor.patch'"),
         ({"sensor": {"kind": "grid", "shape": [1, 8, 8], "mean": [0.0]}}, "both or neither"),
     ],
 )

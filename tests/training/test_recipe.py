@@ -57,7 +57,7 @@ def test_the_published_rates_and_schedules() -> None:
 def test_unknown_settings_name_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'row_lenght'; did you mean 'row_length'\?"):
         load_recipe("language", write(tmp_path, row_lenght=3))
-    with pytest.raises(ConfigError, match=r"'optimizer.warmup'; did you mean 'warmup_steps'\?"):
+    with pytest.raises(ConfigError, match=r"'optimizer.warmup'; did you mean 'optimizer.warmup_steps'\?"):
         load_recipe("language", write(tmp_path), ["optimizer.warmup=3"])
     with pytest.raises(ConfigError, match=r"'run.zzz'; known are accumulate, batch_size"):
         load_recipe("language", write(tmp_path), ["run.zzz=3"])
@@ -161,7 +161,7 @@ def test_the_command_line_names_a_wrong_setting(tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit) as leaving:
         main(["train", "language", str(write(tmp_path)), "run.stepps=3"])
     assert leaving.value.code == 2
-    assert capsys.readouterr().err == "error: unknown setting 'run.stepps'; did you mean 'steps'?\n"
+    assert capsys.readouterr().err == "error: unknown setting 'run.stepps'; did you mean 'run.steps'?\n"
 
 
 def test_null_for_a_group_is_its_default(tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            raise ConfigError(f"unknown setting {_join(path, str(key))!r}; {_nearest(str(key), fields)}")
+            raise ConfigError(
+                f"unknown setting {_join(path, str(key))!r}; {_nearest(str(key), fields, path)}"
+            )
     arguments = {}
     for name, field in fields.items():
         default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
@@ -286,10 +288,10 @@ def _is_group(hint: Any) -> bool:
     return dataclasses.is_dataclass(hint) or typing.get_origin(hint) is dict
 
 
-def _nearest(key: str, known: Mapping[str, Any]) -> str:
+def _nearest(key: str, known: Mapping[str, Any], path: str) -> str:
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     if close:
-        return f"did you mean {close[0]!r}?"
+        return f"did you mean {_join(path, close[0])!r}?"
     return f"known are {', '.join(sorted(known))}"
 
 

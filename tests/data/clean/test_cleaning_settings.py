@@ -16,8 +16,8 @@ from imagebind_llm.data.clean.settings import Rules, load_settings, to_yaml
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("rules.aspect_ration.maximum=3", "'rules.aspect_ration'; did you mean 'aspect_ratio'"),
-        ("rules.contrast.minimun=3", "did you mean 'minimum'"),
+        ("rules.aspect_ration.maximum=3", "'rules.aspect_ration'; did you mean 'rules.aspect_ratio'"),
+        ("rules.contrast.minimun=3", "did you mean 'rules.contrast.minimum'"),
         ("rulez.contrast.minimum=3", "did you mean 'rules'"),
         ("rules.contrast.minimum=much", "expected"),
         ("rules.contrast.enabled=3", "rules.contrast.enabled is 3; expected bool"),
@@ -113,7 +113,7 @@ def test_the_command_refuses_what_it_does_not_know(table, tmp_path):
     arguments = ["data", "clean", str(table), "rules.contrst.minimum=1", "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, arguments)
     assert isinstance(done.exception, ConfigError)
-    assert "did you mean 'contrast'" in str(done.exception)
+    assert "did you mean 'rules.contrast'" in str(done.exception)
     assert not (tmp_path / "out").exists()
 
 

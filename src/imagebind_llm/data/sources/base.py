@@ -276,19 +276,15 @@ def braces(pattern: str) -> list[str]:
         numbers = re.fullmatch(r"\{(\d+)\.\.(\d+)\}", part)
         if numbers:
             first, last = int(numbers[1]), int(numbers[2])
-            width = max(map(len, numbers.groups())) if "0" in (numbers[1][0], numbers[2][0]) else 0
-            count, choices = (
-                abs(last - first) + 1,
-                (f"{number:0{width}}" for number in range(min(first, last), max(first, last) + 1)),
-            )
+            if len(made) * (abs(last - first) + 1) > _MOST_NAMES:
+                raise TrainingDataError(f"the pattern {pattern!r} stands for over {_MOST_NAMES} files; use *")
+            padded = any(len(text) > 1 and text[0] == "0" for text in numbers.groups())
+            width = max(map(len, numbers.groups())) if padded else 0
+            ends = [f"{number:0{width}}" for number in range(min(first, last), max(first, last) + 1)]
         elif part.startswith("{") and part.endswith("}") and "," in part:
-            words = part[1:-1].split(",")
-            count, choices = len(words), iter(words)
+            ends = part[1:-1].split(",")
         else:
-            count, choices = 1, iter([part])
-        if len(made) * count > _MOST_NAMES:
-            raise TrainingDataError(f"the pattern {pattern!r} stands for over {_MOST_NAMES} files; use *")
-        ends = list(choices)
+            ends = [part]
         made = [start + end for start in made for end in ends]
     return made
 
