@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.data.order import MixedOrder, SourceOrder, shuffled
 
 
@@ -54,6 +55,15 @@ def test_shares_are_kept_exactly() -> None:
     by_chunk = [Counter(source for source, _ in drawn[at : at + 32])[2] for at in range(0, 1024, 32)]
     assert len(set(by_chunk)) > 2  # at random places
     assert mixed.at(777) == MixedOrder([3, 0, 1], orders, 1).at(777)
+
+
+@pytest.mark.parametrize(
+    "shares", [[0, 0], [0.0, -0.0], [], [-1, 2], [float("nan"), 1], [float("inf"), 1], [1e308] * 2]
+)
+def test_shares_of_nothing_are_refused(shares: list[float]) -> None:
+    orders = [SourceOrder(5, None, 1) for _ in shares]
+    with pytest.raises(ConfigError, match="expected 0 or more each, and a finite sum above 0"):
+        MixedOrder(shares, orders, 1)
 
 
 def test_training_reads_a_row_group_once_a_pass(tmp_path: Path) -> None:

@@ -49,10 +49,10 @@ class SourceMixture:
         seed: int = 0,
     ) -> None:
         shares = np.asarray(weights, dtype=float)
-        if not sources or len(shares) != len(sources) or not np.isfinite(shares).all() or (shares < 0).any():
+        if not sources or len(shares) != len(sources) or not np.isfinite(shares.sum()) or (shares < 0).any():
             raise ConfigError(
                 f"{len(sources)} sources with weights {list(weights)}; expected at least one source and a "
-                "weight of 0 or more for each"
+                "weight of 0 or more for each, with a finite sum"
             )
         if not shares.sum() > 0:
             raise ConfigError(f"all weights are 0 ({list(weights)}); give at least one source a share")

@@ -4,9 +4,12 @@ The order is a function of the seed and the number of the draw. Nothing has to b
 exactly where it stopped, and any process can make any batch.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+
+from imagebind_llm.common.errors import ConfigError
 
 _BITS = 32
 _SPREAD = 256
@@ -92,9 +95,17 @@ class MixedOrder:
         shares: one for each source, in any unit; some may be 0.
         orders: one for each source.
         key: chooses how the sources take turns.
+
+    Raises:
+        ConfigError: all shares are 0, or they are negative, infinite or no numbers.
     """
 
     def __init__(self, shares: Sequence[float], orders: Sequence[SourceOrder], key: int) -> None:
+        if not (min(shares, default=-1) >= 0 and 0 < sum(shares) < math.inf):
+            raise ConfigError(
+                f"the shares of the sources are {list(shares)}; expected 0 or more each, and a finite sum "
+                "above 0"
+            )
         self._drawn = [number for number, share in enumerate(shares) if share > 0]
         left = [sum(shares[number] for number in self._drawn[place:]) for place in range(len(self._drawn))]
         self._ratios = [
