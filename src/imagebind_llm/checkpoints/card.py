@@ -168,10 +168,12 @@ def _facts(
     cache_folder: Path | None,
     comparison: Comparison | None,
 ) -> dict[str, str]:
+    from imagebind_llm.checkpoints.checks import parameter_count
+
     config = model.config
     text = config.text_config
     sizes = {
-        part: sum(parameter.numel() for parameter in module.parameters())
+        part: parameter_count(module)
         for part, module in (
             ("language model", model.language_model),
             ("encoder", model.encoder),

@@ -100,12 +100,19 @@ def bare_language_model(config: Any) -> nn.Module:
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
-    """Numbers of parameters of the parts of a model, tied ones once."""
-    counts = {
-        name: sum(parameter.numel() for parameter in part.parameters())
-        for name, part in model.named_children()
-    }
+    """Numbers of parameters of the parts of a model, see :func:`parameter_count`."""
+    counts = {name: parameter_count(part) for name, part in model.named_children()}
     return {**counts, "total": sum(counts.values())}
+
+
+def parameter_count(module: nn.Module) -> int:
+    """How many numbers of ``module`` are in its weight files, as the hub counts parameters.
+
+    Statistics of batch norms and other saved buffers are among them; tied weights count once.
+    """
+    return sum(
+        each.numel() for each in {id(t): t for t in module.state_dict(keep_vars=True).values()}.values()
+    )
 
 
 def facts_of(source: TensorFiles) -> dict[str, Any]:

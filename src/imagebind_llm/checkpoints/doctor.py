@@ -165,7 +165,7 @@ def _encoder(name: str, folder: Path, fingerprints: bool | None, self_test: bool
         "type": encoder.settings["type"],
         "modalities": sorted(modality.value for modality in encoder.modalities),
         "embedding_dim": encoder.embedding_dim,
-        "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
+        "parameters": checks.parameter_count(encoder),
         "fingerprint": str(encoder.fingerprint),
     }
     from imagebind_llm.checkpoints.selftest import try_encoder
@@ -192,7 +192,7 @@ def _language_model(name: str, folder: Path, fingerprints: bool | None) -> Repor
     except UserError as error:
         report.find("language model", str(error), "take one of a known family")
         return report
-    total = sum(parameter.numel() for parameter in bare.parameters())
+    total = checks.parameter_count(bare)
     report.facts["parameters"] = {"total": total}
     try:
         source = weights_of(folder)

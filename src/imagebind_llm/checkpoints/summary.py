@@ -7,6 +7,7 @@ from typing import Any
 
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.files import read_json
+from imagebind_llm.common.locate import ADAPTER_FILE
 
 _LENGTH = struct.Struct("<Q")
 """Of the header, in front of it."""
@@ -33,7 +34,11 @@ def summary(folder: Path) -> dict[str, Any]:
         "embedding_dim": config.get("embedding_dim"),
         "injection": config.get("injection"),
         "lora": config.get("lora"),
-        "parameters": {name: tensors[name] for name in sorted(tensors)} | {"total": sum(tensors.values())},
+        # of an adapter these are what it adds, not the model that it makes
+        "adapter_parameters" if (folder / ADAPTER_FILE).is_file() else "parameters": {
+            name: tensors[name] for name in sorted(tensors)
+        }
+        | {"total": sum(tensors.values())},
         "fingerprints": config.get("fingerprints"),
         "base_models": config.get("base_models"),
         "cache": None

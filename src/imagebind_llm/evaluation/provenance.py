@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from imagebind_llm import __version__
+from imagebind_llm.checkpoints.checks import parameter_counts
+from imagebind_llm.checkpoints.summary import summary
 from imagebind_llm.common.provenance import commit, versions
 from imagebind_llm.inference.assistant import Assistant
 
@@ -40,15 +42,13 @@ def environment() -> dict[str, Any]:
 def model_facts(bot: Assistant, name: str, folder: Path | None = None) -> dict[str, Any]:
     """Name, sizes, fingerprints and cache settings of a model; a digest of the weights in ``folder``."""
     config = bot.model.config
-    sizes: dict[str, int] = {}
-    for key, parameter in bot.model.named_parameters():
-        part = key.partition(".")[0]
-        sizes[part] = sizes.get(part, 0) + parameter.numel()
+    # of the files where it can be: in memory, low-rank updates may be folded into the weights
+    saved = None if folder is None else summary(folder).get("parameters")
     cache = bot.cache
     return {
         "name": name,
         "stage": config.stage,
-        "parameters": sizes | {"total": sum(sizes.values())},
+        "parameters": saved or parameter_counts(bot.model),
         "fingerprints": {**config.fingerprints, "encoder": bot.encoder_fingerprint},
         "weights_sha256": None if folder is None else _weights_digest(folder),
         "cache": dict(config.cache),
