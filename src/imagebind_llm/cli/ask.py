@@ -198,7 +198,7 @@ def _requests(
         try:
             request = json.loads(decode_text(line))
         except NotUtf8 as error:
-            request = UserError(f"line {number}: {error}")
+            request = UserError(f"line {number} {error}")
         except (ValueError, RecursionError) as error:
             request = UserError(f"line {number} is not JSON: {error}")
         else:

@@ -255,7 +255,7 @@ def _captions(path: Path, images: Path) -> Callable[[Path], str | None]:
     try:
         lines = read_text(path).split("\n")
     except NotUtf8 as error:
-        raise UserError(f"{str(path)!r}: {error}") from None
+        raise UserError(f"{str(path)!r} {error}") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -107,7 +107,7 @@ def _from_recipe(path: str) -> list[Any] | None:
     try:
         values = yaml.safe_load(read_text(place))
     except NotUtf8 as error:
-        raise UserError(f"{path!r}: {error}") from None
+        raise UserError(f"{path!r} {error}") from None
     except yaml.YAMLError:
         raise UserError(f"{path!r} is not YAML; expected a list 'sources' or 'META'") from None
     if isinstance(values, dict) and {"kind", "path"} <= set(values):  # the source.yaml of data clean

@@ -21,7 +21,7 @@ _SEEN = 4096
 
 
 class NotUtf8(ValueError):  # noqa: N818 - it says what the bytes are not
-    """Bytes that are not UTF-8 text; the message says what they look like."""
+    """Bytes that are not UTF-8 text; the message goes on from what they are called."""
 
 
 def foreign_encoding(head: bytes) -> str | None:
@@ -42,11 +42,11 @@ def decode_text(data: bytes) -> str:
     """
     other = foreign_encoding(data)
     if other:
-        raise NotUtf8(f"it is {other}, not UTF-8; save it as UTF-8")
+        raise NotUtf8(f"is {other}, not UTF-8; save it as UTF-8")
     try:
         return data.removeprefix(_MARK).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise NotUtf8(f"not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+        raise NotUtf8(f"is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

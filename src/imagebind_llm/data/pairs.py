@@ -130,7 +130,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                     raise UserError(f"{path.name}, line {number} is not an object; expected array and image")
                 yield row
     except NotUtf8 as error:
-        raise UserError(f"{path.name}: {error}") from None
+        raise UserError(f"{path.name} {error}") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{path.name}, line {number} is not JSON: {error}") from None
 

@@ -344,7 +344,7 @@ def _listed(path: Path) -> list[Path]:
         meta = yaml.safe_load(read_text(path))["META"]
         tables = [path.parent / name for name in meta]
     except NotUtf8 as error:
-        raise TrainingDataError(f"{str(path)!r}: {error}") from None
+        raise TrainingDataError(f"{str(path)!r} {error}") from None
     except (yaml.YAMLError, KeyError, TypeError):
         raise TrainingDataError(
             f"{str(path)!r} holds no list META of tables, nor kind and path of a source"

@@ -90,7 +90,7 @@ class TarSource:
                 return text
             return json.loads(text)[field or "caption"]
         except NotUtf8 as error:
-            raise BadSample(key, f"its caption: {error}") from None
+            raise BadSample(key, f"its caption {error}") from None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadSample(key, f"the .json member gives no caption ({error})") from None
 
