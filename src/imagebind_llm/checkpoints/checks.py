@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from imagebind_llm.common.budget import built_from
 from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import ADAPTER_FILE, NANO, find_base_path, locate_folder
@@ -86,7 +87,7 @@ def bare_model(config: "ImageBindLLMConfig") -> "ImageBindLLMForConditionalGener
     """The modules that ``config`` makes, on the meta device: names and shapes without memory."""
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
-    with torch.device("meta"):
+    with built_from("config.json", None), torch.device("meta"):
         return ImageBindLLMForConditionalGeneration(config)
 
 
@@ -94,7 +95,7 @@ def bare_language_model(config: Any) -> nn.Module:
     """A language model without memory."""
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
+    with built_from("config.json", None), torch.device("meta"):
         made: nn.Module = AutoModelForCausalLM.from_config(config)
     return made
 

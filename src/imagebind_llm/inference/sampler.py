@@ -136,7 +136,7 @@ def _processors(config: Any) -> list[Any]:
     if config is None:
         return found
     if config.repetition_penalty not in (None, 1.0):
-        found.append(logits_process.RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+        found.append(logits_process.RepetitionPenaltyLogitsProcessor(float(config.repetition_penalty)))
     if config.no_repeat_ngram_size:
         found.append(logits_process.NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
     if config.bad_words_ids:

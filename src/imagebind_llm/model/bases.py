@@ -14,11 +14,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from imagebind_llm.common.budget import built_from, refuse_many_layers
 from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.finite import require_finite
 from imagebind_llm.common.locate import NANO, locate_folder, nano_folder
 from imagebind_llm.model.adaptation import UPDATE_MODULES
+from imagebind_llm.model.generation import GENERATION_FILE, check_generation_settings
 from imagebind_llm.model.unfilled import WithoutRandomValues
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from imagebind_llm.model.configuration import ImageBindLLMConfig
 
 _PREFIX = "language_model."
-_GENERATION = "generation_config.json"
+_CONFIG = "config.json"
 _LONG_LOAD_BYTES = 2**30
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 """What transformers raises on folders that lack something, and on damaged files."""
@@ -83,12 +85,14 @@ def language_model_config(name: str, revision: str | None = None) -> "PreTrained
 
     if not Path(name).is_dir():
         require_repository(name, revision)
-    elif (Path(name) / _GENERATION).is_file():  # transformers would go on without a damaged one
-        read_json(Path(name) / _GENERATION)
+    elif (Path(name) / _CONFIG).is_file():
+        refuse_many_layers(read_json(Path(name) / _CONFIG), repr(str(Path(name) / _CONFIG)))
     try:
         found: PreTrainedConfig = AutoConfig.from_pretrained(name, revision=revision or "main")
+        vocabulary = int(found.vocab_size)
     except Exception as error:  # what transformers' classes make of odd values has many names
         raise not_there("language model", name, error) from error
+    check_generation_settings(Path(name) / GENERATION_FILE, vocabulary)
     return found
 
 
@@ -105,7 +109,9 @@ def whole_language_model(name: str, revision: str | None = None, **arguments: An
     """
     from transformers import AutoModelForCausalLM
 
-    language_model_config(name, revision)
+    config = language_model_config(name, revision)
+    if Path(name).is_dir():
+        _try_to_build(config, Path(name))
     try:
         with progress_bar_if_long(name):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -128,6 +134,24 @@ def whole_language_model(name: str, revision: str | None = None, **arguments: An
     require_finite(model, f"the language model {name!r}")
     found: PreTrainedModel = model
     return found
+
+
+def _try_to_build(config: "PreTrainedConfig", folder: Path) -> None:
+    """Find out on the meta device what transformers' loader would stumble over, or take all memory for.
+
+    Raises:
+        CheckpointError: no model can be built from ``config.json``, or one larger than the weights.
+    """
+    from transformers import AutoModelForCausalLM
+
+    from imagebind_llm.common.tensor_files import weights_of
+
+    try:
+        stored = weights_of(folder).infos
+    except CheckpointError:
+        return  # the loader says so as well
+    with built_from(folder / _CONFIG, stored), torch.device("meta"), WithoutRandomValues():
+        AutoModelForCausalLM.from_config(config)
 
 
 def not_there(what: str, where: str, error: Exception, more: str = "") -> CheckpointError:
@@ -166,10 +190,10 @@ def language_model_of(folder: Path, adapter: "ImageBindLLMConfig", **arguments: 
             f"the language model in {str(folder)!r} was finetuned ({', '.join(changed[:3])}), and the "
             "adapter does not bring its own; name the untouched language model as its base"
         )
-    with torch.device("meta"), WithoutRandomValues():
+    source = weights_of(folder)
+    with built_from(folder / _CONFIG, source.infos), torch.device("meta"), WithoutRandomValues():
         skeleton: Any = AutoModelForCausalLM.from_config(whole.text_config)
     own = set(skeleton.state_dict())
-    source = weights_of(folder)
     state: dict[str, Tensor] = {}
     for name in source.infos:
         if name.startswith(_PREFIX) and UPDATE_MODULES.isdisjoint(name.split(".")):

@@ -8,13 +8,14 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from imagebind_llm.common.errors import CheckpointError, ConfigError
+from imagebind_llm.common.budget import refuse_many_layers
+from imagebind_llm.common.errors import CheckpointError, ConfigError, one_line
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.settings import build, to_plain
+from imagebind_llm.model.generation import GENERATION_FILE, check_generation_settings
 
 CONFIG_FILE = "config.json"
-GENERATION_FILE = "generation_config.json"
 _REASON = 200
 """Characters of a library's complaint that are worth showing."""
 
@@ -142,20 +143,38 @@ def read_model_config(folder: Path) -> ImageBindLLMConfig:
             what it says.
         ConfigError: it has a setting that does not exist.
     """
-    read_json(folder / CONFIG_FILE)
-    if (folder / GENERATION_FILE).is_file():  # transformers would go on without a damaged one
-        read_json(folder / GENERATION_FILE)
+    refuse_many_layers(read_json(folder / CONFIG_FILE), repr(str(folder / CONFIG_FILE)))
     try:
         config = ImageBindLLMConfig.from_pretrained(folder)
         for base in config.base_models.values():
             if base is not None and not isinstance(base["id"], str):
                 raise ConfigError(f"base_models holds {base!r}; expected an id")
+        _check_numbers(config)
     except ConfigError as error:
         raise ConfigError(f"{str(folder / CONFIG_FILE)!r}: {error}") from None
     except Exception as error:  # what transformers' classes make of odd values has many names
-        reason = " ".join((str(error).strip() or type(error).__name__).split())[:_REASON]
+        reason = one_line(str(error).strip() or type(error).__name__, _REASON)
         raise CheckpointError(
             f"no model can be made of {str(folder / CONFIG_FILE)!r} ({type(error).__name__}: {reason}); get "
             "the file again"
         ) from error
+    check_generation_settings(folder / GENERATION_FILE, config.text_config.vocab_size)
     return config
+
+
+def _check_numbers(config: ImageBindLLMConfig) -> None:
+    """What is computed with beyond building modules, which find the rest."""
+    text = config.text_config
+    lengths = {
+        "vocab_size": text.vocab_size,
+        "hidden_size": text.hidden_size,
+        "max_position_embeddings": getattr(text, "max_position_embeddings", None) or 1,
+    }
+    numbers = {f"text_config.{name}": value for name, value in lengths.items()}
+    for name, value in {**numbers, "embedding_dim": config.embedding_dim}.items():
+        if type(value) is not int or not 1 <= value < 2**31:
+            raise ConfigError(f"{name} is {one_line(repr(value), 60)}; expected a whole number of at least 1")
+    for part in ("encoder", "language_model"):
+        found = config.fingerprints[part]
+        if found is not None and not isinstance(found, str):
+            raise ConfigError(f"fingerprints.{part} is {one_line(repr(found), 60)}; expected text or null")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from imagebind_llm.common.budget import built_from
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.finite import require_finite
 from imagebind_llm.model.families import FAMILIES, family_of
@@ -47,11 +48,11 @@ def load_folded(folder: Path, dtype: torch.dtype) -> "ImageBindLLMForConditional
         ConfigError: it has a setting that does not exist.
     """
     from safetensors import SafetensorError
-    from transformers import GenerationConfig
 
-    from imagebind_llm.common.tensor_files import weights_of
-    from imagebind_llm.model.configuration import read_model_config
+    from imagebind_llm.common.tensor_files import HeldTensors, weights_of
+    from imagebind_llm.model.configuration import CONFIG_FILE, read_model_config
     from imagebind_llm.model.folders import complete_whole_model
+    from imagebind_llm.model.generation import GENERATION_FILE, load_generation_settings
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
     config = read_model_config(folder)
@@ -71,7 +72,7 @@ def load_folded(folder: Path, dtype: torch.dtype) -> "ImageBindLLMForConditional
     config.name_or_path = str(folder)
     for part in (config, config.text_config):
         part.dtype = dtype
-    with _default_dtype(dtype):
+    with built_from(folder / CONFIG_FILE, HeldTensors(state).infos), _default_dtype(dtype):
         encoder = _empty_encoder(config)
         with WithoutRandomValues():
             model = ImageBindLLMForConditionalGeneration(config, encoder=encoder)
@@ -81,8 +82,8 @@ def load_folded(folder: Path, dtype: torch.dtype) -> "ImageBindLLMForConditional
         return None
     require_finite(model, str(folder))
     require_recorded_if_small(config, model, stored, str(folder))
-    if (folder / "generation_config.json").is_file():
-        model.generation_config = GenerationConfig.from_pretrained(folder)
+    if (folder / GENERATION_FILE).is_file():
+        model.generation_config = load_generation_settings(folder)
     complete_whole_model(model, folder)
     return model.eval()
 

@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import GenerationConfig
 
+from imagebind_llm.common.budget import built_from
 from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.finite import require_finite
@@ -33,7 +33,7 @@ from imagebind_llm.common.locate import (
     base_paths_to_write,
     find_base_path,
 )
-from imagebind_llm.common.tensor_files import weights_of
+from imagebind_llm.common.tensor_files import HeldTensors, weights_of
 from imagebind_llm.encoders.registry import PROCESSOR_FILE
 from imagebind_llm.model.adaptation import (
     adapter_state_dict,
@@ -48,10 +48,10 @@ from imagebind_llm.model.bases import (
 )
 from imagebind_llm.model.configuration import (
     CONFIG_FILE,
-    GENERATION_FILE,
     ImageBindLLMConfig,
     read_model_config,
 )
+from imagebind_llm.model.generation import GENERATION_FILE, load_generation_settings
 from imagebind_llm.model.precision import cast_weights
 from imagebind_llm.model.recorded import COMPARED_BYTES, require_recorded_if_small
 from imagebind_llm.model.unfilled import WithoutRandomValues
@@ -233,7 +233,7 @@ def load_whole_folder(
             not numbers, or not those whose fingerprints are recorded.
     """
     if Path(name).is_dir() and not kwargs.get("subfolder"):
-        read_model_config(Path(name))
+        _try_to_build(Path(name))
     wants_info = kwargs.pop("output_loading_info", False)
     try:
         with progress_bar_if_long(name):
@@ -266,6 +266,23 @@ def load_whole_folder(
         _compare_recorded(model, Path(name))
     complete_whole_model(model, Path(name))
     return found if wants_info else model
+
+
+def _try_to_build(folder: Path) -> None:
+    """Find out on the meta device what transformers' loader would stumble over, or take all memory for.
+
+    Raises:
+        CheckpointError: no model can be built from ``config.json``, or one larger than the weights.
+    """
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+
+    config = read_model_config(folder)
+    try:
+        stored = weights_of(folder).infos
+    except CheckpointError:
+        return  # the loader says so as well
+    with built_from(folder / CONFIG_FILE, stored), torch.device("meta"), WithoutRandomValues():
+        ImageBindLLMForConditionalGeneration(config)
 
 
 def _compare_recorded(model: "ImageBindLLMForConditionalGeneration", folder: Path) -> None:
@@ -331,14 +348,15 @@ def load_adapter_folder(
             "the language model is quantised or offloaded: "
             "its fingerprint cannot be compared with the adapter's"
         )
-    with WithoutRandomValues():  # all of its own values are in the adapter
+    built = built_from(file.parent / CONFIG_FILE, HeldTensors(state).infos)
+    with built, WithoutRandomValues():  # all of its own values are in the adapter
         model = model_class(config, language_model=language_model, encoder=encoder)
     # in the precision they were saved in, which may be higher than the language model's
     model.bind.to(state["bind.project.weight"].dtype)
     model.injection.to(state["injection.gate"].dtype)
     load_adapter_state_dict(model, state, str(file))
     if (file.parent / GENERATION_FILE).is_file():
-        model.generation_config = GenerationConfig.from_pretrained(file.parent)
+        model.generation_config = load_generation_settings(file.parent)
     if isinstance(dtype, str) and dtype != "auto":
         dtype = getattr(torch, dtype)
     if isinstance(dtype, torch.dtype):

@@ -12,10 +12,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from imagebind_llm.common.budget import built_from
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.files import read_json, shard_files
 from imagebind_llm.common.finite import require_finite
 from imagebind_llm.common.folders import atomic_directory, require_replaceable
+from imagebind_llm.common.tensor_files import HeldTensors
 from imagebind_llm.encoders.base import fingerprint
 from imagebind_llm.encoders.imagebind.config import ImageBindConfig
 from imagebind_llm.encoders.imagebind.model import ImageBindModel
@@ -163,7 +165,8 @@ def _load(
     dtype: torch.dtype,
     copy: bool,
 ) -> ImageBindModel:
-    model = skeleton(config)
+    with built_from("the encoder's configuration", HeldTensors(tensors).infos):
+        model = skeleton(config)
     check_state_dict(model.state_dict(), tensors)
     placed = {name: _cast(tensor, device, dtype, copy) for name, tensor in tensors.items()}
     require_finite(placed.items(), "the encoder's weights")
