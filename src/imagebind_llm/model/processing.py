@@ -22,6 +22,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
+from imagebind_llm.common.files import read_json
 from imagebind_llm.common.folders import filled
 from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.encoders.registry import PROCESSOR_FILE, read_media, read_processor_config
@@ -29,7 +30,7 @@ from imagebind_llm.media.base import Limits, MediaReader
 from imagebind_llm.media.batch import MediaBatch, MediaPart
 from imagebind_llm.media.reading import load_medium
 from imagebind_llm.media.settings import MediaSettings
-from imagebind_llm.model.configuration import ImageBindLLMConfig
+from imagebind_llm.model.configuration import CONFIG_FILE, ImageBindLLMConfig, read_model_config
 from imagebind_llm.model.dialog import Dialog, Message, build_dialog, render_dialog
 from imagebind_llm.model.loss import IGNORED_LABEL
 from imagebind_llm.model.messages import MediaItem, media_items
@@ -287,11 +288,18 @@ def _load_tokenizer(folder: Path) -> Any:
         raise CheckpointError(f"{str(folder)!r} has no tokenizer_config.json; save the processor there too")
     from transformers import AutoConfig, AutoTokenizer
 
+    if read_json(folder / CONFIG_FILE).get("model_type") == ImageBindLLMConfig.model_type:
+        read_model_config(
+            folder
+        )  # transformers reads it for the tokenizer too, and would not say what is wrong
     # a model folder's config.json names our model type, which AutoTokenizer looks up
     AutoConfig.register(ImageBindLLMConfig.model_type, ImageBindLLMConfig, exist_ok=True)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            read_json(folder / name)
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # what tokenizers make of odd values has many names
         raise CheckpointError(
             f"the tokenizer in {str(folder)!r} cannot be read ({reason_of(error)}); "
             "copy the whole folder again"
