@@ -1,16 +1,17 @@
 """``imagebind-llm ask``: one question, or a file of them."""
 
-import json
+import itertools
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from imagebind_llm.cli import options as shared
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.json_text import parse_json
 from imagebind_llm.common.text_files import NotUtf8, decode_text
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from imagebind_llm.inference.request import Answer
 
 app = typer.Typer()
+
+_LONGEST = 32 << 20
+"""Bytes of a request. One of a million values, or a picture of 24 MB in base64, fits."""
+_LONG = 1 << 20
+_BLOCK = 1 << 20
+_SKIPPED = 256 << 20
+"""Bytes of a line that are passed over to find its end."""
 
 _EXAMPLES = """
 \b
@@ -185,6 +193,28 @@ def _ask_many(bot: "Assistant", lines: Iterable[bytes], settings: dict[str, Any]
     return 1 if broken else 2 if failed else 0
 
 
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long only the beginning.
+
+    Raises:
+        UserError: a line does not end within :data:`_SKIPPED` bytes more.
+    """
+    for number in itertools.count(1):
+        line = file.readline(_LONGEST + 1)
+        if not line:
+            return
+        left, rest = _SKIPPED, line
+        while len(line) > _LONGEST and rest and not rest.endswith(b"\n"):
+            rest = file.readline(_BLOCK)
+            left -= len(rest)
+            if left < 0:
+                raise UserError(
+                    f"line {number} is longer than {(_LONGEST + _SKIPPED) >> 20} MiB, and the rest is not "
+                    "read; give a file with a request in JSON on each line"
+                )
+        yield line
+
+
 def _requests(
     lines: Iterable[bytes], settings: dict[str, Any], marks: deque[tuple[int, Any]]
 ) -> Iterator[Any]:
@@ -196,11 +226,17 @@ def _requests(
         mark = None
         request: Any
         try:
-            request = json.loads(decode_text(line))
+            if len(line) > _LONGEST:
+                raise ValueError(f"longer than {_LONGEST >> 20} MiB")
+            request = parse_json(decode_text(line))
         except NotUtf8 as error:
             request = UserError(f"line {number} {error}")
-        except (ValueError, RecursionError) as error:
-            request = UserError(f"line {number} is not JSON: {error}")
+        except ValueError as error:
+            request = UserError(
+                f"line {number} is not a request in JSON: {error}; give media as paths to files"
+                if len(line) > _LONG
+                else f"line {number} is not JSON: {error}"
+            )
         else:
             request = {"question": request} if isinstance(request, str) else request
             if isinstance(request, dict):
@@ -217,7 +253,7 @@ def _requests(
 def _opened(name: str) -> Iterator[Iterable[bytes]]:
     """The lines as bytes, so that one which is no text spoils no other."""
     if name == "-":
-        yield sys.stdin.buffer
+        yield _lines(sys.stdin.buffer)
     else:
         with open(name, "rb") as file:
-            yield file
+            yield _lines(file)

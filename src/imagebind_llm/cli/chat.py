@@ -20,6 +20,7 @@ app = typer.Typer()
 _HELP = """\
 /image PATH[@WEIGHT]   attach an image to the next message; likewise
 /video /audio /point /depth /thermal /imu PATH[@WEIGHT], /text WORDS[@WEIGHT]
+                       (a path may be quoted, have \\ before spaces, or be a file: URL)
 /clear                 forget the dialog and what is attached
 /help                  this
 /quit                  leave (or Ctrl-D)
@@ -128,6 +129,7 @@ class _Session:
         if not line.startswith("/"):
             self._answer(line)
             return
+        from imagebind_llm.cli.typed_paths import typed_medium
         from imagebind_llm.model.messages import MediaItem
 
         command, _, rest = line[1:].partition(" ")
@@ -142,7 +144,7 @@ class _Session:
             if not rest:
                 raise UserError(f"/{command} needs {'words' if command == 'text' else 'a path'}")
             modality = Modality.parse(command)
-            medium = shared.read_medium(modality, rest, f"/{command}")
+            medium = typed_medium(modality, rest, f"/{command}")
             # opened now, so that a broken file is told of before a question is typed, and lost, for it
             try:
                 self._bot.processor.load([MediaItem(modality, *medium)])

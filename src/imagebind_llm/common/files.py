@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import CheckpointError, DiskFullError, UserError, one_line
+from imagebind_llm.common.json_text import parse_json
 from imagebind_llm.common.leftovers import sweep, temporary_file
 from imagebind_llm.common.text_files import decode_text
 
@@ -98,49 +99,23 @@ def check_sums(folder: Path, *names: str) -> None:
         raise ValueError(f"{Path(error.filename or folder).name}: {error.strerror}") from None
 
 
-_DEEPEST_JSON = 64
-"""Levels of nesting; our own files have seven, and code that walks through values copes with some hundred."""
 _LARGEST_JSON = 256 * 2**20
 """Bytes. The largest that are read here are lists of one name a picture, some tens of megabytes."""
+_MOST_VALUES = 20_000_000
+"""Values in one file: as many pictures have names."""
 
 
 def load_json(path: Path) -> Any:
-    """Any value in a JSON file: UTF-8, perhaps with a byte-order mark; every key once; 64 levels at most.
+    """Any value in a JSON file: UTF-8, perhaps with a byte-order mark; strictly JSON.
 
     Raises:
-        ValueError: what is wrong with its text, in a few words.
+        ValueError: what is wrong with its text, in a few words (see :func:`parse_json`).
         OSError: it cannot be read.
     """
     size = path.stat().st_size
     if size > _LARGEST_JSON:
         raise ValueError(f"it has {gigabytes(size)}, {gigabytes(_LARGEST_JSON)} are read at most")
-    try:
-        values = json.loads(decode_text(path.read_bytes()), object_pairs_hook=_keys_once)
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    level, depth = [values], 0
-    while level := [
-        inner
-        for value in level
-        if isinstance(value, dict | list)
-        for inner in (value.values() if isinstance(value, dict) else value)
-    ]:
-        depth += 1
-        if depth > _DEEPEST_JSON:
-            raise ValueError(_TOO_DEEP)
-    return values
-
-
-_TOO_DEEP = f"nested more than {_DEEPEST_JSON} deep"
-
-
-def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"the key {one_line(twice, 60)!r} is there twice")
-    return found
+    return parse_json(decode_text(path.read_bytes()), _MOST_VALUES)
 
 
 def read_json(path: Path) -> dict[str, Any]:

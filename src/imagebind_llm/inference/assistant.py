@@ -27,11 +27,11 @@ from imagebind_llm.inference.driver import Driver
 from imagebind_llm.inference.engine import Engine
 from imagebind_llm.inference.loading import Placement, choose_device, choose_dtype, load_model
 from imagebind_llm.inference.perception import CacheHandle, Perception, raised
-from imagebind_llm.inference.pipeline import AnswerStream, Pipeline
+from imagebind_llm.inference.pipeline import LONGEST_DIALOG, AnswerStream, Pipeline, Prepared
 from imagebind_llm.inference.request import Answer, Options, Request
 from imagebind_llm.model.conditioning import mixtures
-from imagebind_llm.model.dialog import build_dialog
-from imagebind_llm.model.messages import MediaItem, Message, media_items
+from imagebind_llm.model.dialog import TooLongError, build_dialog
+from imagebind_llm.model.messages import MediaItem, Message, media_items, short
 from imagebind_llm.model.processing import ImageBindLLMProcessor
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 CACHE_FOLDER = "cache"
+MOST_ROWS = 4096
+"""Answers that may be written at once. Twice as many requests are read ahead, their media decoded."""
 _EMBED_AT_ONCE = 64
 """Media held decoded in memory by :meth:`Assistant.embed`."""
 
@@ -63,8 +65,14 @@ class Assistant:
         cache: "VisualCache | str | os.PathLike[str] | None" = None,
         batch_size: int = 32,
     ) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise UserError(f"batch_size is {batch_size!r}; expected a whole number of at least 1")
+        if (
+            isinstance(batch_size, bool)
+            or not isinstance(batch_size, int)
+            or not 1 <= batch_size <= MOST_ROWS
+        ):
+            raise UserError(
+                f"batch_size is {short(batch_size)}; expected a whole number from 1 to {MOST_ROWS}"
+            )
         self.model = model.eval()
         self.processor = processor
         self._batch_size = batch_size
@@ -273,18 +281,26 @@ class Assistant:
         """
         if isinstance(requests, str | Mapping):
             raise UserError(f"the requests are one {type(requests).__name__}; expected a list of requests")
-        size = 2 * self._batch_size
         source = iter(requests)
-        ahead = self.pipeline.prepare_all(itertools.islice(source, size))
+        ahead, failed = self._prepared(source)
         while ahead:
-            now, failed = ahead, None
-            try:
-                ahead = self.pipeline.prepare_all(itertools.islice(source, size))
-            except Exception as error:  # of the source: what was read before is answered first
-                failed = error
+            now, ahead = ahead, []
+            if failed is None:
+                ahead, failed = self._prepared(source)
             yield from self.pipeline.finish_all(now)
-            if failed is not None:
-                raise failed
+        if failed is not None:  # the source; what was read before has been answered
+            raise failed
+
+    def _prepared(self, source: Iterator[Any]) -> "tuple[list[Prepared | Exception], Exception | None]":
+        """The next requests, their media being decoded, and what ended the source too early."""
+        taken: list[Any] = []
+        failed = None
+        try:
+            for request in itertools.islice(source, 2 * self._batch_size):
+                taken.append(request)
+        except Exception as error:
+            failed = error
+        return self.pipeline.prepare_all(taken), failed
 
     def stream(
         self, question: str | None = None, *, messages: Sequence[Message] | None = None, **arguments: Any
@@ -323,7 +339,11 @@ class Assistant:
             return self.pipeline.stream(request, reuse=True)
 
         def count(messages: Sequence[Message]) -> int:
-            return len(build_dialog(messages, self.processor.tokenizer, add_generation_prompt=True))
+            most = self.context_length or LONGEST_DIALOG
+            try:
+                return len(build_dialog(messages, self.processor.tokenizer, True, most))
+            except TooLongError:
+                return most + 1
 
         return Chat(ask, stream, count, self.context_length, system, **options)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.inference.request import Answer, Options, Request
-from imagebind_llm.model.messages import Message, media_items, user_message
+from imagebind_llm.model.messages import Message, media_items, short, user_message
 
 if TYPE_CHECKING:
     from imagebind_llm.inference.pipeline import AnswerStream
@@ -81,8 +81,8 @@ class Chat:
 
     def _extended(self, question: str, media: dict[str, Any]) -> tuple[list[Message], int]:
         """The dialog with one more question, short enough to leave room for an answer."""
-        if not question.strip():
-            raise UserError("the question is empty; say something")
+        if not isinstance(question, str) or not question.strip():
+            raise UserError(f"the question is {short(question)}; expected some words")
         turns = [*self._turns, user_message(question, media_items(media))]
         forgotten = self.forgotten
         length = self._context_length

@@ -14,6 +14,9 @@ from imagebind_llm.inference.sampler import Sampling
 from imagebind_llm.model.dialog import Dialog, build_dialog
 from imagebind_llm.model.processing import ImageBindLLMProcessor
 
+LONGEST_DIALOG = 1 << 20
+"""Tokens of a dialog for a model whose configuration says nothing of its context."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -66,8 +69,14 @@ class Pipeline:
         """
         started = time.perf_counter()
         own = Request.read(request)
-        dialog = build_dialog(own.messages, self.processor.tokenizer, add_generation_prompt=True)
-        self.driver.engine.new_tokens(len(dialog), own.options.max_new_tokens)
+        engine = self.driver.engine
+        dialog = build_dialog(
+            own.messages,
+            self.processor.tokenizer,
+            add_generation_prompt=True,
+            most_tokens=engine.context_length or LONGEST_DIALOG,
+        )
+        engine.new_tokens(len(dialog), own.options.max_new_tokens)
         pending = self.perception.start_conditions(
             dialog.conditions, own.options, {} if among is None else among
         )

@@ -45,6 +45,17 @@ own.
 """
 
 _CACHE_SIZE = 8192
+_CACHED_LENGTH = 4096
+"""Characters of the longest text whose tokens are remembered."""
+_RENDERS_KEPT = 4
+
+
+_USUAL = 8
+"""Characters of a token, more than most texts have on average."""
+
+
+class TooLongError(UserError):
+    """A dialog has more tokens than are allowed."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ def build_dialog(
     messages: Sequence[Message],
     tokenizer: "PreTrainedTokenizerBase",
     add_generation_prompt: bool = False,
+    most_tokens: int | None = None,
     **template_arguments: Any,
 ) -> Dialog:
     """Render, tokenise and label a dialog.
@@ -88,12 +100,14 @@ def build_dialog(
         tokenizer: of the language model; its chat template is used, or :data:`ALPACA_TEMPLATE` if it has
             none.
         add_generation_prompt: end with the opening of an assistant's turn.
+        most_tokens: refuse a longer dialog, without tokenising all of it. None: any length.
         template_arguments: passed on to the chat template (``tools``, ``documents``, ``enable_thinking``, …):
             whatever it reads, but for what is given to it anyway (messages, special tokens).
 
     Raises:
         UserError: a message is malformed, the template does not read an argument, or it refuses the dialog,
             rewrites earlier turns, or goes beyond the limits of :mod:`imagebind_llm.model.templates`.
+        TooLongError: it has more than ``most_tokens`` tokens.
     """
     turns = read_messages(messages)
     conditions: list[list[MediaItem]] = []
@@ -107,7 +121,9 @@ def build_dialog(
     labels_mask: list[bool] = []
     render = _Renderer(turns, tokenizer, template_arguments)
     encoder = _encoder(tokenizer, render.control)
+    _check_length([turn.text for turn in turns], encoder, most_tokens)
     for segment in _segments(turns, seen, render, add_generation_prompt):
+        _check_length([segment.text], encoder, most_tokens)
         ids, answer_length = encoder(segment.text)
         input_ids += ids
         condition_ids += [segment.condition] * len(ids)
@@ -116,6 +132,24 @@ def build_dialog(
         else:
             labels_mask += [False] * len(ids)
     return Dialog(input_ids, condition_ids, labels_mask, conditions)
+
+
+def _check_length(texts: Sequence[str], encoder: Any, most_tokens: int | None) -> None:
+    """Refuse texts of more than ``most_tokens`` tokens by their beginning: tokenising takes memory."""
+    total = sum(map(len, texts))
+    if most_tokens is None or total <= _USUAL * most_tokens:
+        return
+    left, tokens = _USUAL * most_tokens, 0
+    for text in texts:
+        tokens += len(encoder(text[:left])[0])
+        left -= len(text)
+        if tokens > most_tokens:
+            raise TooLongError(
+                f"the question (with its dialog) has {total} characters, and the model's context is "
+                f"{most_tokens} tokens; shorten it"
+            )
+        if left <= 0:
+            return
 
 
 def render_dialog(
@@ -236,6 +270,8 @@ class _Renderer:
             at = f"at message {count - 1} ({self._messages[count - 1]['role']})"
             try:
                 self._known[key] = render(self._template, variables, self._budget)
+                if len(self._known) > _RENDERS_KEPT:
+                    del self._known[next(iter(self._known))]
             except TemplateLimitError as error:
                 raise UserError(
                     f"the chat template of {self.name} was stopped {at}: {error}; shorten the dialog, or "
@@ -312,4 +348,4 @@ def _new_encoder(tokenizer: "PreTrainedTokenizerBase", control: Control) -> Any:
             last = len(ids) - 1
         return tuple(ids), last + 1
 
-    return encode
+    return lambda text: encode(text) if len(text) <= _CACHED_LENGTH else encode.__wrapped__(text)

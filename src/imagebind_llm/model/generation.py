@@ -1,13 +1,13 @@
 """Checking a ``generation_config.json`` before anybody uses it: types, ranges, token ids that exist."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers import GenerationConfig
 
-from imagebind_llm.common.errors import CheckpointError, one_line, reason_of
+from imagebind_llm.common.errors import CheckpointError, UserError, one_line, reason_of
 from imagebind_llm.common.files import read_json
 
 GENERATION_FILE = "generation_config.json"
@@ -22,7 +22,10 @@ def _whole(least: int, most: int = _MOST) -> Callable[[Any], bool]:
 
 def _number(least: float, most: float = math.inf, above: bool = False) -> Callable[[Any], bool]:
     def fits(value: Any) -> bool:
-        number = type(value) in (int, float) and math.isfinite(value)
+        try:
+            number = type(value) in (int, float) and math.isfinite(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            return False
         return number and (least < value if above else least <= value) and value <= most
 
     return fits
@@ -89,6 +92,24 @@ def check_generation_settings(file: Path, vocabulary: int) -> None:
                 f"{str(file)!r} has {key} {one_line(repr(value), 60)}; expected {words}: correct it, or get "
                 "the file again"
             )
+
+
+def check_beams(given: Mapping[str, Any], config: Any) -> None:
+    """Refuse more beams or answers than memory is there for.
+
+    Args:
+        given: what ``generate`` was called with.
+        config: its generation configuration, for what was not.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    for name in ("num_beams", "num_return_sequences"):
+        value = given.get(name)
+        value = getattr(config, name, None) if value is None else value
+        fits, words = _WORDS[name]
+        if value is not None and not fits(value):
+            raise UserError(f"{name} is {one_line(repr(value), 60)}; expected {words}")
 
 
 def load_generation_settings(folder: Path) -> GenerationConfig:

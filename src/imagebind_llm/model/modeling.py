@@ -25,9 +25,9 @@ from imagebind_llm.model.conditioning import (
 )
 from imagebind_llm.model.configuration import ImageBindLLMConfig
 from imagebind_llm.model.families import DecoderShape
+from imagebind_llm.model.generation import check_beams
 from imagebind_llm.model.injection import ARGUMENT, ConditionDeltas, Injection, TokenDeltas
 from imagebind_llm.model.loss import causal_loss
-from imagebind_llm.model.messages import short
 from imagebind_llm.model.own_update import refuse_twice
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ __all__ = ["ImageBindLLMForConditionalGeneration", "causal_loss"]
 
 _ENCODER_BATCH = 64
 """Media encoded at once; bounds memory whatever the number of conditions."""
-MOST_BEAMS = 1024
-"""Beams, or answers, of one row of ``generate``: each keeps keys and values of its own."""
 
 
 class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -342,10 +340,10 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 ``streamer`` …).
 
         Raises:
-            UserError: conditions that do not fit the rows, media that cancel each other out, or more than
-                :data:`MOST_BEAMS` beams or answers a row.
+            UserError: conditions that do not fit the rows, media that cancel each other out, or too many beams
+                or answers a row (:mod:`.generation`).
         """
-        _check_beams(kwargs, kwargs.get("generation_config") or self.generation_config)
+        check_beams(kwargs, kwargs.get("generation_config") or self.generation_config)
         if deltas is None:
             if media is not None:
                 if conditions is not None:
@@ -404,15 +402,6 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             last = condition_ids[:, -1:].expand(-1, new)
             updated["condition_ids"] = torch.cat((condition_ids, last), dim=1)
         return updated
-
-
-def _check_beams(given: Mapping[str, Any], config: Any) -> None:
-    """Refuse what would need a row of key-value memory for each of a million beams."""
-    for name in ("num_beams", "num_return_sequences"):
-        value = given.get(name)
-        value = getattr(config, name, None) if value is None else value
-        if value is not None and not (isinstance(value, int) and 1 <= value <= MOST_BEAMS):
-            raise UserError(f"{name} is {short(value)}; expected a whole number from 1 to {MOST_BEAMS}")
 
 
 @lru_cache
