@@ -1,4 +1,4 @@
-"""Files as people type or drop them into a dialog: quoted, with backslashes, with ``~``, as ``file:`` URLs."""
+"""Files as people type or drop them into a dialog: quoted, with backslashes, with ``~``, as URLs."""
 
 import os
 import shlex

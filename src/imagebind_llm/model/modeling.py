@@ -340,8 +340,8 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 ``streamer`` …).
 
         Raises:
-            UserError: conditions that do not fit the rows, media that cancel each other out, or too many beams
-                or answers a row (:mod:`.generation`).
+            UserError: conditions that do not fit the rows, media that cancel each other out, or too many
+                beams or answers a row (:mod:`.generation`).
         """
         check_beams(kwargs, kwargs.get("generation_config") or self.generation_config)
         if deltas is None:

@@ -165,7 +165,7 @@ def _compiled(template: str) -> jinja2.Template:
 # --- what repeats and what grows
 
 
-def _measured(node: nodes.Node) -> nodes.Node:
+def _measured(node: Any) -> Any:
     """``node`` with its loops and macros counted, and its lists and joined strings measured."""
     own = _own_length(node)
     for field, value in node.iter_fields():
@@ -184,9 +184,10 @@ def _measured(node: nodes.Node) -> nodes.Node:
     return node
 
 
-def _filtered(node: nodes.Expr, name: str, *values: int) -> nodes.Filter:
+def _filtered(node: Any, name: str, *values: int) -> nodes.Filter:
     found = nodes.Filter(node, name, [nodes.Const(value) for value in values], [], None, None)
-    return found.set_lineno(getattr(node, "lineno", None) or 1)
+    found.set_lineno(getattr(node, "lineno", None) or 1)
+    return found
 
 
 def _own_length(node: nodes.Node) -> int:
@@ -393,7 +394,9 @@ class _Generation(Extension):
         """A block that is called where it stands, in a scope of its own, as transformers has it."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.CallBlock(self.call_method("_as_it_stands"), [], [], body).set_lineno(line)
+        block = nodes.CallBlock(self.call_method("_as_it_stands"), [], [], body)
+        block.set_lineno(line)
+        return block
 
     @staticmethod
     def _as_it_stands(caller: Callable[[], str]) -> str:
