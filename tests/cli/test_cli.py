@@ -282,6 +282,89 @@ def test_a_batch_line_that_is_no_text_spoils_no_other(ask, tmp_path):
             assert complaint in found["error"]
 
 
+ODD_LINES = [
+    (b'{"question": "x", "id": NaN}', "NaN is no number in JSON"),
+    (b'{"question": "x", "temperature": Infinity}', "Infinity is no number in JSON"),
+    (b'{"question": "x", "temperature": 1e999}', "too large a number"),
+    (b'{"question": "x", "temperature": 1%s}' % (b"0" * 400), "temperature is 1000"),
+    (b'{"question": "x", "image": ["a.png", 1%s]}' % (b"0" * 400), "the weight is 1000"),
+    (b'{"question": "x", "seed": 1%s}' % (b"0" * 2000), "a number of 2001 digits"),
+    (b'{"question": "x", "question": "y"}', "stands twice"),
+    (b'{"question": "x", "audio": {"array": [0, 0], "sampling_rate": "16000"}}', "a sample rate of a str"),
+    (b'{"question": "x", "audio": {"array": [0, 0], "sampling_rate": null}}', "a sample rate of a NoneType"),
+    (b'{"question": "x", "audio": {"array": [0, 0], "sampling_rate": [1]}}', "a sample rate of a list"),
+    (b'{"question": "x", "audio": [[0.5, 0.25], 48000]}', "audio"),
+    (b'{"messages": [{"role": "user", "content": [{"type": ["image"]}]}]}', "the type is ['image']"),
+    (
+        b'{"messages": [{"role": "user", "content": [{"type": "image", "url": "file://[abc"}]}]}',
+        "'file://[abc' is no URL",
+    ),
+    (
+        b'{"messages": [{"role": "user", "content": [{"type": "image", "url": "data:,\\ud800"}]}]}',
+        "half of a character",
+    ),
+    (b'{"messages": [{"role": "Assistant", "content": "x"}]}', "did you mean 'assistant'?"),
+    (b'{"messages": [{"role": "user", "content": "x", "eos_token": "y"}]}', "unknown key in message 0"),
+    *(
+        (form % (b"[" * depth, b"]" * depth), "deep" if depth > 64 else "")
+        for depth in (60, 200, 990, 5000)
+        for form in (
+            b'{"question": "x", "system": %s%s}',
+            b'{"messages": %s%s}',
+            b'{"question": "x", "image": %s%s}',
+            b"%s%s",
+        )
+    ),
+    (b'{"id": %s%s, "question": "x"}' % (b"[" * 5000, b"]" * 5000), "deep"),
+    (b'{"question": "x", "num_beams": 1000000}', "unknown request setting 'num_beams'"),
+]
+
+
+def test_every_odd_line_of_a_batch_is_one_error_and_spoils_no_other(ask, bot, tmp_path):
+    (tmp_path / "odd.jsonl").write_bytes(b"\n".join([line for line, _ in ODD_LINES] + [b'"hello"']))
+    code, out, err = ask("--batch", tmp_path / "odd.jsonl")
+    *errors, last = map(json.loads, out.splitlines())
+    assert code == 2
+    assert err == f"error: {len(ODD_LINES)} of {len(ODD_LINES) + 1} requests failed\n"
+    assert last["answer"] == bot.ask("hello").text
+    for number, (found, (_, complaint)) in enumerate(zip(errors, ODD_LINES, strict=True), start=1):
+        assert found["line"] == number
+        assert complaint in found["error"], number
+        assert "should not happen" not in found["error"]
+        assert len(found["error"]) < 500
+
+
+def test_long_lines_are_passed_over_and_endless_ones_end_the_batch(ask, bot, tmp_path, monkeypatch):
+    from imagebind_llm.cli import ask as command
+
+    monkeypatch.setattr(command, "_LONGEST", 4096)
+    monkeypatch.setattr(command, "_SKIPPED", 1 << 20)
+    monkeypatch.setattr(command, "_BLOCK", 4096)
+    file = tmp_path / "long.jsonl"
+    file.write_bytes(b'"hello"\n"%s"\n"hello"\n' % (b"x" * 900_000))
+    code, out, err = ask("--batch", file)
+    first, second, third = map(json.loads, out.splitlines())
+    assert (code, first["answer"]) == (2, third["answer"])
+    assert "longer than" in second["error"]
+    file.write_bytes(b'"hello"\n"%s"\n"hello"\n' % (b"x" * 2_000_000))
+    code, out, err = ask("--batch", file)
+    (only,) = map(json.loads, out.splitlines())
+    assert (code, only["answer"]) == (2, first["answer"])
+    assert err.startswith("error: line 2 is longer than")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs /dev/zero")
+def test_an_endless_batch_takes_little_memory(ask):
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    code, out, err = ask("--batch", "/dev/zero")
+    one_error_line(code, out, err)
+    assert "line 1 is longer than" in err
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
 def test_batch_settings_are_checked_once_and_before_loading(run, monkeypatch, tmp_path):
     (tmp_path / "two.jsonl").write_text('"hello"\n"hello"\n')
     monkeypatch.setattr(Assistant, "from_pretrained", lambda *_, **__: pytest.fail("a model was loaded"))
@@ -384,6 +467,65 @@ def test_chat_looks_at_an_attachment_at_once(run, bot, tiny_model_folder, media_
     assert bot.ask("hello").text in out
     assert "nope.png" in err
     assert "attached" not in err
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("'{0}/my cat.png'", "my cat.png"),
+        ('"{0}/my cat.png"', "my cat.png"),
+        ("{0}/my\\ cat.png", "my cat.png"),
+        ("{0}/my cat.png", "my cat.png"),
+        ("'{0}/my cat.png' ", "my cat.png"),
+        ("{0}/it\\'s\\ \\(1\\).png", "it's (1).png"),
+        ("{0}/it's (1).png", "it's (1).png"),
+        ("'{0}/it'\\''s (1).png'", "it's (1).png"),
+        ("file://{0}/my%20cat.png", "my cat.png"),
+        ("'file://{0}/it%27s%20(1).png'", "it's (1).png"),
+        ("~/my cat.png", "my cat.png"),
+        ("~/my\\ cat.png", "my cat.png"),
+        ("{0}/a\\b.png", "a\\b.png"),
+    ],
+)
+def test_paths_as_they_are_typed_and_dropped(tmp_path, monkeypatch, typed, name):
+    from imagebind_llm.cli.typed_paths import typed_medium
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / name).touch()
+    typed = typed.format(tmp_path).strip()
+    assert typed_medium(Modality.IMAGE, typed, "/image") == (str(tmp_path / name), 1.0)
+    assert typed_medium(Modality.IMAGE, f"{typed}@-0.5", "/image") == (str(tmp_path / name), -0.5)
+
+
+def test_typed_paths_that_are_none(tmp_path):
+    from imagebind_llm.cli.typed_paths import typed_medium
+
+    for words in ("it's.png", "no where.png", "'a", ""):
+        assert typed_medium(Modality.IMAGE, words, "/image") == (words, 1.0)
+    assert typed_medium(Modality.TEXT, "it's a \\ 'cat'", "/text") == ("it's a \\ 'cat'", 1.0)
+    for words, complaint in (
+        ("'a.png' 'b.png'", "if these are 2 files, attach each with a /image of its own"),
+        ("file://server/a.png", "names the machine 'server'"),
+        ("https://x.org/a.png", "is remote"),
+    ):
+        with pytest.raises(UserError, match=complaint) as caught:
+            typed_medium(Modality.IMAGE, words, "/image")
+        assert "/image" in str(caught.value)
+
+
+def test_chat_takes_a_quoted_path(run, bot, tiny_model_folder, media_folder, tmp_path):
+    shutil.copy(media_folder / "red.png", tmp_path / "my cat.png")
+    stdin = f"/image '{tmp_path}/my cat.png'\nwhat?\n/image '{tmp_path}/no cat.png'\nwhat?\n"
+    code, out, err = run("chat", "--model", tiny_model_folder, stdin=stdin)
+    assert (code, out) == (2, bot.ask("what?", image=media_folder / "red.png").text + "\n")
+    assert f"{tmp_path}/no cat.png: cannot be opened (No such file or directory)" in err
+
+
+def test_ask_takes_a_file_url(ask, bot, media_folder, tmp_path):
+    shutil.copy(media_folder / "red.png", tmp_path / "my cat.png")
+    code, out, err = ask("what?", "--image", f"file://{tmp_path}/my%20cat.png@0.5")
+    assert (code, err) == (0, "")
+    assert out == bot.ask("what?", image=(media_folder / "red.png", 0.5)).text + "\n"
 
 
 # embed
