@@ -149,9 +149,8 @@ def check_finite(values: NDArray[Any], name: str, what: str = "value") -> None:
     if values.dtype.kind != "f":
         return
     step = max(1, (1 << 20) // max(1, prod(values.shape[1:])))  # bounds the memory of the comparison
-    blocks = (
-        [values[start : start + step] for start in range(0, len(values), step)] if values.ndim else [values]
-    )
+    whole = np.atleast_1d(values)
+    blocks = (whole[start : start + step] for start in range(0, len(whole), step))
     bad = sum(int(block.size - np.isfinite(block).sum()) for block in blocks)
     if bad:
         raise MediaError(
@@ -292,7 +291,8 @@ def read_table(data: bytes, name: str, limits: Limits, pts_header: bool = False)
     rows = _Rows(name, limits)
     header = False
     for start, end in text_spans(data, first=_SEEN):
-        if rows.columns and rows.extend(data[start:end]):
+        text = _COMMENT.sub(b"", data[start:end])
+        if not text.strip() or (rows.columns and rows.extend(text)):
             continue
         before = data.count(b"\n", 0, start)
         for number, line in numbered_lines(data, name, start, end):
@@ -306,6 +306,9 @@ def read_table(data: bytes, name: str, limits: Limits, pts_header: bool = False)
                 continue
             rows.append(cells, before + number)
     return rows.table()
+
+
+_COMMENT = re.compile(rb"(?m)^[ \t]*(?:#|//)[^\n]*")
 
 
 class _Rows:

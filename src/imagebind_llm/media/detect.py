@@ -196,6 +196,10 @@ _DAMAGED_PACKETS = 50
 """After so many packets that do not decode, the rest is not tried."""
 
 
+MOST_FRAME_PIXELS = 8192 * 5120
+"""Of a video, whatever the limits; 8K has 8192 × 4320."""
+
+
 @contextmanager
 def open_container(stream: BinaryIO, name: str) -> Iterator[Any]:
     """A PyAV input container over ``stream``, from its beginning.
@@ -218,15 +222,18 @@ def open_container(stream: BinaryIO, name: str) -> Iterator[Any]:
         remedy = "pass it as an image" + (" (converted to PNG)" if picture not in ("AVIF", "HEIF") else "")
         raise MediaError(name, f"a still picture ({picture})", "a recording", remedy)
     stream.seek(0)
+    # opening already decodes some frames
+    options = {"protocol_whitelist": "none", "max_pixels": str(MOST_FRAME_PIXELS)}
     try:
-        container = av.open(
-            stream, mode="r", options={"protocol_whitelist": "none"}, metadata_errors="replace"
-        )
+        check_time()
+        container = av.open(stream, mode="r", options=options, metadata_errors="replace")
+    except MediaError:
+        raise
     except Exception as error:  # FFmpeg errors, but also ValueError and others from the Python layer
         raise MediaError(
             name,
             f"not a recording that FFmpeg reads ({getattr(error, 'strerror', None) or error})",
-            "an audio or video file",
+            f"an audio or video file, of at most {MOST_FRAME_PIXELS} pixels a frame",
             "convert it",
         ) from error
     with container:

@@ -103,7 +103,7 @@ def normalise_pixels(
 def resized_pixels(image: Image.Image, settings: ImageSettings, name: str = "image") -> np.ndarray:
     """The centre square as bytes ``[size, size, 3]``, before normalisation."""
     try:
-        image = to_rgb(image, settings.alpha)
+        image = _eight_bits(image, settings.alpha)
     except MediaError:
         raise
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error, …
@@ -117,11 +117,17 @@ def resized_pixels(image: Image.Image, settings: ImageSettings, name: str = "ima
     if target != image.size:
         image = image.resize(target, Image.Resampling.BICUBIC)
     left, top = round((target[0] - size) / 2), round((target[1] - size) / 2)
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+    return np.asarray(image.crop((left, top, left + size, top + size)).convert("RGB"))
 
 
 def to_rgb(image: Image.Image, alpha: str = "drop") -> Image.Image:
     """Any mode as 8-bit RGB: 16-bit and float greys are scaled, not clipped. CIELAB becomes sRGB."""
+    image = _eight_bits(image, alpha)
+    return image.convert("RGB") if image.mode != "RGB" else image
+
+
+def _eight_bits(image: Image.Image, alpha: str) -> Image.Image:
+    """As :func:`to_rgb`, but greys stay one channel, which takes a quarter of the memory."""
     if image.mode == "LAB":
         return _from_lab(image)
     if image.mode == "La":  # premultiplied; Pillow converts it to nothing else
@@ -132,7 +138,8 @@ def to_rgb(image: Image.Image, alpha: str = "drop") -> Image.Image:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (_BACKGROUNDS[alpha],) * 3 + (255,))
         image = Image.alpha_composite(ground, rgba)
-    return image.convert("RGB") if image.mode != "RGB" else image
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    return image.convert(mode) if image.mode != mode else image
 
 
 def _from_lab(image: Image.Image) -> Image.Image:

@@ -108,8 +108,8 @@ def _read(kind: str, data: bytes, name: str, limits: Limits) -> Shape:
         values = read_array(data, name, limits, ("points", "xyz", "vertices", "pc", "data"))
         values = coordinates(values, name)
         check_count(len(values), name, limits)
-        reserve(2 * values.nbytes + 4 * 8 * values.size, name, limits)
-        return Shape(values.astype(np.float64))
+        reserve(values.nbytes + 2 * 8 * values.size, name, limits)
+        return Shape(values.astype(np.float64, copy=False))
     if kind == "table":
         table = read_table(data, name, limits, pts_header=True)
         header = read_header(data, name)

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from fractions import Fraction
 from itertools import pairwise
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 import torch
@@ -25,8 +25,15 @@ from torch import Tensor
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import as_array
 from imagebind_llm.media.base import Limits, MediaSource, clip_spans, is_encoded, name_of, open_source
+from imagebind_llm.media.budget import check_time, reserve
 from imagebind_llm.media.chunks import LEAST_SHARE
-from imagebind_llm.media.detect import check_seconds, declared_seconds, decoded, open_container
+from imagebind_llm.media.detect import (
+    MOST_FRAME_PIXELS,
+    check_seconds,
+    declared_seconds,
+    decoded,
+    open_container,
+)
 from imagebind_llm.media.image import central_aspect, check_pixels
 from imagebind_llm.media.settings import VideoSettings
 from imagebind_llm.media.turning import upright
@@ -40,6 +47,30 @@ _ESTIMATED = _BARE | {"mpeg", "mpegts"}
 """Formats without a length in their header; FFmpeg estimates it from the bit rate."""
 _RATE = 25
 """Frames a second of a bare stream that does not say; FFmpeg takes the same."""
+
+_KEPT_PIXELS = 178_257_920
+"""Of the frames that others may refer to, at most 16: the highest level of H.264 (6.2) allows so many."""
+_RGB_BYTES = 10
+"""A pixel as RGB from FFmpeg (3), in an array (3), and one channel of it as floats (4)."""
+
+
+class _Times(Sequence[Fraction]):
+    """Seconds of time stamps, worked out when they are asked for."""
+
+    def __init__(self, stamps: Sequence[int], start: int, unit: Fraction) -> None:
+        self._stamps, self._start, self._unit = stamps, start, unit
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    @overload
+    def __getitem__(self, number: int) -> Fraction: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Fraction]: ...
+    def __getitem__(self, number: int | slice) -> Fraction | Sequence[Fraction]:
+        if isinstance(number, slice):
+            return _Times(self._stamps[number], self._start, self._unit)
+        return self._unit * (self._stamps[number] - self._start)
 
 
 class VideoReader:
@@ -88,7 +119,7 @@ class VideoReader:
             self._stamps = list(range(len(self.times)))
         else:
             first = self._stamps[0] if start is None else min(start, self._stamps[0])
-            self.times = [unit * (stamp - first) for stamp in self._stamps]
+            self.times = _Times(self._stamps, first, unit)
         if not self._stamps:
             raise MediaError(name, "no video frame that can be decoded", "an intact video", "convert it")
         mean_step = self.times[-1] / max(len(self.times) - 1, 1)
@@ -154,12 +185,30 @@ class VideoReader:
             tracks = [track for track in tracks if track.duration]
         if not tracks or not tracks[0].codec_context:
             raise MediaError(self._name, "no video track of a known codec", "a video", "pass another file")
-        check_pixels(
-            (tracks[0].codec_context.width, tracks[0].codec_context.height), self._name, self._limits
-        )
+        size = (tracks[0].codec_context.width, tracks[0].codec_context.height)
+        if 0 in size:
+            raise MediaError(
+                self._name,
+                f"frames of no size, or of over {MOST_FRAME_PIXELS} pixels",
+                f"1 to {MOST_FRAME_PIXELS}",
+                "scale it down",
+            )
+        check_pixels(size, self._name, self._limits)
+        self._reserve(tracks[0].codec_context)
         with suppress(Exception):  # a codec without this option still has its frames checked one by one
             tracks[0].codec_context.options = {"max_pixels": str(self._limits.max_pixels)}
         return tracks[0]
+
+    def _reserve(self, codec: Any) -> None:
+        """Make room for the frames that a decoder keeps, and for one as RGB and as floats."""
+        pixels = codec.width * codec.height
+        layout = codec.format
+        each = 4.0
+        if layout is not None:
+            planes = [plane.width * plane.height * -(-plane.bits // 8) for plane in layout.components]
+            each = sum(planes) / max(layout.width * layout.height, 1)
+        kept = 2 if codec.codec.intra_only else min(max(_KEPT_PIXELS // max(pixels, 1), 5), 16) + 1
+        reserve(int(pixels * (kept * each + _RGB_BYTES)), self._name, self._limits)
 
     def _scan(self, container: Any, track: Any) -> list[int]:
         """Time stamps of all frames from packet headers, or none if these cannot be theirs."""
@@ -170,6 +219,7 @@ class VideoReader:
         end = 0
         with suppress(EOFError, av.FFmpegError):
             for packet in container.demux(track):
+                check_time()
                 if packet.size == 0 or packet.is_discard:
                     continue
                 if packet.pts is None:
@@ -308,13 +358,15 @@ def prepare_frame(pixels: NDArray[np.uint8], settings: VideoSettings) -> Tensor:
     standardised."""
     top, left, height, width = central_aspect(*pixels.shape[:2])
     pixels = pixels[top : top + height, left : left + width]
-    values = torch.tensor(np.ascontiguousarray(pixels)).permute(2, 0, 1).float().div_(255)
     short = min(height, width)
     target = (settings.size * height // short, settings.size * width // short)
-    if target != (height, width):
-        values = torch.nn.functional.interpolate(
-            values[None], size=target, mode="bilinear", align_corners=False
-        )[0]
+    planes = []
+    for channel in range(3):  # one at a time: as floats, a large frame takes much memory
+        plane = torch.tensor(pixels[:, :, channel])[None, None].float().div_(255)
+        if target != (height, width):
+            plane = torch.nn.functional.interpolate(plane, size=target, mode="bilinear", align_corners=False)
+        planes.append(plane[0, 0])
+    values = torch.stack(planes)
     mean, std = torch.tensor(settings.mean)[:, None, None], torch.tensor(settings.std)[:, None, None]
     return (values - mean) / std
 

@@ -233,10 +233,13 @@ def _thumbnail(path: Path) -> bytes | None:
     """None for a picture that was read before and cannot be now."""
     from imagebind_llm.cache.entries import encode_thumbnail
     from imagebind_llm.media.base import Limits
+    from imagebind_llm.media.budget import reading
     from imagebind_llm.media.image import read_image, to_rgb
 
+    limits = Limits()
     try:
-        return encode_thumbnail(to_rgb(read_image(path, Limits())))
+        with reading(str(path), limits):
+            return encode_thumbnail(to_rgb(read_image(path, limits)))
     except MemoryError:
         raise
     except Exception:  # it may have changed since

@@ -69,11 +69,13 @@ class Record:
             if modality is not Modality.IMAGE or not isinstance(source, str | bytes | Path):
                 return source
             from imagebind_llm.media.base import Limits, name_of, read_source
+            from imagebind_llm.media.budget import reading
             from imagebind_llm.media.image import open_image, to_rgb
 
             bounds = limits or Limits()
             try:
-                return to_rgb(open_image(read_source(source, bounds), name_of(source), bounds))
+                with reading(name_of(source), bounds):
+                    return to_rgb(open_image(read_source(source, bounds), name_of(source), bounds))
             except UserError as error:
                 raise BadSample(self.key, str(error)) from error
             except Exception as error:  # a decoder's own errors: whatever it is, it is this picture's fault

@@ -19,6 +19,8 @@ from imagebind_llm.media.arrays import as_array, check_finite
 from imagebind_llm.media.audio import channel_pair, check_rate
 from imagebind_llm.media.audio_features import resample, source_span
 from imagebind_llm.media.base import Limits, is_encoded, name_of, open_source
+from imagebind_llm.media.budget import reading
+from imagebind_llm.media.detect import check_seconds
 from imagebind_llm.media.image import normalise_pixels, read_image, to_rgb
 from imagebind_llm.media.text import checked_text
 from imagebind_llm.media.video import frames_of_array
@@ -67,7 +69,8 @@ class PeAvMedia:
         loaders = {"image": self._image, "video": self._video, "audio": self._audio, "text": self._text}
         if name not in loaders:
             raise UserError(f"PE-AV has no {name}; it knows {', '.join(loaders)}")
-        return loaders[name](source, limits)
+        with reading(name_of(source), limits):
+            return loaders[name](source, limits)
 
     def _image(self, source: Any, limits: Limits) -> Tensor:
         name = name_of(source)
@@ -121,6 +124,7 @@ class PeAvMedia:
                 raise MediaError(
                     name, f"an array of shape {values.shape}", "[channels, samples]", "reshape it"
                 )
+            check_seconds(values.shape[-1] / settings.sample_rate, name, limits)
             wave, rate = channel_pair(values if values.ndim == 2 else values[None])[1], settings.sample_rate
         check_finite(wave, name, "sample")
         from transformers import PeAudioFeatureExtractor
