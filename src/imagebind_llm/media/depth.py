@@ -1,6 +1,7 @@
 """Depth maps: 16-bit PNG or TIFF in millimetres, ``.npy``/``.npz`` in metres → ``[1, size, size]`` float32.
 
-An array of whole numbers is in millimetres as such a PNG is: nobody measures depth in whole metres.
+An array of whole numbers is in millimetres as such a PNG is: nobody measures depth in whole metres. The
+turned bits of SUN RGB-D's PNGs are read when ``DepthSettings.image_encoding`` says so.
 
 ImageBind's depth encoder was trained on disparity (nearer = larger). The conversion from metres is
 Omnivore's published SUN RGB-D recipe, given with its numbers in :class:`DepthSettings`. Pixels without a
@@ -102,7 +103,7 @@ def _reader_of_array(values: np.ndarray, settings: DepthSettings, name: str) -> 
             "metres as floats, or 16-bit millimetres",
             "save one of these",
         )
-    return lambda block: block / settings.image_units_per_metre
+    return lambda block: _unpacked(block, settings, name) / settings.image_units_per_metre
 
 
 def _reader_of_image(image: Image.Image, settings: DepthSettings, name: str) -> Reader:
@@ -118,6 +119,18 @@ def _reader_of_image(image: Image.Image, settings: DepthSettings, name: str) -> 
         )
         raise MediaError(name, f"an image of mode {mode}", f"one channel of depth in {settings.unit}", remedy)
     if settings.unit == "metres":
-        return lambda block: block / settings.image_units_per_metre
+        return lambda block: _unpacked(block, settings, name) / settings.image_units_per_metre
     top = {"L": 255.0, "1": 1.0}.get(mode, 65535.0)
     return lambda block: block / top * settings.max_disparity
+
+
+def _unpacked(values: np.ndarray, settings: DepthSettings, name: str) -> np.ndarray:
+    """Whole numbers as they were before ``settings.image_encoding``."""
+    if settings.image_encoding == "plain":
+        return values
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise MediaError(
+            name, f"numbers in {values.min()}..{values.max()}", "16 bits, as SUN RGB-D has", "check the file"
+        )
+    bits = values.astype(np.uint16)
+    return bits >> 3 | bits << 13
