@@ -49,6 +49,13 @@ def test_line_ends_and_marks(tmp_path, file, mark, end):
     assert guess_modality(tmp_path / file) == Modality.POINT
 
 
+def test_headers_whose_lines_end_differently():
+    for file in ("a.ply", "a.pcd"):
+        first, *others = FILES[file]
+        data = f"{first}\r\n".encode() + "\n".join([*others, ""]).encode()
+        np.testing.assert_array_equal(read_shape(data, file, Limits()).vertices, POINTS)
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("first", [b"\n", b"\r", b"\x01"])
 def test_a_binary_ply_begins_after_its_header_s_own_line_end(first, end):

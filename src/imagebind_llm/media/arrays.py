@@ -205,9 +205,8 @@ def plain_text(data: bytes) -> bytes:
 
 
 def line_end(head: bytes) -> bytes:
-    """What ends the first line: ``\\n``, ``\\r\\n`` or ``\\r``. Binary data may follow a header of lines."""
-    found = re.search(rb"\r*\n|\r", head)
-    return found[0] if found else b"\n"
+    """``\\r`` if nothing else ends the first line, else ``\\n``. Binary data may follow a header of lines."""
+    return b"\r" if re.match(rb"[^\r\n]*\r(?!\r*\n)", head) else b"\n"
 
 
 def text_lines(data: bytes, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
