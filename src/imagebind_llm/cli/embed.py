@@ -1,6 +1,5 @@
 """``imagebind-llm embed``: files → a table of unit embeddings."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,6 +66,7 @@ def embed(
     from tqdm import tqdm
 
     from imagebind_llm.common.errors import UnclearMediaError, one_line, reason_of
+    from imagebind_llm.common.files import atomic_write, printable_name
 
     failed: list[tuple[str, str]] = []
     items: list[tuple[str, MediaItem]] = []
@@ -87,7 +87,7 @@ def embed(
                 failed.append((name, f"{type(row).__name__}: {reason_of(row)}"))
             else:
                 rows.append(row.numpy())
-                kept.append((_printable(name), item.modality.value))
+                kept.append((printable_name(name), item.modality.value))
     for name, reason in failed:
         shown = reason.removeprefix(f"{one_line(name)}: ")  # readers name the file themselves
         typer.echo(f"left out {name!r}: {shown}", err=True)
@@ -95,8 +95,6 @@ def embed(
         raise UserError(f"none of {len(paths)} files could be embedded; the reasons stand above")
 
     import numpy as np
-
-    from imagebind_llm.common.files import atomic_write
 
     facts = {"encoder": bot.encoder_fingerprint or "", "model": model}
     with atomic_write(out) as temporary:
@@ -135,11 +133,6 @@ def _item(path: Path, given: Modality | None) -> "MediaItem":
     limits = Limits()
     with one_medium(path):
         return MediaItem(modality, checked_text(read_source(path, limits), limits))
-
-
-def _printable(name: str) -> str:
-    """A file's name as text that any table holds (bytes that are not UTF-8 as ``\\xe9``)."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _listed(files: Sequence[Path]) -> Iterator[Path]:

@@ -242,6 +242,11 @@ def is_full_disk(error: Exception) -> bool:
     return number in _FULL or bool(_FULL_WORDS.search(str(error)))
 
 
+def printable_name(name: str) -> str:
+    """A file's name as text that any table holds: bytes that are not UTF-8 come as ``\\xe9``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def gigabytes(count: int) -> str:
     """A number of bytes for people: ``13.5 GB``, ``4 MB``, ``127 bytes``."""
     if count >= 10**8:

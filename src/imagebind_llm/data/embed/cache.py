@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from imagebind_llm.common.errors import TrainingDataError
-from imagebind_llm.common.files import alone, atomic_write
+from imagebind_llm.common.files import alone, atomic_write, printable_name
 from imagebind_llm.common.folders import adopt, require_replaceable
 from imagebind_llm.common.walk import visible_files
 from imagebind_llm.common.work_folder import work_folder
@@ -119,7 +119,7 @@ def build_cache_from_pictures(
         done, skipped = _embed(job, work / "embeddings", paths, max_skipped, progress)
         embedded = EmbeddedSource(SourceSettings("embedded", str(done.folder)), work / "index")
         used = [paths[_number(embedded.read(row).key)] for row in range(embedded.rows)]
-        captions = (caption(p) if caption else p.relative_to(pictures).as_posix() for p in used)
+        captions = (caption(p) if caption else _name(p, pictures) for p in used)
         with tqdm(total=len(used), unit="img", desc="index", disable=not progress) as bar:
             cache = _build(
                 done.folder,
@@ -227,6 +227,10 @@ def _embed(
         ) from None
     entries = map(json.loads, done.report.read_bytes().splitlines())
     return done, [(str(paths[_number(entry["key"])]), entry["reason"]) for entry in entries]
+
+
+def _name(path: Path, root: Path) -> str:
+    return printable_name(path.relative_to(root).as_posix())
 
 
 def _thumbnail(path: Path) -> bytes | None:

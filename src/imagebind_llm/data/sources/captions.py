@@ -40,6 +40,13 @@ def clean_text(key: str, value: Any, what: str) -> str:
     Raises:
         BadSample: not a text, or nothing but white space.
     """
+    text = _stripped(key, value, what)
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise BadSample(key, f"half a character (a lone surrogate) in the {what}")
+    return text
+
+
+def _stripped(key: str, value: Any, what: str) -> str:
     if value is None or value != value:  # missing in a table: None or NaN
         raise BadSample(key, f"no {what}")
     if not isinstance(value, str):
@@ -47,8 +54,6 @@ def clean_text(key: str, value: Any, what: str) -> str:
     text = value.strip()
     if not text:
         raise BadSample(key, f"empty {what}")
-    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise BadSample(key, f"half a character (a lone surrogate) in the {what}")
     return text
 
 
@@ -58,7 +63,11 @@ def picture_path(key: str, value: Any, root: str | os.PathLike[str]) -> str:
     Raises:
         BadSample: not a text, empty, or an address on the network (nothing is ever fetched).
     """
-    name = clean_text(key, value, "picture")
+    name = _stripped(key, value, "picture")
+    try:
+        os.fsencode(name)  # bytes that are no UTF-8 are half characters here, and fine
+    except UnicodeEncodeError:
+        raise BadSample(key, "half a character (a lone surrogate) in the picture") from None
     if is_file_url(name):
         try:
             return path_of_file_url(name)
