@@ -62,6 +62,10 @@ NAMES = {
     "accelerometerAccelerationX(m/s²),accelerometerAccelerationY(m/s²),accelerometerAccelerationZ(m/s²)",
     "Shimmer": "time,Shimmer_Gyro_X_CAL,Shimmer_Gyro_Y_CAL,Shimmer_Gyro_Z_CAL,Shimmer_Accel_X_CAL,"
     "Shimmer_Accel_Y_CAL,Shimmer_Accel_Z_CAL",
+    "Shimmer's serial number": "ts_s,Shimmer_3E0B_Gyro_X_CAL,Shimmer_3E0B_Gyro_Y_CAL,Shimmer_3E0B_Gyro_Z_CAL,"
+    "Shimmer_3E0B_Accel_LN_X_CAL,Shimmer_3E0B_Accel_LN_Y_CAL,Shimmer_3E0B_Accel_LN_Z_CAL",
+    "SensorLog": "accelerometerTimestamp_sinceReboot(s),motionRotationRateX(rad/s),motionRotationRateY(rad/s),"
+    "motionRotationRateZ(rad/s),motionAccelerationX(m/s²),motionAccelerationY(m/s²),motionAccelerationZ(m/s²)",
     "axis first": "time,x_gyro,y_gyro,z_gyro,X Acceleration,Y Acceleration,Z Acceleration",
     "units behind": "time_s,gyr_x_rad_s,gyr_y_rad_s,gyr_z_rad_s,acc_x_m_s2,acc_y_m_s2,acc_z_m_s2",
 }
@@ -183,7 +187,8 @@ def test_what_is_unclear_is_refused(readings, case, tmp_path):
     [
         ("time", np.arange(300) * 0.3, "steps of 0.3 in the column time, which names no unit"),
         ("time [h]", np.arange(300) * 0.3, "the unit 'h' above time"),
-        ("time", np.arange(300) * 500.0, "names no unit"),
+        ("time", np.arange(300) * 110.0, "names no unit"),
+        ("time", np.arange(300.0), "steps of 1 in the column time"),
         ("time", np.zeros(300), "do not rise"),
         ("when,temperature", None, "a column when that rises like time"),
     ],

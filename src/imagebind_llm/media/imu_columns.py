@@ -24,26 +24,29 @@ _SENSORS = {
     r"|angular (?:velocity|rate|vel|speed)|angularvelocity|angularrate|ang vel|angvel|rotationrate",
 }
 """Words of an accelerometer, of one whose gravity may have been taken off, and of a gyroscope."""
-_OTHERS = re.compile(r"b|bias|biases|cov|covariance|std|var|noise|mean|min|max|user|free|body|mag\w*|gravity")
+_OTHERS = re.compile(r"bias|biases|cov|covariance|std|var|noise|mean|min|max|user|free|body|mag\w*|gravity")
 """Words that make it another quantity than a reading: its bias, its spread, or one without gravity."""
 _GLUED = re.compile(rf"({_SENSORS['a'].replace(' ', '')}|{_SENSORS['g'].replace(' ', '')})([xyz])")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-zµ]+[0-9]*|[0-9]+[a-z]*")
 _BRACKETS = re.compile(r"[(\[{]([^)\]}]*)[)\]}]")
-_TIME_UNIT = r"(?:sec|secs|seconds?|s|ms|millis|milliseconds?|us|micros|microseconds?|ns|nanos|nanoseconds?)"
+_TIME_UNIT = (
+    r"(?:[mun]?secs?|seconds?|s|ms|millis|milliseconds?|us|micros|microseconds?|ns|nanos|nanoseconds?)"
+)
 _TIME = re.compile(
-    rf"(?:.* )?(?:t|time|times|timestamp|timestamps|stamp|stamps|elapsed|epoch)(?: {_TIME_UNIT})?"
+    rf"(?:.* )?(?:t|time|times|timestamp|timestamps|ts|stamp|stamps|elapsed|epoch)"
+    rf"(?: since \w+)?(?: {_TIME_UNIT})?"
     rf"|{_TIME_UNIT}"
 )
 _COUNTERS = re.compile(
-    r"|(?:.* )?(?:index|idx|i|n|id|seq|sequence|count|counter|sample|samples|row|unnamed.*)"
+    r"|(?:.* )?(?:index|idx|i|n|id|seq|sequence|count|counter|samples?|packet|frame|number|row|unnamed.*)"
 )
 _MOST_G = 160.0
 """m/s²; accelerometers of phones and headsets end at 16 g."""
 _MOST_TURN = 70.0
 """rad/s; gyroscopes of that kind end at 4000 deg/s."""
-_CLEAR_STEPS = {1.0: (0.0, 0.1), 1e-3: (1.0, 100.0), 1e-6: (1e3, 1e5), 1e-9: (1e6, 1e9)}
-"""Steps between samples, in units of so many seconds, that tell the unit: 10 Hz to 1 kHz, and beyond where
-no other unit would fit."""
+_CLEAR_STEPS = {1.0: (0.0, 0.1), 1e-3: (1.0, 100.0), 1e-6: (125.0, 1e5), 1e-9: (125e3, 1e9)}
+"""Steps between samples, more than and up to, that tell the unit of so many seconds: 10 Hz to 8 kHz, and
+beyond where no other unit would fit. A step of 1 may be that of a counter."""
 
 
 class _Column(NamedTuple):
@@ -97,7 +100,7 @@ def _column(cell: str) -> _Column | None:
     """The sensor and axis of a column's name; None for any other."""
     unit = next(iter(_BRACKETS.findall(cell)), None)
     words = [word.lower() for word in _WORDS.findall(_BRACKETS.sub(" ", cell))]
-    if any(map(_OTHERS.fullmatch, words)):
+    if words[:1] == ["b"] or any(map(_OTHERS.fullmatch, words)):  # EuRoC calls a bias b_w_RS_S_x
         return None
     place = next((number for number, word in enumerate(words) if _GLUED.fullmatch(word)), None)
     if place is not None:
@@ -237,9 +240,7 @@ def _seconds(values: NDArray[np.float64], called: str, name: str) -> NDArray[np.
         scale = stated[0] if len(stated) == 1 else None
     if scale is None and len(values) > 1:
         step = float(np.median(np.diff(values)))
-        scale = next(
-            (unit for unit, (low, high) in _CLEAR_STEPS.items() if low < step <= high or step == low), None
-        )
+        scale = next((unit for unit, (low, high) in _CLEAR_STEPS.items() if low < step <= high), None)
         if scale is None and step > 0:
             raise MediaError(
                 name,
