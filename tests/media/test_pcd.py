@@ -138,7 +138,7 @@ def test_what_is_damaged_or_missing_is_refused():
     plain, data = LAYOUTS["plain"], pcd(LAYOUTS["plain"], "binary_compressed")
     cases = [
         (data[:-5], "copy or save it anew"),
-        (data[: data.index(b"compressed\n") + 13], "a damaged pcd file"),
+        (data[: data.index(b"compressed\n") + 13], "2 bytes of binary_compressed data"),
         (
             data.replace(b"WIDTH 500", b"WIDTH 501").replace(b"POINTS 500", b"POINTS 501"),
             "which unpack to 6000",

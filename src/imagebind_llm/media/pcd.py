@@ -108,6 +108,10 @@ def _compressed_points(
     data: bytes, place: int, layout: _Layout, count: int, name: str, limits: Limits
 ) -> NDArray[np.float64]:
     """Of compressed data, in which all of the first field stand before all of the second, and so on."""
+    if len(data) - place < _SIZES.size:
+        raise MediaError(
+            name, f"{len(data) - place} bytes of binary_compressed data", "two sizes and more", "copy it anew"
+        )
     compressed, size = _SIZES.unpack_from(data, place)
     place += _SIZES.size
     kept = [entry for entry in layout if entry[0] != _PADDING]  # the library leaves padding out
