@@ -93,6 +93,26 @@ def test_media_have_fixed_shapes(media, media_folder, tmp_path):
         media.load(Modality.DEPTH, "x.png")
 
 
+def test_names_of_control_tokens_are_words(media):
+    row = media.load(Modality.TEXT, "a [SEP] b[CLS][PAD]")
+    words = media.tokenizer.decode(row[1 : row.tolist().index(257)])
+    assert words == "a [SEP] b[CLS][PAD]"
+    assert [(row == token).sum() for token in (256, 257)] == [1, 1]
+
+
+def test_waveforms_have_their_rate_and_range(media):
+    rate = media.settings.sample_rate
+    wave = np.sin(np.arange(rate // 10) / 9).astype(np.float32) / 2
+    expected = media.load(Modality.AUDIO, wave)
+    rated = media.load(Modality.AUDIO, {"array": wave, "sampling_rate": rate})
+    assert torch.equal(rated, expected)
+    half = media.load(Modality.AUDIO, {"array": wave, "sampling_rate": rate // 2})
+    hop = media.settings.hop
+    assert half[1].sum() == -(-2 * len(wave) // hop) * hop  # twice as long
+    scaled = media.load(Modality.AUDIO, (wave * 32768).round().astype(np.int16))
+    assert (scaled - expected).abs().max() < 1e-3
+
+
 def test_pixels_are_resized_bytes(media):
     ramp = np.repeat(np.linspace(0, 255, 2 * SIDE).astype(np.uint8)[None, :, None], 2 * SIDE, 0).repeat(3, 2)
     tensor = media.load(Modality.IMAGE, ramp)

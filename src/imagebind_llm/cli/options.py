@@ -68,7 +68,9 @@ OffloadOption = Annotated[
     str | None,
     typer.Option("--offload-dir", metavar="DIR", help="Where layers go that fit into no memory."),
 ]
-BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Prompts answered at once.")]
+BatchSizeOption = Annotated[
+    int, typer.Option("--batch-size", min=1, max=4096, help="Prompts answered at once.")
+]
 
 CacheOption = Annotated[
     bool | None,

@@ -54,6 +54,23 @@ def load_audio(source: MediaSource, settings: AudioSettings, limits: Limits | No
     """
     limits = limits or Limits()
     name = name_of(source)
+    if not is_encoded(source):
+        wave, rate = rated(source, settings.sample_rate, name, limits)
+        return waveform_to_tensor(wave, rate, settings, name)
+    with open_source(source, limits) as stream:
+        blocks, rate, samples = open_blocks(stream, name, limits)
+        check_rate(rate, name)
+        return _assemble(blocks, rate, samples, settings, name)
+
+
+def rated(source: Any, rate: int, name: str, limits: Limits) -> tuple[NDArray[Any], int]:
+    """A waveform in memory and its sample rate in Hz, of an array at ``rate`` or of ``{"array": …,
+    "sampling_rate": …}``.
+
+    Raises:
+        MediaError: it does not hold real numbers, another mapping, a rate that cannot be meant, or longer than
+            ``limits.max_seconds``.
+    """
     if isinstance(source, Mapping):
         if not {"array", "sampling_rate"} <= source.keys():
             raise MediaError(
@@ -62,23 +79,12 @@ def load_audio(source: MediaSource, settings: AudioSettings, limits: Limits | No
                 "'array' and 'sampling_rate'",
                 "pass these",
             )
-        rate: Any = source["sampling_rate"]
-        return _from_array(as_array(source["array"], name), rate, settings, limits, name)
-    if not is_encoded(source):
-        return _from_array(as_array(source, name), settings.sample_rate, settings, limits, name)
-    with open_source(source, limits) as stream:
-        blocks, rate, samples = open_blocks(stream, name, limits)
+        source, rate = source["array"], source["sampling_rate"]
         check_rate(rate, name)
-        return _assemble(blocks, rate, samples, settings, name)
-
-
-def _from_array(
-    wave: NDArray[Any], rate: int, settings: AudioSettings, limits: Limits, name: str
-) -> torch.Tensor:
-    check_rate(rate, name)
-    if wave.ndim:
-        check_seconds(wave.shape[-1] / rate, name, limits)
-    return waveform_to_tensor(wave, rate, settings, name)
+    values = as_array(source, name)
+    if values.ndim:
+        check_seconds(values.shape[-1] / rate, name, limits)
+    return values, int(rate)
 
 
 def waveform_to_tensor(
@@ -92,22 +98,30 @@ def waveform_to_tensor(
         settings: what the encoder expects.
         name: how an error calls it.
     """
-    values = as_array(wave, name)
     check_rate(rate, name)
-    rate = int(rate)
-    if values.ndim == 1:
-        values = values[None]
-    if values.ndim != 2 or values.shape[0] == 0 or values.shape[0] > 64:
-        raise MediaError(
-            name, f"an array of shape {values.shape}", "[channels, samples]", "transpose or split it"
-        )
+    values = _channels(as_array(wave, name), name)
 
     def blocks(needed: Sequence[Span] = ()) -> Iterator[NDArray[np.float32]]:
         size = max(1024, _BLOCK_VALUES // len(values))
         for start in range(0, values.shape[1], size):
             yield channel_pair(_scaled(values[:, start : start + size]))
 
-    return _assemble(blocks, rate, values.shape[1], settings, name)
+    return _assemble(blocks, int(rate), values.shape[1], settings, name)
+
+
+def as_waveform(values: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """``[C, n]`` float32 of samples ``[C, n]`` or ``[n]``; integers are scaled by their range."""
+    return _scaled(_channels(values, name))
+
+
+def _channels(values: NDArray[Any], name: str) -> NDArray[Any]:
+    if values.ndim == 1:
+        values = values[None]
+    if values.ndim != 2 or values.shape[0] == 0 or values.shape[0] > 64:
+        raise MediaError(
+            name, f"an array of shape {values.shape}", "[channels, samples]", "transpose or split it"
+        )
+    return values
 
 
 def _scaled(values: NDArray[Any]) -> NDArray[np.float32]:

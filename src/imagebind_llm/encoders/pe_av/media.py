@@ -15,12 +15,11 @@ from torch import Tensor
 from imagebind_llm.common.errors import CheckpointError, MediaError, UserError, reason_of
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.pe_av.settings import PeAvSettings
-from imagebind_llm.media.arrays import as_array, check_finite
-from imagebind_llm.media.audio import channel_pair, check_rate
+from imagebind_llm.media.arrays import check_finite
+from imagebind_llm.media.audio import as_waveform, channel_pair, check_rate, rated
 from imagebind_llm.media.audio_features import resample, source_span
 from imagebind_llm.media.base import Limits, is_encoded, name_of, open_source
 from imagebind_llm.media.budget import reading
-from imagebind_llm.media.detect import check_seconds
 from imagebind_llm.media.image import normalise_pixels, read_image, to_rgb
 from imagebind_llm.media.text import checked_text
 from imagebind_llm.media.video import frames_of_array
@@ -119,13 +118,8 @@ class PeAvMedia:
             with open_source(source, limits) as stream:
                 wave, rate = self._recorded(stream, name, limits)
         else:
-            values = as_array(source, name).astype(np.float32)
-            if values.ndim not in (1, 2) or 0 in values.shape:
-                raise MediaError(
-                    name, f"an array of shape {values.shape}", "[channels, samples]", "reshape it"
-                )
-            check_seconds(values.shape[-1] / settings.sample_rate, name, limits)
-            wave, rate = channel_pair(values if values.ndim == 2 else values[None])[1], settings.sample_rate
+            values, rate = rated(source, settings.sample_rate, name, limits)
+            wave = channel_pair(as_waveform(values, name))[1]
         check_finite(wave, name, "sample")
         from transformers import PeAudioFeatureExtractor
 
