@@ -81,8 +81,10 @@ class Chat:
 
     def _extended(self, question: str, media: dict[str, Any]) -> tuple[list[Message], int]:
         """The dialog with one more question, short enough to leave room for an answer."""
-        if not isinstance(question, str) or not question.strip():
+        if not isinstance(question, str):
             raise UserError(f"the question is {short(question)}; expected some words")
+        if not question.strip():
+            raise UserError("the question is empty; say something")
         turns = [*self._turns, user_message(question, media_items(media))]
         forgotten = self.forgotten
         length = self._context_length
