@@ -127,16 +127,21 @@ def render(template: str, variables: Mapping[str, Any], budget: Budget) -> str:
     return "".join(pieces)
 
 
+def _parsed(template: str) -> nodes.Template:
+    if len(template) > _MOST_SOURCE:
+        raise TemplateLimitError(f"it has {len(template):,} characters; at most {_MOST_SOURCE:,} are read")
+    return _ENVIRONMENT.parse(template)
+
+
 @lru_cache(maxsize=64)
 def names_read(template: str) -> frozenset[str]:
     """Names of variables that ``template`` looks at and does not make itself.
 
     Raises:
         jinja2.TemplateError: it is no template.
+        TemplateLimitError: it is too long.
     """
-    return (
-        frozenset(meta.find_undeclared_variables(_ENVIRONMENT.parse(template))) - _ENVIRONMENT.globals.keys()
-    )
+    return frozenset(meta.find_undeclared_variables(_parsed(template))) - _ENVIRONMENT.globals.keys()
 
 
 @lru_cache(maxsize=64)
@@ -145,17 +150,16 @@ def own_words(template: str) -> tuple[str, ...]:
 
     Raises:
         jinja2.TemplateError: it is no template.
+        TemplateLimitError: it is too long.
     """
-    tree = _ENVIRONMENT.parse(template)
+    tree = _parsed(template)
     plain = [node.data for node in tree.find_all(nodes.TemplateData)]
     return (*plain, *(node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)))
 
 
 @lru_cache(maxsize=64)
 def _compiled(template: str) -> jinja2.Template:
-    if len(template) > _MOST_SOURCE:
-        raise TemplateLimitError(f"it has {len(template):,} characters; at most {_MOST_SOURCE:,} are read")
-    tree = _measured(_ENVIRONMENT.parse(template))
+    tree = _measured(_parsed(template))
     assert isinstance(tree, nodes.Template)
     return jinja2.Template.from_code(
         _ENVIRONMENT, _ENVIRONMENT.compile(tree), _ENVIRONMENT.make_globals(None)
