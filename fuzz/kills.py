@@ -70,7 +70,7 @@ class Kills(Target):
             ImageBindLLMForConditionalGeneration.from_pretrained(out)
             return True
 
-        return lambda: export(self._model, out), whole
+        return lambda: export(str(self._model), out, "full"), whole
 
     @staticmethod
     def _clear(out: Path) -> None:

@@ -102,7 +102,7 @@ class Arrays(Target):
             array = np.asarray(array)[::-1]
         elif form == "tensor" and kind not in ("object", "uint16"):
             array = torch.from_numpy(np.array(array, copy=True))
-        elif form == "list" and np.size(array) < 10_000:
+        elif form == "list" and np.prod([max(side, 1) for side in shape]) < 10_000:
             array = np.asarray(array).tolist()
         source: object = array
         if modality is Modality.AUDIO:

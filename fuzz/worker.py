@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+import traceback
 import warnings
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ from imagebind_llm.common.errors import UserError, one_line
 TARGETS = {
     "media": "fuzz.media:MediaFiles",
     "arrays": "fuzz.media:Arrays",
+    "batch lines": "fuzz.batch_lines:BatchLines",
     "models": "fuzz.folders:Models",
     "adapters": "fuzz.folders:Adapters",
     "caches": "fuzz.folders:Caches",
@@ -61,10 +63,14 @@ def attempt(case: Case) -> dict[str, object]:
 def main() -> None:
     name, seed, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    complaints = os.fdopen(os.dup(2), "w", encoding="utf-8")
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     warnings.simplefilter("ignore")
+    sys.excepthook = lambda *error: traceback.print_exception(
+        *error, file=complaints
+    )  # a fault of the fuzzer
     module, _, kind = TARGETS[name].partition(":")
     target: Target = getattr(importlib.import_module(module), kind)(folder / "own", folder / "input")
     print("ready", file=out, flush=True)

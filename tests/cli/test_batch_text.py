@@ -2,14 +2,14 @@
 
 from collections import deque
 
-from imagebind_llm.cli.ask import _requests
+from imagebind_llm.cli import batch_lines
 from imagebind_llm.common.errors import UserError
 
 LINES = b'{"question": "one\xe2\x80\xa8two\xc2\x85"}\n"three"\n'
 
 
 def requests(data: bytes) -> list:
-    return list(_requests(data.splitlines(keepends=True), {}, deque()))
+    return list(batch_lines.requests(data.splitlines(keepends=True), {}, deque()))
 
 
 def test_marks_and_line_ends():

@@ -1,31 +1,21 @@
 """``imagebind-llm ask``: one question, or a file of them."""
 
-import itertools
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imagebind_llm.cli import options as shared
+from imagebind_llm.cli.batch_lines import answer_lines, read_lines
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.common.json_text import parse_json
-from imagebind_llm.common.text_files import NotUtf8, decode_text
 
 if TYPE_CHECKING:
     from imagebind_llm.inference.assistant import Assistant
     from imagebind_llm.inference.request import Answer
 
 app = typer.Typer()
-
-_LONGEST = 32 << 20
-"""Bytes of a request. One of a million values, or a picture of 24 MB in base64, fits."""
-_LONG = 1 << 20
-_BLOCK = 1 << 20
-_SKIPPED = 256 << 20
-"""Bytes of a line that are passed over to find its end."""
 
 _EXAMPLES = """
 \b
@@ -173,87 +163,22 @@ def _explanation(answer: "Answer") -> str:
 
 def _ask_many(bot: "Assistant", lines: Iterable[bytes], settings: dict[str, Any]) -> int:
     """Answer the requests in ``lines``; returns the exit code."""
-    marks: deque[tuple[int, Any]] = deque()
-    failed = broken = total = 0
-    for result in bot.iter_batch(_requests(lines, settings, marks)):
-        number, mark = marks.popleft()
-        total += 1
-        if isinstance(result, UserError):
-            failed += 1
-            values: dict[str, Any] = {"error": str(result), "line": number}
-        elif isinstance(result, Exception):
-            broken += 1
-            values = {"error": f"this should not happen: {type(result).__name__}: {result}", "line": number}
-        else:
-            values = result.to_dict()
-        shared.print_json(values if mark is None else {"id": mark, **values})
+    codes = []
+    for values, code in answer_lines(bot, lines, settings):
+        codes.append(code)
+        shared.print_json(values)
         sys.stdout.flush()
-    if failed + broken:
-        typer.echo(f"error: {failed + broken} of {total} requests failed", err=True)
-    return 1 if broken else 2 if failed else 0
-
-
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file; of one that is too long only the beginning.
-
-    Raises:
-        UserError: a line does not end within :data:`_SKIPPED` bytes more.
-    """
-    for number in itertools.count(1):
-        line = file.readline(_LONGEST + 1)
-        if not line:
-            return
-        left, rest = _SKIPPED, line
-        while len(line) > _LONGEST and rest and not rest.endswith(b"\n"):
-            rest = file.readline(_BLOCK)
-            left -= len(rest)
-            if left < 0:
-                raise UserError(
-                    f"line {number} is longer than {(_LONGEST + _SKIPPED) >> 20} MiB, and the rest is not "
-                    "read; give a file with a request in JSON on each line"
-                )
-        yield line
-
-
-def _requests(
-    lines: Iterable[bytes], settings: dict[str, Any], marks: deque[tuple[int, Any]]
-) -> Iterator[Any]:
-    """A request or an error for each line; what the line is called is put in ``marks``."""
-    defaults = {key: value for key, value in settings.items() if value is not None}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        mark = None
-        request: Any
-        try:
-            if len(line) > _LONGEST:
-                raise ValueError(f"longer than {_LONGEST >> 20} MiB")
-            request = parse_json(decode_text(line))
-        except NotUtf8 as error:
-            request = UserError(f"line {number} {error}")
-        except ValueError as error:
-            request = UserError(
-                f"line {number} is not a request in JSON: {error}; give media as paths to files"
-                if len(line) > _LONG
-                else f"line {number} is not JSON: {error}"
-            )
-        else:
-            request = {"question": request} if isinstance(request, str) else request
-            if isinstance(request, dict):
-                mark = request.pop("id", None)
-                own = dict(defaults)
-                if "messages" in request:
-                    own.pop("system", None)
-                request = {**own, **request}
-        marks.append((number, mark))
-        yield request
+    failed = len(codes) - codes.count(0)
+    if failed:
+        typer.echo(f"error: {failed} of {len(codes)} requests failed", err=True)
+    return 1 if 1 in codes else 2 if failed else 0
 
 
 @contextmanager
 def _opened(name: str) -> Iterator[Iterable[bytes]]:
     """The lines as bytes, so that one which is no text spoils no other."""
     if name == "-":
-        yield _lines(sys.stdin.buffer)
+        yield read_lines(sys.stdin.buffer)
     else:
         with open(name, "rb") as file:
-            yield _lines(file)
+            yield read_lines(file)

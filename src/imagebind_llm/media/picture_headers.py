@@ -16,7 +16,7 @@ from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.base import Limits
 
 _MOST_CHUNKS = 100_000
-"""Chunks of a PNG, segments of a JPEG. (A PNG of 100 Mpx in chunks of 8 KiB, as libpng writes, has 40,000.)"""
+"""Chunks of a PNG, segments of a JPEG. (A PNG of 100 Mpx in chunks of 8 KiB, as libpng writes: 40,000.)"""
 _MOST_PASSES = 12
 """Passes over each pixel of the largest picture, or as much work on a smaller one; libjpeg's progressive
 files have 10 for colour."""
