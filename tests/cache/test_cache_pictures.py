@@ -9,7 +9,7 @@ from PIL import Image, ImageChops
 from support.cache_worlds import clustered
 
 from imagebind_llm.cache import CacheError, VisualCache, build_cache, contact_sheet
-from imagebind_llm.data.embed.cache import build_cache_from_pictures
+from imagebind_llm.data.embed.cache import build_cache_from_embeddings, build_cache_from_pictures
 from imagebind_llm.encoders.imagebind import ImageBindModel
 
 COLOURS = [(220, 30, 30), (30, 220, 30), (30, 30, 220), (220, 220, 30), (30, 220, 220), (220, 30, 220)]
@@ -204,3 +204,34 @@ def test_encoder_that_fails_is_named(pictures, build, monkeypatch, tmp_path):
     monkeypatch.setattr(ImageBindModel, "encode", broken)
     with pytest.raises(CacheError, match=r"0/03\.png'.* no finite embedding"):
         build(pictures, tmp_path / "c")
+
+
+def test_two_at_once_in_one_folder_are_refused(build, pictures, tmp_path):
+    """Also when one is from embeddings that are there already."""
+    embeddings = tmp_path / "embeddings"
+    out = tmp_path / "c"
+    tried = []
+
+    def caption(path):
+        if not tried:  # while the first is building
+            tried.append(path)
+            for other in (
+                lambda: build(pictures, out),
+                lambda: build_cache_from_embeddings(embeddings, out),
+            ):
+                with pytest.raises(
+                    CacheError, match=r"another process is building '.*c'; wait for it, or give"
+                ):
+                    other()
+        return path.name
+
+    built = build(pictures, out, caption=caption)
+    assert tried
+    assert (built.used, VisualCache.load(out).entry(0).caption) == (24, "00.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "pictures"]
+    assert build(pictures, out).used == 24  # a cache of ours is replaced, with its list of what was left out
+    (out / "notes.md").write_text("mine")
+    with pytest.raises(CacheError, match=r"holds 'notes\.md', which is not known to be ours"):
+        build(pictures, out)
+    assert (out / "notes.md").read_text() == "mine"
+    assert VisualCache.load(out).size == 24

@@ -241,7 +241,7 @@ def _finite(value: int | float, path: str) -> float:
         number = float(value)
     except OverflowError:
         raise ConfigError(
-            f"{path} is a whole number of {len(hex(value)) - 2} hex digits, more than a float can hold"
+            f"{path} is a whole number of {len(hex(int(value))) - 2} hex digits, more than a float can hold"
         ) from None
     if not math.isfinite(number):
         raise ConfigError(f"{path} is {value}; expected a finite number")

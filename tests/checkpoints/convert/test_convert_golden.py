@@ -8,6 +8,7 @@ from support import convert_worlds as world
 from torch.testing import assert_close
 
 from imagebind_llm.cli import main
+from imagebind_llm.common.folders import MARK
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.batch import MediaBatch, MediaPart
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
@@ -49,10 +50,10 @@ def test_folders_are_what_they_should_be(place):
     def names(folder):
         return {file.name for file in (place / folder).iterdir()}
 
-    assert names("encoder") == {"config.json", "model.safetensors", "conversion.json"}
+    assert names("encoder") == {"config.json", "model.safetensors", "conversion.json", MARK}
     common = {
         "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "conversion.json",
-        "chat_template.jinja",
+        "chat_template.jinja", MARK,
     }  # fmt: skip
     assert names("base") == common | {"model.safetensors"}
     assert names("model") == common | {"adapter.safetensors", "processor_config.json"}

@@ -17,6 +17,7 @@ from imagebind_llm.checkpoints.convert import store
 from imagebind_llm.checkpoints.convert.imagebind import plan_imagebind
 from imagebind_llm.checkpoints.convert.llama import llama_from_original, llama_to_original
 from imagebind_llm.checkpoints.convert.shards import write_safetensors
+from imagebind_llm.common.folders import MARK
 from imagebind_llm.model.families import DecoderShape
 
 
@@ -313,7 +314,7 @@ def test_a_disk_that_fills_up(convert, tmp_path, leftovers, monkeypatch):
     assert leftovers(tmp_path, "in") == {".out.converting"}
     kept = sorted(file.name for file in (tmp_path / ".out.converting").iterdir())
     shards = [f"model-0000{n}-of-00004{suffix}" for n in (1, 2) for suffix in (".json", ".safetensors")]
-    assert kept == ["conversion.json", *shards]
+    assert kept == [MARK, "conversion.json", *shards]
     values = json.loads(convert(*command, "--shard-size", "2MB", "--json").out)
     assert values["resumed_files"] == 2
 

@@ -306,7 +306,7 @@ def test_copies_of_one_sample_make_no_frequent_caption(tmp_path):
 
 def test_what_a_killed_dry_run_left_is_removed(tmp_path):
     settings = load_settings(None, NO_ENCODER)
-    for name in (".dry-run.abc", ".result.abc", ".result.old.abc"):
+    for name in (".dry-run.imagebind-llm-abcdefgh", ".result.imagebind-llm-abcdefgh"):
         (tmp_path / "out" / name).mkdir(parents=True)
         (tmp_path / "out" / name / "report.html").write_text("half")
     clean(settings_of(), tmp_path / "out", settings, opened=MadeUpSource(5), dry_run=True)

@@ -144,6 +144,7 @@ def build_cache_from_embeddings(
     folder: Path,
     kind: Kind = "auto",
     progress: Callable[[int], None] | None = None,
+    index_folder: Path | None = None,
 ) -> "VisualCache":
     """Build and save a cache of all pictures in what ``imagebind-llm data embed`` wrote, in its first view.
 
@@ -152,6 +153,7 @@ def build_cache_from_embeddings(
         folder: where to save the cache; must be new, empty or a cache that we saved.
         kind: as in :func:`~imagebind_llm.cache.build_cache`.
         progress: called with the number of vectors done so far.
+        index_folder: see :func:`imagebind_llm.data.sources.open_source`.
 
     Raises:
         TrainingDataError: the embeddings are incomplete or damaged, or there are no pictures among them.
@@ -161,7 +163,7 @@ def build_cache_from_embeddings(
 
     require_replaceable(folder, CacheError)
     with alone(folder, CacheError(_BUSY.format(str(folder)))):
-        return _build(embeddings, folder, kind, progress)
+        return _build(embeddings, folder, kind, progress, index_folder)
 
 
 def _build(
