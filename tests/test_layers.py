@@ -80,5 +80,15 @@ def test_common_needs_no_torch():
         names = {alias.name for node in tops for alias in node.names} | {
             getattr(n, "module", "") for n in tops
         }
-        if path.stem in ("errors", "files", "settings", "locate", "modality", "hub", "work_folder"):
+        if path.stem in (
+            "errors",
+            "files",
+            "folders",
+            "leftovers",
+            "settings",
+            "locate",
+            "modality",
+            "hub",
+            "work_folder",
+        ):
             assert not any(str(name).split(".")[0] in ("torch", "transformers") for name in names), path
