@@ -198,9 +198,9 @@ def start_over(folder: Path) -> None:
     for pattern in ("samples/step-*.md", "tensorboard/events.out.tfevents.*"):
         for file in folder.glob(pattern):
             file.unlink()
-    for made in ("checkpoints", "samples", "tensorboard"):
+    for name in ("checkpoints", "samples", "tensorboard"):
         with suppress(OSError):  # somebody put something else into it
-            (folder / made).rmdir()
+            (folder / name).rmdir()
 
 
 def remove_remains(folder: Path) -> None:
