@@ -1,8 +1,11 @@
 """Dialogs with a memory."""
 
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
 
-from imagebind_llm import UserError
+from imagebind_llm import Assistant, UserError
+from imagebind_llm.model.adaptation import set_stage
 from imagebind_llm.model.dialog import build_dialog
 
 
@@ -105,3 +108,53 @@ def test_a_streamed_turn_counts_only_when_it_was_read_to_its_end(bot):
     assert stream.answer.text == text
     with pytest.raises(UserError, match="empty"):
         chat.stream(" ")
+
+
+@pytest.fixture
+def trained(tiny_model_folder):
+    return Assistant.from_pretrained(tiny_model_folder, device="cpu", cache=False)
+
+
+def step(model):
+    """One step of training, on all that the optimizer is given."""
+    set_stage(model, ["pretrain", "language"])
+    model.train()
+    ids = torch.arange(3, 23)[None]
+    conditions = torch.ones(1, model.config.embedding_dim)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
+    model(ids, labels=ids, conditions=conditions).loss.backward()
+    optimizer.step()
+    model.eval()
+
+
+def fold_in(model):
+    """What peft does when it merges: it writes where torch does not count."""
+    wrapped = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj", "v_proj"]))
+    with torch.no_grad():
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.fill_(0.5)
+    wrapped.merge_and_unload()
+
+
+@pytest.mark.parametrize("change", [step, fold_in])
+def test_a_chat_goes_on_with_the_weights_of_now(trained, media_folder, change):
+    chat = trained.chat(max_new_tokens=8)
+    chat.send("what?", image=media_folder / "red.png")
+    change(trained.model)
+    before = trained.pipeline.driver.engine.prefilled
+    second = chat.send("and now?")
+    assert trained.pipeline.driver.engine.prefilled - before == second.prompt_tokens  # all of it read again
+    assert second.text == trained.ask(messages=chat.messages[:-1], max_new_tokens=8).text
+
+
+def test_embeddings_are_those_of_the_weights_of_now(trained, media_folder):
+    before = trained.embed(image=media_folder / "red.png")
+    assert torch.equal(trained.embed(image=media_folder / "red.png"), before)
+    with torch.no_grad():
+        for parameter in trained.model.encoder.parameters():
+            parameter.mul_(1.5)
+    after = trained.embed(image=media_folder / "red.png")
+    fresh = trained.embed(image=(media_folder / "red.png").read_bytes())
+    assert torch.equal(after, fresh)
+    assert not torch.equal(after, before)

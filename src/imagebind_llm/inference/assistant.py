@@ -81,6 +81,18 @@ class Assistant:
         self._engine = Engine(model, batch_size)
         self.pipeline = Pipeline(processor, self._perception, Driver(self._engine))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of (``pickle``, ``copy.deepcopy``): not what is remembered or under way."""
+        return {
+            "model": self.model,
+            "processor": self.processor,
+            "cache": self._cache.given,
+            "batch_size": self._batch_size,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Assistant.__init__(self, **state)
+
     @classmethod
     def from_pretrained(
         cls,
@@ -330,22 +342,21 @@ class Assistant:
 
         What the model has read is not read again in the next turn.
         """
+        return Chat(self._answer_turn, self._stream_turn, self._count, self.context_length, system, **options)
 
-        def ask(request: Request) -> Answer:
-            (result,) = self.pipeline.answer([request], reuse=True)
-            return raised(result)
+    def _answer_turn(self, request: Request) -> Answer:
+        (result,) = self.pipeline.answer([request], reuse=True)
+        return raised(result)
 
-        def stream(request: Request) -> AnswerStream:
-            return self.pipeline.stream(request, reuse=True)
+    def _stream_turn(self, request: Request) -> AnswerStream:
+        return self.pipeline.stream(request, reuse=True)
 
-        def count(messages: Sequence[Message]) -> int:
-            most = self.context_length or LONGEST_DIALOG
-            try:
-                return len(build_dialog(messages, self.processor.tokenizer, True, most))
-            except TooLongError:
-                return most + 1
-
-        return Chat(ask, stream, count, self.context_length, system, **options)
+    def _count(self, messages: Sequence[Message]) -> int:
+        most = self.context_length or LONGEST_DIALOG
+        try:
+            return len(build_dialog(messages, self.processor.tokenizer, True, most))
+        except TooLongError:
+            return most + 1
 
     # --- embeddings
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imagebind_llm.inference.engine import Engine, Event, TokenRequest
+from imagebind_llm.inference.forks import renewed_in_children
 from imagebind_llm.inference.interrupts import uninterrupted
 
 
@@ -28,6 +29,11 @@ class Driver:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.renew()
+        renewed_in_children(self)
+
+    def renew(self) -> None:
+        """Forget all callers."""
         self._boxes: dict[int, deque[Event]] = {}
         self._changed = threading.Condition()
         self._busy = False

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.inference.forks import renewed_in_children
 from imagebind_llm.inference.kv_rows import KeyValueRows, cache_of
 from imagebind_llm.inference.prefixes import PrefixMemory, Trace
 from imagebind_llm.inference.sampler import Choice, Sampler, Sampling
@@ -106,10 +107,18 @@ class Engine:
     ) -> None:
         self.model = model
         self.prefilled = 0
-        self._scheduler = Scheduler(max_rows, max_tokens, max_prefill)
-        self._rows = KeyValueRows(max_rows)
-        self._prefixes = PrefixMemory(remembered_tokens)
+        self._limits = (max_rows, max_tokens, max_prefill)
+        self._remembered_tokens = remembered_tokens
         self._numbers = itertools.count()
+        self.renew()
+        renewed_in_children(self)
+
+    def renew(self) -> None:
+        """Forget all that is running and remembered."""
+        self._scheduler = Scheduler(*self._limits)
+        self._rows = KeyValueRows(self._limits[0])
+        self._prefixes = PrefixMemory(self._remembered_tokens)
+        self._weights: Any = None
         self._stepping = threading.Lock()
         self._aborted: set[int] = set()
         self._events: list[Event] = []
@@ -221,6 +230,11 @@ class Engine:
 
     def _start(self, admitted: list[Sequence]) -> None:
         """Prefill. Prompts share a call of the model, but for those whose beginning is known."""
+        if any(sequence.trace is not None for sequence in admitted):
+            weights = self.model.weights_version()
+            if weights != self._weights:  # trained since: what other weights made of a dialog is void
+                self._prefixes.clear()
+                self._weights = weights
         groups: list[list[Sequence]] = [[]]
         for sequence in admitted:
             if sequence.trace is not None:

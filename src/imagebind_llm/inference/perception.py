@@ -16,6 +16,7 @@ from torch import Tensor
 
 from imagebind_llm.common.errors import CacheError, UserError, naming_missing_packages
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.inference.forks import renewed_in_children
 from imagebind_llm.inference.request import Options
 from imagebind_llm.media.reading import load_medium
 from imagebind_llm.model.conditioning import (
@@ -25,6 +26,7 @@ from imagebind_llm.model.conditioning import (
     move_towards_cache,
 )
 from imagebind_llm.model.messages import MediaItem
+from imagebind_llm.model.versions import version_of
 
 if TYPE_CHECKING:
     from imagebind_llm.cache import Retrieved, VisualCache
@@ -39,13 +41,18 @@ _ENCODER_BATCH = 32
 
 
 class CacheHandle:
-    """A visual cache that is opened, and checked against the encoder, when it is first needed."""
+    """A visual cache that is opened, and checked against the encoder, when it is first needed.
+
+    Attributes:
+        given: the cache or its folder, as it was given.
+    """
 
     def __init__(
         self,
         cache: "VisualCache | str | os.PathLike[str] | None",
         fingerprint: Callable[[], str | None],
     ) -> None:
+        self.given = cache
         self._cache = cache
         self._fingerprint = fingerprint
 
@@ -140,6 +147,12 @@ class Perception:
         self.processor = processor
         self.cache = cache
         self._workers = workers or min(4, os.cpu_count() or 1)
+        self.renew()
+        renewed_in_children(self)
+
+    def renew(self) -> None:
+        """Forget what is remembered, and the threads."""
+        self._weights: Any = None
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._known: OrderedDict[Any, Tensor] = OrderedDict()
@@ -229,6 +242,7 @@ class Perception:
         ``among`` holds those of the same batch: a source that occurs twice in it is opened once.
         """
         found = []
+        self._forget_other_weights()
         for item in items:
             key = _key(item)
             pending = among.get(key) if key is not None else None
@@ -310,6 +324,15 @@ class Perception:
                 return [error]
         # outside of the handler, so that the failed batch can leave the memory
         return [row for tensor in tensors for row in self._encode(modality, [tensor])]
+
+    def _forget_other_weights(self) -> None:
+        """Forget embeddings of an encoder that was trained since."""
+        encoder = self.model.encoder
+        weights = None if encoder is None else version_of(encoder)
+        with self._lock:
+            if weights != self._weights:
+                self._known.clear()
+                self._weights = weights
 
     def _remembered(self, key: Any) -> Tensor | None:
         with self._lock:

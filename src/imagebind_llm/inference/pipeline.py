@@ -8,6 +8,7 @@ from typing import Any
 from imagebind_llm.inference.detokenizer import Detokenizer
 from imagebind_llm.inference.driver import Completion, Driver
 from imagebind_llm.inference.engine import Event, TokenRequest
+from imagebind_llm.inference.forks import refuse_lost_gpu
 from imagebind_llm.inference.perception import Conditions, PendingConditions, PendingEmbedding, Perception
 from imagebind_llm.inference.request import Answer, Options, Request
 from imagebind_llm.inference.sampler import Sampling
@@ -69,6 +70,7 @@ class Pipeline:
         """
         started = time.perf_counter()
         own = Request.read(request)
+        refuse_lost_gpu(self.driver.engine.model.device)
         engine = self.driver.engine
         dialog = build_dialog(
             own.messages,

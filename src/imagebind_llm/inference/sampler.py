@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from imagebind_llm.inference.forks import called_in_children
+
 _FIRST_LOOK = 512
 """Likeliest tokens that are looked at first for top-p; more only where they do not have the probability."""
 
 _drawing = threading.Lock()
+called_in_children(lambda: globals().update(_drawing=threading.Lock()))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import copy
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from imagebind_llm.model.generation import check_beams
 from imagebind_llm.model.injection import ARGUMENT, ConditionDeltas, Injection, TokenDeltas
 from imagebind_llm.model.loss import causal_loss
 from imagebind_llm.model.own_update import refuse_twice
+from imagebind_llm.model.versions import version_of
 
 if TYPE_CHECKING:
     from imagebind_llm.media.batch import MediaBatch
@@ -72,6 +73,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         encoder: nn.Module | None = None,
     ) -> None:
         super().__init__(config)
+        self._changes = 0
         shape = DecoderShape.of(config.text_config)
         self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
         self.encoder = encoder if encoder is not None else build_encoder(config.encoder_config)
@@ -94,7 +96,13 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "peft_config":  # peft's last word when it has put its adapters in
+            self._changes += 1
             refuse_twice(self)
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name == "peft_config":  # peft's last word when it has merged them
+            self._changes += 1
 
     def _init_weights(self, module: nn.Module) -> None:
         # Parts that transformers knows initialise themselves; the encoder brings its own initialisation.
@@ -104,9 +112,15 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def train(self, mode: bool = True) -> "ImageBindLLMForConditionalGeneration":
         """Set training mode on all but the encoder, which always stays in evaluation mode."""
         super().train(mode)
+        self._changes += int(mode)
         if self.encoder is not None:
             self.encoder.eval()
         return self
+
+    def weights_version(self) -> Hashable:
+        """Equal for two calls if the weights have not changed in between, as far as torch or peft notice, and
+        the model has not gone into training mode."""
+        return self._changes, version_of(self)
 
     def save_pretrained(  # type: ignore[override]
         self,
