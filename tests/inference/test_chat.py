@@ -158,3 +158,25 @@ def test_embeddings_are_those_of_the_weights_of_now(trained, media_folder):
     fresh = trained.embed(image=(media_folder / "red.png").read_bytes())
     assert torch.equal(after, fresh)
     assert not torch.equal(after, before)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda bot: bot.chat("What is this?"),
+        lambda bot: bot.chat("What is this?", "red.png"),
+        lambda bot: bot.chat(image="red.png"),
+        lambda bot: bot.chat(media={"image": "red.png"}),
+    ],
+)
+def test_a_chat_begins_without_a_question(bot, begin):
+    with pytest.raises(UserError, match=r"chat\.send\(question.*system=…"):
+        begin(bot)
+
+
+def test_what_a_chat_says_about_itself(bot, media_folder):
+    chat = bot.chat(system="Be brief.", max_new_tokens=4)
+    assert repr(chat) == "Chat(0 turns, no media, with a system message)"
+    chat.send("what?", image=media_folder / "red.png", text="a dog")
+    chat.send("and now?")
+    assert repr(chat) == "Chat(2 turns, about image, text, with a system message)"

@@ -442,3 +442,35 @@ def test_a_loss_needs_all_logits():
     model = make_model()
     with pytest.raises(UserError, match="logits_to_keep was given together with labels"):
         model(tokens(), labels=tokens(), logits_to_keep=1)
+
+
+@torch.no_grad()
+@both_styles
+@pytest.mark.parametrize("guesses", [1, 3, 6])
+def test_looked_up_tokens_see_what_their_prompt_sees(style, guesses):
+    """Prompt lookup only makes it faster: each guess is judged with the condition of the prompt's end."""
+    model = open_gates(make_model("llama", style))
+    ids = tokens(1, 4).repeat(1, 4)  # something to look up
+    seen = torch.tensor([[-1] * 5 + [0] * 5 + [1] * 6])
+    settings = {"max_new_tokens": 24, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    calls = []
+    model.register_forward_pre_hook(
+        lambda _, __, kwargs: calls.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    for given in ({"conditions": conditions(), "condition_ids": seen}, {"conditions": conditions()[:1]}, {}):
+        plain = model.generate(input_ids=ids, **given, **settings)
+        calls.clear()
+        looked_up = model.generate(
+            input_ids=ids, **given, **settings, prompt_lookup_num_tokens=guesses, max_matching_ngram_size=1
+        )
+        assert torch.equal(looked_up, plain)
+        assert max(calls[1:]) > 1, "no guess was made"
+
+
+def test_assistants_that_know_no_conditions_are_refused():
+    model, other = make_model(), language_model(seed=6)
+    with pytest.raises(UserError, match="prompt_lookup_num_tokens"):
+        model.generate(input_ids=tokens(1), conditions=conditions(1), assistant_model=other, max_new_tokens=4)
+    settings = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    plain = model.generate(input_ids=tokens(1), **settings)
+    assert torch.equal(model.generate(input_ids=tokens(1), assistant_model=other, **settings), plain)

@@ -78,7 +78,7 @@ def chat(
     if isinstance(sys.stdin, io.TextIOWrapper):
         # what is not UTF-8 comes through: a file's name may be anything, and words are checked later
         sys.stdin.reconfigure(errors="surrogateescape")
-    raise typer.Exit(_Session(bot, bot.chat(system, **settings), sys.stdin.isatty()).run())
+    raise typer.Exit(_Session(bot, bot.chat(system=system, **settings), sys.stdin.isatty()).run())
 
 
 class _Session:

@@ -337,11 +337,26 @@ class Assistant:
         """Stream the answer to a ready request."""
         return self.pipeline.stream(request)
 
-    def chat(self, system: str | None = None, **options: Any) -> Chat:
+    def chat(self, *said: Any, system: str | None = None, **options: Any) -> Chat:
         """A dialog with a memory: media may come in any turn, and later turns go on seeing them.
 
         What the model has read is not read again in the next turn.
+
+        Args:
+            said: nothing: what is said goes to :meth:`Chat.send`.
+            system: a system message that is never forgotten.
+            options: fields of :class:`~imagebind_llm.inference.request.Options`, for all turns.
+
+        Raises:
+            UserError: a question or media, an unknown or impossible setting.
         """
+        media = [name.value for name in Modality.known() if name.value in options] or ["media"]
+        if said or media[0] in options:
+            given = f"{said[0]!r:.60}" if said else f"{media[0]}="
+            raise UserError(
+                f"chat() begins a dialog and takes no question or media ({given}); use chat = bot.chat() and "
+                "then chat.send(question, image=…), or bot.ask for one question; a system message is system=…"
+            )
         return Chat(self._answer_turn, self._stream_turn, self._count, self.context_length, system, **options)
 
     def _answer_turn(self, request: Request) -> Answer:

@@ -45,6 +45,16 @@ class Chat:
         self._turns: list[Message] = []
         self.forgotten = 0
 
+    def __repr__(self) -> str:
+        turns = sum(turn["role"] == "user" for turn in self._turns)
+        seen = latest_media(self._turns)
+        return (
+            f"Chat({turns} turn{'' if turns == 1 else 's'}"
+            + (f", {self.forgotten} forgotten" if self.forgotten else "")
+            + (f", about {', '.join(seen)}" if seen else ", no media")
+            + (", with a system message)" if self._system else ")")
+        )
+
     @property
     def messages(self) -> list[Message]:
         """The dialog so far, as messages."""
@@ -95,6 +105,20 @@ class Chat:
             turns = _without_oldest(turns)
             forgotten += 1
         return turns, forgotten
+
+
+def latest_media(turns: Sequence[Message]) -> list[str]:
+    """Modalities of the media that the next turn sees."""
+    for turn in reversed(turns):
+        content = turn["content"]
+        found = [
+            str(part["type"])
+            for part in ([] if isinstance(content, str) else content)
+            if part["type"] != "text" or part.get("as_media")
+        ]
+        if found:
+            return found
+    return []
 
 
 def _without_oldest(turns: list[Message]) -> list[Message]:

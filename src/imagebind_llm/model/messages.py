@@ -257,9 +257,18 @@ def read_weight(value: Any, where: str) -> float:
     return weight
 
 
+def _sources(part: Mapping[str, Any], kind: str) -> list[str]:
+    return [key for key in (kind, "path", "url", "base64") if part.get(key) is not None]
+
+
+def is_source(part: Mapping[str, Any]) -> bool:
+    """Whether a part of a medium's type names where the medium is."""
+    return bool(_sources(part, str(part["type"])))
+
+
 def _source(part: Mapping[str, Any], modality: Modality, where: str) -> Any:
     """The one source that ``part`` names."""
-    given = [key for key in (modality.value, "path", "url", "base64") if part.get(key) is not None]
+    given = _sources(part, modality.value)
     if len(given) != 1:
         found = ", ".join(given) or "none"
         raise UserError(

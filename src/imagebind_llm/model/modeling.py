@@ -369,6 +369,11 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
                     conditions, media, cache, self.config.cache, cache_options or {}
                 )
             deltas = self.condition_deltas(conditions)
+        if deltas is not None and (kwargs.get("assistant_model") or kwargs.get("assistant_early_exit")):
+            raise UserError(
+                "assistant models know no conditions, so they cannot guess tokens about media; use "
+                "prompt_lookup_num_tokens= instead, which needs none"
+            )
         named = (kwargs.get(key) for key in ("input_ids", "inputs_embeds"))
         given = (
             inputs if inputs is not None else next((tensor for tensor in named if tensor is not None), None)
@@ -398,9 +403,11 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             given = prepared.get("input_ids")
             length = (prepared["inputs_embeds"] if given is None else given).shape[1]
             end = condition_ids.shape[1]
-            if input_ids.shape[1] != end:  # a prompt read in chunks, or given as embeddings
+            if input_ids.shape[1] != end:  # a prompt read in chunks or given as embeddings, or guessed tokens
                 past = kwargs.get("past_key_values")
                 end = length + (0 if past is None else int(past.get_seq_length()))
+            guessed = max(end - condition_ids.shape[1], 0)
+            condition_ids = torch.cat((condition_ids, condition_ids[:, -1:].expand(-1, guessed)), dim=1)
             prepared["condition_ids"] = condition_ids[:, end - length : end]
         return prepared
 

@@ -12,6 +12,7 @@ A prompt that is ready goes in with its media: ``processor(text=prompt, images="
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,15 +26,18 @@ from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.folders import filled
 from imagebind_llm.common.locate import locate_folder
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.registry import PROCESSOR_FILE, read_media, read_processor_config
 from imagebind_llm.media.base import Limits, MediaReader
 from imagebind_llm.media.batch import MediaBatch, MediaPart
 from imagebind_llm.media.reading import load_medium
 from imagebind_llm.media.settings import MediaSettings
+from imagebind_llm.model.bare_parts import with_media, without_bare_parts
 from imagebind_llm.model.configuration import CONFIG_FILE, ImageBindLLMConfig, read_model_config
-from imagebind_llm.model.dialog import Dialog, Message, build_dialog, render_dialog
+from imagebind_llm.model.dialog import ALPACA_TEMPLATE, Dialog, Message, build_dialog, render_dialog
 from imagebind_llm.model.loss import IGNORED_LABEL
-from imagebind_llm.model.messages import MediaItem, media_items
+from imagebind_llm.model.messages import MediaItem, media_items, short
+from imagebind_llm.model.rows import ROW_SETTINGS, Rows, refuse_misspelt, row_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -84,10 +88,9 @@ class ImageBindLLMProcessor(ProcessorMixin):
         videos: Any = None,
         audio: Any = None,
         *,
-        padding: bool | str = True,
-        padding_side: str = "left",
         return_tensors: str | None = "pt",
-        **media: Any,
+        sampling_rate: int | None = None,
+        **more: Any,
     ) -> ModelInputs:
         """Model inputs of a prompt (or several) as it stands; all its tokens see one mixture of its media.
 
@@ -99,20 +102,25 @@ class ImageBindLLMProcessor(ProcessorMixin):
                 ``apply_chat_template(…, tokenize=False)``, or give the whole dialog to that.
             videos: likewise, and so the others.
             audio: …
-            padding: accepted as transformers' pipelines give it; rows of different length are padded anyway.
-            padding_side: as in :meth:`apply_chat_template`.
             return_tensors: only ``"pt"``.
-            media: other modalities by name (``point=…``, ``depth=…``, a sensor of the model's own).
+            sampling_rate: in Hz, of sounds given as arrays.
+            more: other modalities by name (``point=…``, ``depth=…``, a sensor of the model's own); and
+                ``padding``, ``truncation``, ``max_length``, ``padding_side``, see
+                :class:`~imagebind_llm.model.rows.Rows`.
 
         Raises:
-            UserError: no prompt, or media that do not fit the prompts or cannot be read.
+            UserError: no prompt, media that do not fit the prompts or cannot be read, an unknown name.
         """
         _require_torch(return_tensors)
+        rows = row_settings(more)
+        media = more
+        known = [name.value for name in Modality.known() if name.value not in ("image", "video", "text")]
+        refuse_misspelt(media, [*known, *ROW_SETTINGS], "argument of the processor")
         single = isinstance(text, str)
         prompts = [text] if isinstance(text, str) else list(text or ())
         if not prompts:
             raise UserError("there is no text; give a prompt as text=…")
-        given = {"image": images, "video": videos, "audio": audio, **media}
+        given = {"image": images, "video": videos, "audio": at_rate(audio, sampling_rate), **media}
         for name, value in given.items():
             if (
                 not single
@@ -130,7 +138,8 @@ class ImageBindLLMProcessor(ProcessorMixin):
             ids = self.tokenizer.encode(prompt, add_special_tokens=not starts)
             seen = [0 if items else -1] * len(ids)
             dialogs.append(Dialog(ids, seen, [False] * len(ids), [items] if items else []))
-        return self._with_media(self.pad(dialogs, padding_side), dialogs)
+        dialogs = rows.cut(dialogs, self.tokenizer)
+        return self._with_media(self.pad(dialogs, rows=rows), dialogs)
 
     def apply_chat_template(  # type: ignore[override]
         self,
@@ -140,11 +149,13 @@ class ImageBindLLMProcessor(ProcessorMixin):
         return_dict: bool = True,
         add_generation_prompt: bool = False,
         return_labels: bool = False,
-        padding_side: str = "left",
         return_tensors: str | None = "pt",
         continue_final_message: bool = False,
+        images: Any = None,
+        videos: Any = None,
+        audio: Any = None,
         processor_kwargs: Mapping[str, Any] | None = None,
-        **template_arguments: Any,
+        **more: Any,
     ) -> ModelInputs | Tensor | str | list[str]:
         """Model inputs of one dialog or several.
 
@@ -154,28 +165,49 @@ class ImageBindLLMProcessor(ProcessorMixin):
             return_dict: ``False`` gives the token ids alone.
             add_generation_prompt: end with the opening of an assistant's turn, for ``generate``.
             return_labels: add ``labels [B, T]``: the assistant's tokens, -100 elsewhere.
-            padding_side: ``"left"`` for generation, ``"right"`` for training.
             return_tensors: only ``"pt"``.
             continue_final_message: not supported: an answer is always a turn of its own.
-            processor_kwargs: where transformers' pipelines put ``padding_side``.
-            template_arguments: passed on to the chat template.
+            images: for parts ``{"type": "image"}`` without a source, in their order: a source or a list of
+                them; for several dialogs a list with one such entry, or ``None``, for each.
+            videos: likewise.
+            audio: likewise.
+            processor_kwargs: where transformers' pipelines put ``padding`` and the like.
+            more: ``padding``, ``truncation``, ``max_length``, ``padding_side`` (``"left"`` for generation,
+                ``"right"`` for training), see :class:`~imagebind_llm.model.rows.Rows`; and what the chat
+                template asks for (``enable_thinking``, ``tools`` …). Other names are refused.
 
         Returns:
             ``input_ids``, ``attention_mask`` and ``condition_ids``, all ``[B, T]`` int64, and ``media`` if
             there are any: a :class:`~imagebind_llm.media.batch.MediaBatch`.
 
         Raises:
-            UserError: a malformed dialog, or a medium that cannot be read.
+            UserError: a malformed dialog, a medium that cannot be read, an unknown name.
         """
         _require_torch(return_tensors)
+        rows = row_settings(more, processor_kwargs)
+        template_arguments = more
+        if "sampling_rate" in more:
+            raise UserError(
+                "sampling_rate is not for a dialog: say it with its sound, "
+                "{'type': 'audio', 'audio': {'array': …, 'sampling_rate': …}}"
+            )
+        known = (*ROW_SETTINGS, *_template_names(self.tokenizer))
+        refuse_misspelt(template_arguments, known, "argument of the chat template")
         if continue_final_message:
             raise UserError("continue_final_message is not supported; end the dialog with the user's turn")
-        padding_side = (processor_kwargs or {}).get("padding_side", padding_side)
         single = not conversation or not isinstance(conversation[0], list | tuple)
         given: Any = [conversation] if single else conversation
+        beside = {"images": images, "videos": videos, "audio": audio}
+        if any(value is not None for value in beside.values()):
+            given = [
+                with_media(messages, {n: v if single or v is None else v[i] for n, v in beside.items()})
+                for i, messages in enumerate(_as_many(given, beside, single))
+            ]
         if not tokenize:
             texts = [
-                render_dialog(messages, self.tokenizer, add_generation_prompt, **template_arguments)
+                render_dialog(
+                    without_bare_parts(messages), self.tokenizer, add_generation_prompt, **template_arguments
+                )
                 for messages in given
             ]
             return texts[0] if single else texts
@@ -183,7 +215,8 @@ class ImageBindLLMProcessor(ProcessorMixin):
             build_dialog(messages, self.tokenizer, add_generation_prompt, **template_arguments)
             for messages in given
         ]
-        inputs = self.pad(dialogs, padding_side)
+        dialogs = rows.cut(dialogs, self.tokenizer)
+        inputs = self.pad(dialogs, rows=rows)
         if not return_dict:
             ids: Tensor = inputs["input_ids"]
             return ids
@@ -197,7 +230,8 @@ class ImageBindLLMProcessor(ProcessorMixin):
                     for d in dialogs
                 ],
                 IGNORED_LABEL,
-                padding_side,
+                rows.padding_side,
+                inputs["input_ids"].shape[1],
             )
         return self._with_media(inputs, dialogs)
 
@@ -218,8 +252,10 @@ class ImageBindLLMProcessor(ProcessorMixin):
             for modality, source, weight in items
         ]
 
-    def pad(self, dialogs: Sequence[Dialog], padding_side: str = "left") -> ModelInputs:
+    def pad(self, dialogs: Sequence[Dialog], rows: Rows | None = None) -> ModelInputs:
         """Token ids, mask and condition ids of several dialogs; conditions are numbered through."""
+        rows = rows or Rows()
+        side, width = rows.padding_side, rows.width(dialogs, self.tokenizer)
         pad = self.tokenizer.pad_token_id
         pad = pad if pad is not None else (self.tokenizer.eos_token_id or 0)
         condition_ids: list[list[int]] = []
@@ -229,9 +265,9 @@ class ImageBindLLMProcessor(ProcessorMixin):
             first += len(dialog.conditions)
         return ModelInputs(
             {
-                "input_ids": _padded([dialog.input_ids for dialog in dialogs], pad, padding_side),
-                "attention_mask": _padded([[1] * len(dialog) for dialog in dialogs], 0, padding_side),
-                "condition_ids": _padded(condition_ids, -1, padding_side),
+                "input_ids": _padded([dialog.input_ids for dialog in dialogs], pad, side, width),
+                "attention_mask": _padded([[1] * len(dialog) for dialog in dialogs], 0, side, width),
+                "condition_ids": _padded(condition_ids, -1, side, width),
             }
         )
 
@@ -311,13 +347,58 @@ def _require_torch(return_tensors: str | None) -> None:
         raise UserError(f"return_tensors is {return_tensors!r}; only 'pt' is known here")
 
 
-def _padded(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:
-    """``rows`` as one ``[B, T]`` int64 tensor."""
-    if side not in ("left", "right"):
-        raise ValueError(f"padding side is {side!r}; expected 'left' or 'right'")
-    longest = max(len(row) for row in rows)
-    padded = torch.full((len(rows), longest), value, dtype=torch.long)
+def _padded(rows: Sequence[Sequence[int]], value: int, side: str, width: int) -> Tensor:
+    """``rows`` as one ``[B, width]`` int64 tensor."""
+    padded = torch.full((len(rows), width), value, dtype=torch.long)
     for i, row in enumerate(rows):
-        start = longest - len(row) if side == "left" else 0
+        start = width - len(row) if side == "left" else 0
         padded[i, start : start + len(row)] = torch.tensor(row, dtype=torch.long)
     return padded
+
+
+def _template_names(tokenizer: "PreTrainedTokenizerBase") -> tuple[str, ...]:
+    """Names that the chat template asks for."""
+    from jinja2 import Environment
+    from jinja2.meta import find_undeclared_variables
+
+    template = tokenizer.chat_template
+    texts = template.values() if isinstance(template, Mapping) else [template or ALPACA_TEMPLATE]
+    environment = Environment(extensions=["jinja2.ext.loopcontrols"])
+    found: set[str] = set()
+    for text in texts:
+        # the block that marks the assistant's words is transformers' own
+        plain = re.sub(r"{%-?\s*(end)?generation\s*-?%}", "", str(text))
+        found |= find_undeclared_variables(environment.parse(plain))
+    own = {"messages", "add_generation_prompt", "raise_exception", "strftime_now"}
+    return tuple(sorted(name for name in found - own if not name.endswith("_token")))
+
+
+def at_rate(audio: Any, rate: int | None) -> Any:
+    """Sounds given as arrays, with their rate in Hz.
+
+    Raises:
+        UserError: a rate for what is no array, and so has its own.
+    """
+    if rate is None or audio is None:
+        if rate is not None:
+            raise UserError(f"sampling_rate={rate} is given without audio=")
+        return audio
+    if isinstance(audio, list) and not all(isinstance(value, int | float) for value in audio):
+        return [None if sound is None else at_rate(sound, rate) for sound in audio]
+    if isinstance(audio, tuple) and len(audio) == 2:
+        return (at_rate(audio[0], rate), audio[1])
+    if isinstance(audio, Mapping) or not hasattr(audio, "shape"):
+        raise UserError(
+            f"sampling_rate={rate} is given for {short(audio)}, which says its rate itself; leave it out"
+        )
+    return {"array": audio, "sampling_rate": rate}
+
+
+def _as_many(dialogs: Any, beside: Mapping[str, Any], single: bool) -> Any:
+    """``dialogs``, if what stands beside them has an entry for each."""
+    for name, value in beside.items():
+        if not single and value is not None and (not isinstance(value, list) or len(value) != len(dialogs)):
+            raise UserError(
+                f"{len(dialogs)} dialogs need a list of as many {name} (None where there is none)"
+            )
+    return dialogs
