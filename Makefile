@@ -1,16 +1,20 @@
 # make demo   set up and answer questions about every kind of media, offline, with the bundled nano model
 # make test   install the test tools and run the whole suite
 # make fuzz   feed it bad, odd and hostile inputs for five minutes: make fuzz SECONDS=60 for less
+# make test-lowest   the suite with the lowest versions of its dependencies, in .venv-lowest
+# make wheels WHEELS=3.13   whether every dependency has a wheel for that Python; installs nothing
 # make docs   build the documentation into site/; read it with python3 -m http.server -d site
 # make nano   retrain nano from data: make nano DATA=path/to/data
 
 PYTHON ?= python3
 VENV ?= .venv
 SECONDS ?= 300
+LOWEST ?= .venv-lowest
+WHEELS ?= 3.13
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test fuzz lint types check docs nano clean
+.PHONY: demo test test-lowest wheels fuzz lint types check docs nano clean
 
 demo: $(VENV)/.installed
 	$(RUN)/python examples/demo.py
@@ -20,6 +24,12 @@ test: $(VENV)/.installed-test
 
 fuzz: $(VENV)/.installed-test
 	PYTHONPATH=. $(RUN)/python -m fuzz --seconds $(SECONDS)
+
+test-lowest: $(LOWEST)/.installed-test
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto --dist loadfile -q
+
+wheels:
+	$(PYTHON) tests/support/wheels.py $(WHEELS)
 
 lint: $(VENV)/.installed-test
 	$(RUN)/ruff check .
@@ -54,5 +64,11 @@ $(VENV)/.installed-test: $(VENV)/.installed projects/nano/pyproject.toml
 	$(PIP) install -q -c constraints.txt -e ".[test]" -e projects/nano
 	touch $@
 
+$(LOWEST)/.installed-test: pyproject.toml constraints-lowest.txt projects/nano/pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --disable-pip-version-check -q -c constraints-lowest.txt \
+		-e ".[test]" -e projects/nano
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
