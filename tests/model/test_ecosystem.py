@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, inject_adapter_in_model
 from safetensors import safe_open
 from support.tiny import VOCABULARY, conditions, make_model, open_gates, tokens
 from transformers import Trainer, TrainingArguments
@@ -17,6 +17,7 @@ from imagebind_llm.model.adaptation import (
     set_stage,
     tuned_parameters,
 )
+from imagebind_llm.model.own_update import OwnLinear
 
 
 class Examples(torch.utils.data.Dataset):
@@ -232,3 +233,25 @@ def test_all_linear_would_take_the_insides_of_an_update_for_layers():
     with pytest.raises(ConfigError, match="name the layers"):
         get_peft_model(adapted("residual"), LoraConfig(r=4, target_modules="all-linear"))
     get_peft_model(make_model(), LoraConfig(r=4, target_modules="all-linear"))  # no update of its own
+
+
+def test_a_fresh_update_is_the_one_that_peft_would_draw():
+    base = torch.nn.Linear(6, 9)
+    torch.manual_seed(3)
+    ours = OwnLinear(base, rank=2, scale=1.5, dropout=0.0)
+    after = torch.rand(3)
+    torch.manual_seed(3)
+    holder = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), base)
+    torch.manual_seed(3)
+    theirs = inject_adapter_in_model(LoraConfig(r=2, lora_alpha=3, target_modules=["1"]), holder)[1]
+    assert torch.equal(torch.rand(3), after)
+    assert torch.equal(ours.down, theirs.lora_A["default"].weight)
+    with torch.no_grad():
+        for layer in (ours.up, theirs.lora_B["default"].weight):
+            layer.copy_(torch.arange(18.0).view(9, 2))
+        states = torch.rand(4, 6)
+        assert torch.equal(ours(states), theirs(states))
+        for precision in (torch.float32, torch.bfloat16):
+            ours.to(precision)
+            theirs.to(precision)
+            assert torch.equal(ours.delta(), theirs.get_delta_weight("default"))

@@ -23,10 +23,10 @@ FILE_ADAPTER = "default"
 class Half(nn.Module):
     """One of the two maps of an update. (Not ``nn.Linear``, which peft would take for one of the model's.)"""
 
-    def __init__(self, inputs: int, outputs: int, like: Tensor) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
-        self.weight = nn.Parameter(torch.zeros(outputs, inputs, dtype=dtype, device=like.device))
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # as nn.Linear
 
     def forward(self, x: Tensor) -> Tensor:
         """``[…, inputs]`` → ``[…, outputs]``."""
@@ -56,10 +56,15 @@ class OwnLinear(nn.Linear):
         self.scale = scale
         self.merged = self.disabled = False
         self.base_layer = base
-        self.lora_A = nn.ModuleDict({FILE_ADAPTER: Half(self.in_features, rank, base.weight)})
-        self.lora_B = nn.ModuleDict({FILE_ADAPTER: Half(rank, self.out_features, base.weight)})
+        self.lora_A = nn.ModuleDict({FILE_ADAPTER: Half(self.in_features, rank)})
+        self.lora_B = nn.ModuleDict({FILE_ADAPTER: Half(rank, self.out_features)})
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))  # as nn.Linear and peft begin
+        # peft draws them in this order, so a seed gives the update that it always gave
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+        nn.init.zeros_(self.up)
+        dtype = base.weight.dtype if base.weight.is_floating_point() else None
+        for half in (self.lora_A, self.lora_B):
+            half.to(device=base.weight.device, dtype=dtype)
         self.train(base.training)
 
     def __getattr__(self, name: str) -> Any:
