@@ -83,8 +83,8 @@ def quantization_config(kind: str, dtype: torch.dtype, kept: Iterable[str] = ())
 def wraps_badly(kind: str) -> bool:
     """Whether low-rank updates that were there before quantising give wrong results with this kind.
 
-    bitsandbytes' layers need updates made for them, which peft installs only on a language model that is
-    quantised already; torchao's keep being linear layers.
+    bitsandbytes replaces linear layers as a whole, with their updates, so these can only be added to a
+    language model that is quantised already; torchao keeps the layers.
     """
     return kind in ("8bit", "4bit")
 
