@@ -32,7 +32,7 @@ class Limits:
     """Size of a file, and of what a compressed archive unpacks to."""
     max_pixels: int = 100_000_000
     """Width × height of an image, a video frame or a map."""
-    max_decoded_bytes: int = 640 * 1024 * 1024
+    max_decoded_bytes: int = 768 * 1024 * 1024
     """Memory that decoding takes: that of one medium, and of all that a process decodes at once (the others
     wait). Reckoned from headers; files and results come on top."""
     max_decode_seconds: float = 5.0

@@ -286,8 +286,8 @@ def _reserve(image: Image.Image, further: int, name: str, limits: Limits, as_map
     each = {"1": 1, "L": 1, "P": 1}.get(mode, 2 if mode.startswith("I;16") else 4)
     grey = each < 4 or mode in ("I", "F")
     made = (4 if grey else 5) if as_map else 0 if mode == "RGB" else 4
-    with suppress(Exception):  # as in upright
-        each *= 2 if image.getexif().get(_TURNED, 1) > 1 else 1
+    if "exif" in image.info or image.format == "TIFF":  # else Pillow would decode a PNG to look for it
+        each *= 2 if _is_turned(image) else 1
     reserve(image.width * image.height * (each + made) + further, name, limits)
 
 
@@ -305,8 +305,15 @@ def loaded(image: Image.Image, name: str) -> Image.Image:
             name, f"damaged {kind} data ({error})", "a complete image", "copy or save it anew"
         ) from error
     with suppress(Exception):  # a damaged orientation tag is no reason to refuse good pixels
-        image = ImageOps.exif_transpose(image)
+        if _is_turned(image):  # else it would be copied all the same
+            image = ImageOps.exif_transpose(image)
     return image
+
+
+def _is_turned(image: Image.Image) -> bool:
+    with suppress(Exception):
+        return bool(image.getexif().get(_TURNED, 1) != 1)
+    return False
 
 
 def check_pixels(size: tuple[int, int], name: str, limits: Limits) -> None:

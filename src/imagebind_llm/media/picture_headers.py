@@ -16,7 +16,8 @@ from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.base import Limits
 
 _MOST_CHUNKS = 100_000
-"""Chunks of a PNG, segments of a JPEG. (A PNG of 100 Mpx in chunks of 8 KiB, as libpng writes: 40,000.)"""
+"""Chunks of a PNG (of 100 Mpx in chunks of 8 KiB, as libpng writes them, it has 40,000), segments of a
+JPEG."""
 _MOST_PASSES = 12
 """Passes over each pixel of the largest picture, or as much work on a smaller one; libjpeg's progressive
 files have 10 for colour."""
@@ -143,7 +144,8 @@ def _check_tiff(data: bytes, name: str) -> int:
     planes = samples if number(_PLANAR, 1) == 2 else 1
     parts = planes * -(-width // across) * -(-height // down)
     for tag, entry in tags.items():
-        if entry.count > (parts if tag in _PARTS + _PART_SIZES else _MOST_VALUES) and entry.kind in _WHOLE:
+        most = parts if tag in _PARTS + _PART_SIZES else _MOST_VALUES
+        if entry.count > most and entry.kind in _WHOLE:
             raise MediaError(name, f"tag {tag} with {entry.count} values", "fewer", "save it anew")
     what = "tiles" if tiled else "strips"
     for kinds in (_PARTS, _PART_SIZES):
