@@ -5,6 +5,7 @@ between frames, lines and blocks. Time is that of the processor in the reader's 
 not change what is read, nor does waiting for memory.
 """
 
+import ctypes
 import os
 import time
 from collections.abc import Iterator
@@ -85,6 +86,10 @@ class _Item:
             self.held = size
 
 
+_KEPT_BYTES = 64 * 1024 * 1024
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+"""glibc keeps what a thread has freed for that thread; several would keep several media's memory."""
+
 _current: ContextVar[_Item | None] = ContextVar("imagebind_llm_medium", default=None)
 
 
@@ -103,6 +108,8 @@ def reading(name: str, limits: "Limits") -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+        if item.held > _KEPT_BYTES and _trim is not None:
+            _trim(0)
         item.hold(0)
 
 
