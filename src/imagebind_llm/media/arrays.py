@@ -102,6 +102,7 @@ def _unzip(data: bytes, name: str, limits: Limits, keys: tuple[str, ...]) -> mem
             reserve(members[chosen].file_size, name, limits)
             unpacked = memoryview(bytearray(members[chosen].file_size))
             done = 0
+            member: Any
             with archive.open(members[chosen]) as member:
                 while count := member.readinto(unpacked[done : done + _UNPACKED_AT_ONCE]):
                     check_time()

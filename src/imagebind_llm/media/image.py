@@ -172,12 +172,14 @@ _BLOCK_PIXELS = 1 << 20
 
 def row_blocks(values: np.ndarray | Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
     """A map ``[H, W]``, or an image, some rows at a time, so that what is computed from it stays small."""
-    is_image = isinstance(values, Image.Image)
-    width, height = values.size if is_image else (values.shape[1], values.shape[0])
+    width, height = values.size if isinstance(values, Image.Image) else values.shape[::-1]
     step = max(1, _BLOCK_PIXELS // width)
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        yield rows, np.asarray(values.crop((0, top, width, rows.stop))) if is_image else values[rows]
+        if isinstance(values, Image.Image):
+            yield rows, np.asarray(values.crop((0, top, width, rows.stop)))
+        else:
+            yield rows, values[rows]
 
 
 MAP_BYTES = 4

@@ -202,10 +202,13 @@ def add_faces(mesh: MeshBuilder, numbers: NDArray[np.float64], counts: NDArray[n
     return True
 
 
+_NONE, _NONE_EACH = np.zeros(0), np.zeros(0, np.int64)
+
+
 class Rows(NamedTuple):
     """A number of lines of the same kind."""
 
-    count: int
+    lines: int
     block: Callable[[NDArray[np.float64], NDArray[np.int64]], bool]
     """Takes the numbers of several lines, and how many each has, or says that it cannot."""
     line: Callable[[list[bytes]], None]
@@ -229,20 +232,21 @@ def read_rows(data: bytes, name: str, kinds: Sequence[Rows], skip: int = 0) -> i
     kind = done = total = 0
     for start, end in text_spans(data):
         found = flat_numbers(data[start:end])
+        numbers, counts = found or (_NONE, _NONE_EACH)
         place = row = 0
         lines: list[bytes] | None = None
         if found is None:
             lines = [line for line in text_lines(data, name, start, end) if not line.startswith(b"#")]
-        here = len(lines) if lines is not None else len(found[1])
+        here = len(lines) if lines is not None else len(counts)
         while row < here:
-            while kind < len(todo) and done == todo[kind].count:
+            while kind < len(todo) and done == todo[kind].lines:
                 kind, done = kind + 1, 0
             if kind == len(todo):
                 return total
-            count = min(todo[kind].count - done, here - row)
-            counts = found[1][row : row + count] if found else None
-            size = int(counts.sum()) if counts is not None else 0
-            if counts is None or not todo[kind].block(found[0][place : place + size], counts):
+            count = min(todo[kind].lines - done, here - row)
+            some = counts[row : row + count]
+            size = int(some.sum())
+            if found is None or not todo[kind].block(numbers[place : place + size], some):
                 if lines is None:
                     lines = list(text_lines(data, name, start, end))
                 for line in lines[row : row + count]:

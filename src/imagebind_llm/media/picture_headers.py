@@ -84,7 +84,7 @@ class Tag(NamedTuple):
     """One entry of a directory: its type, number of values, and them or where they are."""
 
     kind: int
-    count: int
+    values: int
     place: bytes | int
     order: str
 
@@ -92,9 +92,9 @@ class Tag(NamedTuple):
         """Its values, if they are whole numbers and there."""
         dtype = np.dtype(self.order + _WHOLE.get(self.kind, "V0"))
         raw, start = (self.place, 0) if isinstance(self.place, bytes) else (data, self.place)
-        if dtype.itemsize == 0 or start + self.count * dtype.itemsize > len(raw):
+        if dtype.itemsize == 0 or start + self.values * dtype.itemsize > len(raw):
             return np.zeros(0, np.int64)
-        return np.frombuffer(raw, dtype, self.count, start)
+        return np.frombuffer(raw, dtype, self.values, start)
 
 
 _SIZES = {
@@ -131,8 +131,8 @@ def _check_tiff(data: bytes, name: str) -> int:
     tags = check_tags(data, name)
 
     def number(tag: int, default: int) -> int:
-        values = tags[tag].numbers(data) if tag in tags else ()
-        return int(values[0]) if len(values) else default
+        values = tags[tag].numbers(data)[:1].tolist() if tag in tags else []
+        return int(values[0]) if values else default
 
     width, height, samples = number(_WIDTH, 0), number(_HEIGHT, 0), number(_SAMPLES, 1)
     if min(width, height, samples) < 1:
@@ -145,12 +145,12 @@ def _check_tiff(data: bytes, name: str) -> int:
     parts = planes * -(-width // across) * -(-height // down)
     for tag, entry in tags.items():
         most = parts if tag in _PARTS + _PART_SIZES else _MOST_VALUES
-        if entry.count > most and entry.kind in _WHOLE:
-            raise MediaError(name, f"tag {tag} with {entry.count} values", "fewer", "save it anew")
+        if entry.values > most and entry.kind in _WHOLE:
+            raise MediaError(name, f"tag {tag} with {entry.values} values", "fewer", "save it anew")
     what = "tiles" if tiled else "strips"
     for kinds in (_PARTS, _PART_SIZES):
-        if kinds[tiled] in tags:
-            found = int(np.count_nonzero(tags[kinds[tiled]].numbers(data)))
+        if kinds[int(tiled)] in tags:
+            found = int(np.count_nonzero(tags[kinds[int(tiled)]].numbers(data)))
             if found < parts:
                 raise MediaError(name, f"{found} of {parts} {what}", "all of them", "copy or save it anew")
     if number(_COMPRESSION, 1) == _LZMA:

@@ -84,7 +84,7 @@ def _axes(element: _Element) -> list[int]:
 def _read_text(body: bytes, elements: list[_Element], name: str, limits: Limits) -> Mesh:
     mesh = MeshBuilder(name, limits)
     kinds = [_rows_of(element, mesh) for element in elements if element.properties]
-    found, wanted = read_rows(body, name, kinds), sum(kind.count for kind in kinds)
+    found, wanted = read_rows(body, name, kinds), sum(kind.lines for kind in kinds)
     if found < wanted:
         raise MediaError(name, f"{found} lines of elements", f"{wanted}", "copy it anew")
     return mesh.build()
