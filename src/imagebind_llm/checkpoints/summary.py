@@ -1,6 +1,8 @@
 """What the files of a model folder say about it: JSON and the headers of weight files. Imports no torch."""
 
 import json
+import math
+import operator
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ _LENGTH = struct.Struct("<Q")
 def summary(folder: Path) -> dict[str, Any]:
     """What the files of a model folder say about it."""
     config = read_json(folder / "config.json")
-    text = config.get("text_config") or {}
+    text = _group(config.get("text_config"))
     tensors = _tensor_sizes(folder)
     cache = folder / "cache" / "manifest.json"
     found = read_json(cache) if cache.is_file() else None
@@ -47,13 +49,19 @@ def summary(folder: Path) -> dict[str, Any]:
     }
 
 
-def _encoder(config: dict[str, Any] | None) -> dict[str, Any] | None:
-    if config is None:
+def _group(value: Any) -> dict[str, Any]:
+    """A group of settings; nothing where another value stands."""
+    return value if isinstance(value, dict) else {}
+
+
+def _encoder(given: Any) -> dict[str, Any] | None:
+    if given is None:
         return None
+    config = _group(given)
     from imagebind_llm.common.modality import Modality, trunk_name
 
     known = [modality.value for modality in Modality if config.get(trunk_name(modality)) is not None]
-    known += sorted(config.get("sensors") or {})
+    known += sorted(_group(config.get("sensors")))
     return {"type": config.get("type", "imagebind"), "modalities": known}
 
 
@@ -84,8 +92,10 @@ def _header(file: Path) -> dict[str, Any]:
     try:
         header = json.loads(text)
         header.pop("__metadata__", None)
+        for part in header.values():
+            math.prod(map(operator.index, part["shape"]))
         whole = _LENGTH.size + length + max((part["data_offsets"][1] for part in header.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise CheckpointError(f"{str(file)!r} is damaged: its header is incomplete; copy it again") from None
     if found != whole:
         raise CheckpointError(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.common.files import shard_files
+from imagebind_llm.common.pickles import refuse_bombs
 
 _LAYOUTS = ("model.safetensors", "pytorch_model.bin")
 """transformers' names of whole weight files; sharded ones have an index of that name with ``.index.json``."""
@@ -39,7 +40,12 @@ SAFETENSORS_DTYPES = {
     "BOOL": torch.bool,
 }
 """Number types by their names in safetensors' header."""
-_DAMAGED = (RuntimeError, EOFError, OSError, struct.error, ValueError, KeyError, IndexError, TypeError)
+_MOST_TENSORS = 50_000
+"""In one safetensors file; published ones have some thousand."""
+_DAMAGED = (
+    *(RuntimeError, EOFError, OSError, struct.error, ValueError, KeyError, IndexError, TypeError),
+    *(AttributeError, MemoryError, OverflowError, AssertionError, RecursionError),
+)
 """What torch raises on a truncated or scrambled file, depending on where it breaks."""
 
 
@@ -133,6 +139,7 @@ class TensorFile:
         return self._state
 
     def _load(self) -> Any:
+        refuse_bombs(self.path, self._mapped)
         try:
             # A namespace of settings, as training programs save it, is data like a dict.
             with torch.serialization.safe_globals([argparse.Namespace]):
@@ -147,6 +154,11 @@ class TensorFile:
     def _safetensors_infos(self) -> dict[str, TensorInfo]:
         try:
             with safe_open(self.path, framework="pt") as opened:
+                if len(opened.keys()) > _MOST_TENSORS:
+                    raise CheckpointError(
+                        f"{str(self.path)!r} holds {len(opened.keys())} tensors, at most {_MOST_TENSORS} are "
+                        "read; get it from a source you trust"
+                    )
                 parts = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118 - not a dict
                 return {
                     key: TensorInfo(tuple(part.get_shape()), SAFETENSORS_DTYPES[part.get_dtype()])

@@ -174,6 +174,8 @@ def _check_numbers(config: ImageBindLLMConfig) -> None:
     for name, value in {**numbers, "embedding_dim": config.embedding_dim}.items():
         if type(value) is not int or not 1 <= value < 2**31:
             raise ConfigError(f"{name} is {one_line(repr(value), 60)}; expected a whole number of at least 1")
+    for one in (config, text):  # transformers' own switches, for those who call it otherwise
+        one.return_dict, one.output_hidden_states = True, False
     for part in ("encoder", "language_model"):
         found = config.fingerprints[part]
         if found is not None and not isinstance(found, str):

@@ -325,9 +325,7 @@ def _load_tokenizer(folder: Path) -> Any:
     from transformers import AutoConfig, AutoTokenizer
 
     if read_json(folder / CONFIG_FILE).get("model_type") == ImageBindLLMConfig.model_type:
-        read_model_config(
-            folder
-        )  # transformers reads it for the tokenizer too, and would not say what is wrong
+        read_model_config(folder)  # transformers reads it for the tokenizer too, in its own words
     # a model folder's config.json names our model type, which AutoTokenizer looks up
     AutoConfig.register(ImageBindLLMConfig.model_type, ImageBindLLMConfig, exist_ok=True)
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
