@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from imagebind_llm.common.budget import built_from
 from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
 from imagebind_llm.common.files import read_json
-from imagebind_llm.common.locate import ADAPTER_FILE, NANO, find_base_path, locate_folder
+from imagebind_llm.common.locate import ADAPTER_FILE, NANO, find_base_path, locate_folder, refuse_circle
 from imagebind_llm.common.tensor_files import TensorFiles, TensorsBelow, TensorSource, weights_of
 from imagebind_llm.encoders.base import encoder_fingerprint_of
 from imagebind_llm.encoders.registry import find_encoder
@@ -382,8 +382,10 @@ def _encoder_digest_at(name: str) -> str | None:
     return encoder_fingerprint_of(place.settings, source)
 
 
-def _language_model_digest_at(folder: Path) -> str | None:
+def _language_model_digest_at(folder: Path, depth: int = 0) -> str | None:
     from transformers import AutoConfig
+
+    refuse_circle(folder, depth)
 
     if read_json(folder / "config.json").get("model_type") != "imagebind_llm":
         bare = bare_language_model(AutoConfig.from_pretrained(folder))
@@ -393,7 +395,8 @@ def _language_model_digest_at(folder: Path) -> str | None:
         base = config.base_models["language_model"]
         if not base:
             raise CheckpointError(f"the adapter in {str(folder)!r} does not say where its language model is")
-        return _language_model_digest_at(locate_folder(find_base_path("language_model", base, folder)))
+        where = locate_folder(find_base_path("language_model", base, folder))
+        return _language_model_digest_at(where, depth + 1)
     model: Any = bare_model(config)
     source = TensorsBelow(weights_of(folder), "language_model.")
     return language_model_fingerprint_of(source, model.language_model)

@@ -9,6 +9,7 @@ import typer
 
 from imagebind_llm.cli import options as shared
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.settings import MOST_AT_ONCE
 from imagebind_llm.common.text_files import NotUtf8, read_text
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def build(
     kind: Annotated[
         str, typer.Option("--kind", help="exact, hnsw_sq8 (a quarter of the memory, fast) or auto.")
     ] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures encoded at once.")] = 64,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, max=MOST_AT_ONCE, help="Pictures encoded at once.")
+    ] = 64,
     model: shared.ModelOption = "nano",
     device: shared.DeviceOption = "auto",
     dtype: shared.DtypeOption = "auto",

@@ -10,6 +10,7 @@ import typer
 from imagebind_llm.cli import data_sources as shared
 from imagebind_llm.cli.options import DeviceOption, DtypeOption, JsonOption
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.settings import MOST_AT_ONCE
 
 if TYPE_CHECKING:
     from imagebind_llm.data.embed.executors import Execute
@@ -53,7 +54,9 @@ def embed(
         typer.Option("--ray", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:PORT, ray://…"),
     ] = None,
     shard_rows: Annotated[int, typer.Option("--shard-rows", min=1, help="Samples in a file.")] = 4096,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Media encoded at once.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, max=MOST_AT_ONCE, help="Media encoded at once.")
+    ] = 32,
     kind: shared.KindOption = None,
     root: shared.RootOption = None,
     column: shared.ColumnOption = None,

@@ -12,6 +12,7 @@ from imagebind_llm.cli import status
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.modality import Modality
+from imagebind_llm.common.settings import MOST_AT_ONCE
 
 if TYPE_CHECKING:
     from imagebind_llm.inference.assistant import Assistant
@@ -69,7 +70,7 @@ OffloadOption = Annotated[
     typer.Option("--offload-dir", metavar="DIR", help="Where layers go that fit into no memory."),
 ]
 BatchSizeOption = Annotated[
-    int, typer.Option("--batch-size", min=1, max=4096, help="Prompts answered at once.")
+    int, typer.Option("--batch-size", min=1, max=MOST_AT_ONCE, help="Prompts answered at once.")
 ]
 
 CacheOption = Annotated[

@@ -127,5 +127,22 @@ def find_base_path(part: str, base: Mapping[str, Any], folder: Path) -> str:
     )
 
 
+MOST_BASES = 8
+"""Adapters that may stand on each other; more are a circle."""
+
+
+def refuse_circle(folder: Path, depth: int) -> None:
+    """Refuse adapters whose bases lead back to themselves.
+
+    Raises:
+        CheckpointError: ``folder`` is the base of so many that it must be its own.
+    """
+    if depth >= MOST_BASES:
+        raise CheckpointError(
+            f"the adapter in {str(folder)!r} stands on itself (after {depth} bases); correct base_models in "
+            "its config.json"
+        )
+
+
 def _is_absolute_folder(base: Mapping[str, Any] | None) -> bool:
     return base is not None and os.path.isabs(str(base.get("id"))) and Path(base["id"]).is_dir()

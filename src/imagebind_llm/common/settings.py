@@ -17,6 +17,9 @@ from imagebind_llm.common.errors import ConfigError, one_line
 
 T = TypeVar("T")
 
+MOST_AT_ONCE = 4096
+"""Media or prompts that are held decoded and computed at once; more only takes memory."""
+
 
 def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
     """An instance of the dataclass ``kind`` from ``values``.

@@ -15,7 +15,7 @@ from torch import nn
 
 from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.files import read_json
-from imagebind_llm.common.locate import locate_folder
+from imagebind_llm.common.locate import ADAPTER_FILE, find_base_path, locate_folder, refuse_circle
 from imagebind_llm.encoders.base import EncoderKind
 from imagebind_llm.media.base import MediaReader
 
@@ -66,30 +66,33 @@ class EncoderLocation:
     in_model: bool
 
 
-def find_encoder(name: str | os.PathLike[str], revision: str | None = None) -> EncoderLocation:
+def find_encoder(
+    name: str | os.PathLike[str], revision: str | None = None, depth: int = 0
+) -> EncoderLocation:
     """What ``name`` means wherever an encoder is asked for: a folder of its own, a model folder or an adapter
     (then its encoder), ``"nano"``, or a hub id.
 
     Raises:
-        CheckpointError: there is none there.
+        CheckpointError: there is none there, or an adapter names itself (``depth``: bases so far).
         ConfigError: it is of a type that is not known.
     """
     folder = locate_folder(name, revision)
+    refuse_circle(folder, depth)
     config = read_json(folder / "config.json")
     if config.get("model_type") != _MODEL_TYPE:
         return EncoderLocation(folder, _kind_of(folder, config), config, in_model=False)
-    from imagebind_llm.common.locate import ADAPTER_FILE, find_base_path
-
-    settings = dict(config.get("encoder_config") or {})
+    given = config.get("encoder_config") or {}
+    settings = dict(given) if isinstance(given, dict) else {}
     if not settings:
         raise CheckpointError(f"the model in {str(folder)!r} has no encoder; give one that has")
     if (folder / ADAPTER_FILE).is_file():
-        base = (config.get("base_models") or {}).get("encoder")
+        bases = config.get("base_models")
+        base = bases.get("encoder") if isinstance(bases, dict) else None
         if not isinstance(base, Mapping) or not isinstance(base.get("id"), str):
             raise CheckpointError(
                 f"the adapter in {str(folder)!r} does not say where its encoder is; give the encoder itself"
             )
-        return find_encoder(find_base_path("encoder", base, folder), base.get("revision"))
+        return find_encoder(find_base_path("encoder", base, folder), base.get("revision"), depth + 1)
     return EncoderLocation(folder, settings.pop("type", "imagebind"), settings, in_model=True)
 
 

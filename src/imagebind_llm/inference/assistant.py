@@ -22,6 +22,7 @@ from imagebind_llm.common.errors import UserError, reason_of
 from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.names import refuse_unknown
+from imagebind_llm.common.settings import MOST_AT_ONCE
 from imagebind_llm.inference.chat import Chat
 from imagebind_llm.inference.driver import Driver
 from imagebind_llm.inference.engine import Engine
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 CACHE_FOLDER = "cache"
-MOST_ROWS = 4096
-"""Answers that may be written at once. Twice as many requests are read ahead, their media decoded."""
 _EMBED_AT_ONCE = 64
 """Media held decoded in memory by :meth:`Assistant.embed`."""
 
@@ -68,10 +67,10 @@ class Assistant:
         if (
             isinstance(batch_size, bool)
             or not isinstance(batch_size, int)
-            or not 1 <= batch_size <= MOST_ROWS
+            or not 1 <= batch_size <= MOST_AT_ONCE
         ):
             raise UserError(
-                f"batch_size is {short(batch_size)}; expected a whole number from 1 to {MOST_ROWS}"
+                f"batch_size is {short(batch_size)}; expected a whole number from 1 to {MOST_AT_ONCE}"
             )
         self.model = model.eval()
         self.processor = processor

@@ -159,6 +159,12 @@ class Engine:
         prompt = list(request.input_ids)
         if not prompt:
             raise UserError("the prompt has no token; give at least one")
+        rows = int(self.model.config.text_config.vocab_size)
+        if not 0 <= min(prompt) <= max(prompt) < rows:
+            raise UserError(
+                f"the prompt has token ids from {min(prompt)} to {max(prompt)}, the language model embeds "
+                f"{rows}; put the tokenizer of this language model into the folder"
+            )
         limit = self.new_tokens(len(prompt), request.sampling.max_new_tokens)
         seen = [-1] * len(prompt) if request.condition_ids is None else list(request.condition_ids)
         count = 0 if request.conditions is None else len(request.conditions)

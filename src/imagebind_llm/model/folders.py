@@ -32,6 +32,7 @@ from imagebind_llm.common.locate import (
     base_paths_as_read,
     base_paths_to_write,
     find_base_path,
+    refuse_circle,
 )
 from imagebind_llm.common.tensor_files import HeldTensors, weights_of
 from imagebind_llm.encoders.registry import PROCESSOR_FILE
@@ -370,8 +371,9 @@ def load_adapter_folder(
 
 
 def _load_language_model(
-    config: ImageBindLLMConfig, folder: Path, arguments: dict[str, Any]
+    config: ImageBindLLMConfig, folder: Path, arguments: dict[str, Any], depth: int = 0
 ) -> "PreTrainedModel":
+    refuse_circle(folder, depth)
     base = config.base_models["language_model"]
     if not base:
         raise CheckpointError(
@@ -385,7 +387,7 @@ def _load_language_model(
     if whole is not None and not (whole / ADAPTER_FILE).is_file():
         return language_model_of(whole, config, **arguments)
     if whole is not None:  # the base is itself an adapter, on a base of its own
-        return _load_language_model(read_model_config(whole), whole, arguments)
+        return _load_language_model(read_model_config(whole), whole, arguments, depth + 1)
     return whole_language_model(where, base.get("revision"), **arguments)
 
 

@@ -332,7 +332,9 @@ def _load_tokenizer(folder: Path) -> Any:
         if (folder / name).is_file():
             read_json(folder / name)
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer.model_max_length = int(tokenizer.model_max_length)
+        return tokenizer
     except Exception as error:  # what tokenizers make of odd values has many names
         raise CheckpointError(
             f"the tokenizer in {str(folder)!r} cannot be read ({reason_of(error)}); "

@@ -84,11 +84,15 @@ class RunSettings:
         least = dict.fromkeys(("steps", "batch_size", "accumulate", "keep", "log_every", "workers"), 1)
         least |= dict.fromkeys(("seed", "threads", "prefetch", "samples", "explosion", "evaluate_every"), 0)
         least |= dict.fromkeys(("checkpoint_every", "checkpoint_minutes"), 0)
-        check_numbers(self, "run", least=least)
+        check_numbers(self, "run", least=least, most=_MOST)
         if not self.folder:
             raise ConfigError("run.folder is empty; give the run a folder of its own")
         if self.frozen_precision == "bfloat16" and self.precision != "bf16":
             raise ConfigError("run.frozen_precision is 'bfloat16', which needs run.precision 'bf16'")
+
+
+_MOST = {"batch_size": 65_536, "accumulate": 65_536, "workers": 1024, "threads": 1024, "prefetch": 1024}
+"""What takes memory or processes before the first step. CLIP was trained with 32,768 pairs on all GPUs."""
 
 
 @dataclass(frozen=True)

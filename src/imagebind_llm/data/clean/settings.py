@@ -8,7 +8,14 @@ from typing import Any, Literal
 import yaml
 
 from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.common.settings import apply_overrides, build, overlay, to_plain
+from imagebind_llm.common.settings import (
+    MOST_AT_ONCE,
+    apply_overrides,
+    build,
+    check_numbers,
+    overlay,
+    to_plain,
+)
 from imagebind_llm.common.text_files import NotUtf8, read_text
 
 
@@ -151,8 +158,7 @@ class EncoderSettings:
     """Pictures or captions encoded at once."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"encoder.batch_size is {self.batch_size}; expected at least 1")
+        check_numbers(self, "encoder", least={"batch_size": 1}, most={"batch_size": MOST_AT_ONCE})
 
 
 @dataclass(frozen=True)
