@@ -224,7 +224,11 @@ def find_adapter(name: str | os.PathLike[str], arguments: Mapping[str, Any]) -> 
 
 
 def load_whole_folder(
-    load: Callable[..., Any], name: str | os.PathLike[str], *args: Any, **kwargs: Any
+    model_class: Callable[[ImageBindLLMConfig], nn.Module],
+    load: Callable[..., Any],
+    name: str | os.PathLike[str],
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     """Load a whole model with transformers' own ``from_pretrained`` (``load``), and refuse what it only
     reports.
@@ -234,7 +238,7 @@ def load_whole_folder(
             not numbers, or not those whose fingerprints are recorded.
     """
     if Path(name).is_dir() and not kwargs.get("subfolder"):
-        _try_to_build(Path(name))
+        _try_to_build(model_class, Path(name))
     wants_info = kwargs.pop("output_loading_info", False)
     try:
         with progress_bar_if_long(name):
@@ -269,21 +273,19 @@ def load_whole_folder(
     return found if wants_info else model
 
 
-def _try_to_build(folder: Path) -> None:
+def _try_to_build(model_class: Callable[[ImageBindLLMConfig], nn.Module], folder: Path) -> None:
     """Find out on the meta device what transformers' loader would stumble over, or take all memory for.
 
     Raises:
         CheckpointError: no model can be built from ``config.json``, or one larger than the weights.
     """
-    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
-
     config = read_model_config(folder)
     try:
         stored = weights_of(folder).infos
     except CheckpointError:
         return  # the loader says so as well
     with built_from(folder / CONFIG_FILE, stored), torch.device("meta"), WithoutRandomValues():
-        ImageBindLLMForConditionalGeneration(config)
+        model_class(config)
 
 
 def _compare_recorded(model: "ImageBindLLMForConditionalGeneration", folder: Path) -> None:

@@ -182,7 +182,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 raise UserError(
                     f"{name} is a whole model; language_model= and encoder= are for adapter folders"
                 )
-            return load_whole_folder(super().from_pretrained, name, *args, **kwargs)
+            return load_whole_folder(cls, super().from_pretrained, name, *args, **kwargs)
         for key in ("revision", "subfolder", "adapter_kwargs", "_from_auto"):
             kwargs.pop(key, None)  # of the adapter, not of its base
         config = kwargs.pop("config", None)  # transformers' Auto classes have read it already
