@@ -9,7 +9,7 @@ from imagebind_llm import __version__
 from imagebind_llm.cache import index as indexing
 from imagebind_llm.cache.entries import EntryTable
 from imagebind_llm.cache.index import IndexKind
-from imagebind_llm.common.errors import CacheError
+from imagebind_llm.common.errors import CacheError, short
 from imagebind_llm.common.files import gigabytes, load_json, sha256
 from imagebind_llm.common.folders import atomic_directory
 
@@ -99,8 +99,8 @@ class CacheManifest:
         manifest = CacheManifest(**values)
         if not all(type(n) is int and n > 0 for n in (manifest.count, manifest.dim, manifest.index_bytes)):
             raise CacheError(
-                f"{str(path)!r} has count {manifest.count!r}, dim {manifest.dim!r}, index_bytes "
-                f"{manifest.index_bytes!r}; all must be positive integers; rebuild or copy the cache again"
+                f"{str(path)!r} has count {short(manifest.count)}, dim {short(manifest.dim)}, index_bytes "
+                f"{short(manifest.index_bytes)}; all must be positive integers; rebuild or copy the cache"
             )
         return manifest
 
@@ -217,5 +217,5 @@ def finish_folder(folder: Path, manifest: CacheManifest) -> None:
 def _agree(path: Path, what: str, found: int | str, said: int | str) -> None:
     if found != said:
         raise CacheError(
-            f"{str(path)!r} has {what} {found}, its manifest says {said}; copy or rebuild the cache"
+            f"{str(path)!r} has {what} {found}, its manifest says {short(said)}; copy or rebuild the cache"
         )

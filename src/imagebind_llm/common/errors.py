@@ -20,7 +20,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from reprlib import Repr
 from types import ModuleType
+from typing import Any
 
 
 class UserError(Exception):
@@ -137,6 +139,20 @@ def one_line(text: object, longest: int = 300) -> str:
     flat = " ".join(str(text).split())
     flat = "".join(character if character.isprintable() else "?" for character in flat)
     return flat if len(flat) <= longest else flat[: longest - 1] + "…"
+
+
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 4, 57, 57, 57
+
+
+def short(value: Any) -> str:
+    """``value`` as it fits in one line of an error, however large or deep it is."""
+    try:
+        text = repr(value) if isinstance(value, str) and len(value) < 60 else _SHORT.repr(value)
+    except Exception:  # objects whose own repr fails, whole numbers of thousands of digits
+        text = f"a {type(value).__name__}"
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 class CacheError(UserError):

@@ -4,7 +4,6 @@ Each lies beside the place it is for, has a name that nobody else gives (``.NAME
 and is locked by the process that makes it. A lock ends with its process: whoever can take it may sweep.
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -12,6 +11,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there, and nothing swept
+    fcntl = None  # type: ignore[assignment]
 
 _SIGN = ".imagebind-llm-"
 _NAMES = re.compile(r"\..*\.imagebind-llm-[a-z0-9_]{8}(\.[^.]*)?", re.DOTALL)
@@ -93,6 +97,8 @@ def _held(make: Callable[[], str]) -> tuple[Path, int]:
     """What ``make`` makes, and the handle that locks it. A sweeper may come first; then it is made anew."""
     while True:
         path = Path(make())
+        if fcntl is None:
+            return path, os.open(os.devnull, os.O_RDONLY)
         try:
             handle = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
@@ -111,6 +117,8 @@ def _held(make: Callable[[], str]) -> tuple[Path, int]:
 
 def _lock(path: Path) -> int | None:
     """The handle that locks ``path``; None if its maker lives, it is gone, or it cannot be locked."""
+    if fcntl is None:
+        return None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:

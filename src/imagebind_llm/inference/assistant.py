@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from imagebind_llm.common.errors import UserError, reason_of
+from imagebind_llm.common.errors import UserError, reason_of, short
 from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.names import refuse_unknown
@@ -32,7 +32,7 @@ from imagebind_llm.inference.pipeline import LONGEST_DIALOG, AnswerStream, Pipel
 from imagebind_llm.inference.request import Answer, Options, Request
 from imagebind_llm.model.conditioning import mixtures
 from imagebind_llm.model.dialog import TooLongError, build_dialog
-from imagebind_llm.model.messages import MediaItem, Message, media_items, short
+from imagebind_llm.model.messages import MediaItem, Message, media_items
 from imagebind_llm.model.processing import ImageBindLLMProcessor
 
 if TYPE_CHECKING:
@@ -349,7 +349,7 @@ class Assistant:
         Raises:
             UserError: a question or media, an unknown or impossible setting.
         """
-        media = [name.value for name in Modality.known() if name.value in options] or ["media"]
+        media: list[str] = [name.value for name in Modality.known() if name.value in options] or ["media"]
         if said or media[0] in options:
             given = f"{said[0]!r:.60}" if said else f"{media[0]}="
             raise UserError(

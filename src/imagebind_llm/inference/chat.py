@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.inference.request import Answer, Options, Request
-from imagebind_llm.model.messages import Message, media_items, short, user_message
+from imagebind_llm.model.messages import Message, media_items, user_message
 
 if TYPE_CHECKING:
     from imagebind_llm.inference.pipeline import AnswerStream

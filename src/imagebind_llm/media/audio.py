@@ -68,8 +68,8 @@ def rated(source: Any, rate: int, name: str, limits: Limits) -> tuple[NDArray[An
     "sampling_rate": …}``.
 
     Raises:
-        MediaError: it does not hold real numbers, another mapping, a rate that cannot be meant, or longer than
-            ``limits.max_seconds``.
+        MediaError: it does not hold real numbers, another mapping, a rate that cannot be meant, or longer
+            than ``limits.max_seconds``.
     """
     if isinstance(source, Mapping):
         if not {"array", "sampling_rate"} <= source.keys():

@@ -4,10 +4,14 @@ A control byte below 32 is followed by that many bytes and one more, to be copie
 or two bytes after it, how long a piece of the output is to be repeated, and from how far back.
 """
 
+from imagebind_llm.media.budget import check_time
+
 _LITERAL = 32
 """Control bytes below copy what follows them."""
 _LONG = 7
 """A length of so much in the control byte's upper three bits goes on in the next byte."""
+_LOOK = 1 << 16
+"""Bytes between two looks at the time."""
 
 
 def lzf_decompress(data: bytes, size: int) -> bytes:
@@ -18,7 +22,11 @@ def lzf_decompress(data: bytes, size: int) -> bytes:
     """
     out = bytearray()
     place, end = 0, len(data)
+    look = _LOOK
     while place < end:
+        if place >= look:
+            check_time()
+            look = place + _LOOK
         control = data[place]
         place += 1
         if control < _LITERAL:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import line_end, read_table
 from imagebind_llm.media.base import Limits
+from imagebind_llm.media.budget import reserve
 from imagebind_llm.media.lzf import lzf_decompress
 from imagebind_llm.media.meshes import Mesh
 
@@ -123,6 +124,7 @@ def _compressed_points(
             f"{' or '.join(map(str, wanted))} bytes as the header says, at most {limits.max_bytes}",
             "copy or save it anew",
         )
+    reserve(len(data) + 3 * size + 24 * count, name, limits)
     values = lzf_decompress(data[place : place + compressed], size)
     columns, start = {}, 0
     for field, kind, repeat in wanted[size]:

@@ -84,7 +84,8 @@ def install_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None
         layer = OwnLinear(module, settings["rank"], scale, settings["dropout"])
         parent, _, leaf = name.rpartition(".")
         setattr(language_model.get_submodule(parent), leaf, layer)
-        for part in layer.modules():
+        parts: list[Any] = list(layer.modules())
+        for part in parts:
             part._is_hf_initialized = True  # transformers would draw it again
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imagebind_llm.common.errors import UserError
-from imagebind_llm.model.messages import Message, is_source, short
+from imagebind_llm.common.errors import UserError, short
+from imagebind_llm.model.messages import Message, is_source
 
 MEDIA_ARGUMENTS = {"images": "image", "videos": "video", "audio": "audio"}
 """The processor's argument → the type of part that it fills."""

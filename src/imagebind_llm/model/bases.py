@@ -40,7 +40,7 @@ def progress_bar_if_long(name: str | os.PathLike[str]) -> Iterator[None]:
     """Keep transformers' progress bar away from loads of a second or less."""
     from transformers.utils import logging
 
-    size = sum(file.stat().st_size for file in Path(name).glob("*.safetensors"))
+    size = sum(file.stat().st_size for file in Path(name).glob("*.safetensors") if file.is_file())
     short = Path(name).is_dir() and size <= _LONG_LOAD_BYTES
     if not short or not logging.is_progress_bar_enabled():
         yield

@@ -290,11 +290,12 @@ def _try_to_build(model_class: Callable[[ImageBindLLMConfig], nn.Module], folder
 
 def _compare_recorded(model: "ImageBindLLMForConditionalGeneration", folder: Path) -> None:
     """Compare the files with the fingerprints, if they are small enough."""
-    if sum(file.stat().st_size for file in folder.glob("*.safetensors")) > COMPARED_BYTES:
+    if sum(file.stat().st_size for file in folder.glob("*.safetensors") if file.is_file()) > COMPARED_BYTES:
         return
     source = weights_of(folder)
     state = {name: source.get(name) for name in source.infos}
-    require_recorded_if_small(model.config, model, state, str(folder))
+    config: Any = model.config
+    require_recorded_if_small(config, model, state, str(folder))
 
 
 def complete_whole_model(model: Any, folder: Path) -> None:

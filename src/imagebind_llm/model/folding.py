@@ -18,7 +18,8 @@ from imagebind_llm.model.own_update import OwnLinear
 class FoldedLinear(OwnLinear):
     """A low-rank linear layer that computes with its folded copy.
 
-    It becomes a plain low-rank map again when it goes into training mode, reads weights.
+    It becomes a plain low-rank map again when it goes into training mode, reads weights, or is asked for its
+    weight.
 
     Attributes:
         folded_weight: ``[out, in]``; a buffer that moves with the module and is not part of the state dict.
@@ -26,7 +27,9 @@ class FoldedLinear(OwnLinear):
 
     folded_weight: Tensor
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(  # type: ignore[override]
+        self, x: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
         """``[…, in]`` → ``[…, out]``."""
         if self.disabled or args or kwargs:
             return super().forward(x, *args, **kwargs)

@@ -29,12 +29,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from os import PathLike
-from reprlib import Repr
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
-from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.names import refuse_unknown
 
@@ -427,17 +426,3 @@ def _is_pair(value: Any) -> bool:
         and not isinstance(value[1], bool)
         and not isinstance(value[0], int | float)
     )
-
-
-_SHORT = Repr()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 4, 57, 57, 57
-
-
-def short(value: Any) -> str:
-    """``value`` as it fits in one line of an error, however large or deep it is."""
-    try:
-        text = repr(value) if isinstance(value, str) and len(value) < 60 else _SHORT.repr(value)
-    except Exception:  # objects whose own repr fails, whole numbers of thousands of digits
-        text = f"a {type(value).__name__}"
-    text = " ".join(text.split())
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -97,7 +97,7 @@ class OwnLinear(nn.Linear):
         found: nn.Parameter = self.lora_B[FILE_ADAPTER].weight  # type: ignore[assignment]
         return found
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # type: ignore[override]
         """``[…, in]`` → ``[…, out]``."""
         base: Any = self._modules["base_layer"]
         result: Tensor = base(x, *args, **kwargs)

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
-from imagebind_llm.common.errors import CheckpointError, UserError, reason_of
+from imagebind_llm.common.errors import CheckpointError, UserError, reason_of, short
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.folders import filled
 from imagebind_llm.common.locate import locate_folder
@@ -36,7 +36,7 @@ from imagebind_llm.model.bare_parts import with_media, without_bare_parts
 from imagebind_llm.model.configuration import CONFIG_FILE, ImageBindLLMConfig, read_model_config
 from imagebind_llm.model.dialog import ALPACA_TEMPLATE, Dialog, Message, build_dialog, render_dialog
 from imagebind_llm.model.loss import IGNORED_LABEL
-from imagebind_llm.model.messages import MediaItem, media_items, short
+from imagebind_llm.model.messages import MediaItem, media_items
 from imagebind_llm.model.rows import ROW_SETTINGS, Rows, refuse_misspelt, row_settings
 
 if TYPE_CHECKING:

@@ -425,7 +425,8 @@ def _measured(item: Record, encoder: Encoder | None) -> tuple[_Row, Any]:
     """
     try:
         sample = sample_of(item)
-        row, to_embed = _measure_one(sample), None
+        row = _measure_one(sample)
+        to_embed: Any = None
         if encoder is not None and sample.image is not None:
             to_embed = encoder.prepare(sample.image)
         elif encoder is not None and sample.embedding is not None:
