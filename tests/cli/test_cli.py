@@ -335,11 +335,11 @@ def test_every_odd_line_of_a_batch_is_one_error_and_spoils_no_other(ask, bot, tm
 
 
 def test_long_lines_are_passed_over_and_endless_ones_end_the_batch(ask, bot, tmp_path, monkeypatch):
-    from imagebind_llm.cli import ask as command
+    from imagebind_llm.cli import batch_lines
 
-    monkeypatch.setattr(command, "_LONGEST", 4096)
-    monkeypatch.setattr(command, "_SKIPPED", 1 << 20)
-    monkeypatch.setattr(command, "_BLOCK", 4096)
+    monkeypatch.setattr(batch_lines, "_LONGEST", 4096)
+    monkeypatch.setattr(batch_lines, "_SKIPPED", 1 << 20)
+    monkeypatch.setattr(batch_lines, "_BLOCK", 4096)
     file = tmp_path / "long.jsonl"
     file.write_bytes(b'"hello"\n"%s"\n"hello"\n' % (b"x" * 900_000))
     code, out, err = ask("--batch", file)

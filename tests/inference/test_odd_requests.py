@@ -10,6 +10,7 @@ from imagebind_llm import Assistant, UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.batch import MediaBatch, MediaPart
 from imagebind_llm.model.configuration import read_model_config
+from imagebind_llm.model.generation import MOST_BEAMS
 
 ALIKE = [
     {"text": [("dog", 1.0), ("dog", -1.0)]},
@@ -102,7 +103,8 @@ def test_batches_and_beams_have_a_limit(bot):
             Assistant(bot.model, bot.processor, batch_size=size)
     for name in ("num_beams", "num_return_sequences"):
         for value in (10**6, 0, "many"):
-            with pytest.raises(UserError, match=f"{name} is .*; expected a whole number from 1 to 1024"):
+            said = rf"{name} is .*; expected a whole number from 1 to {MOST_BEAMS}"
+            with pytest.raises(UserError, match=said):
                 bot.model.generate(torch.tensor([[5, 6]]), **{name: value})
     assert bot.model.generate(torch.tensor([[5, 6]]), num_beams=2, max_new_tokens=2).shape[0] == 1
 
@@ -158,7 +160,7 @@ def test_odd_generation_settings_are_one_line(tiny_model_folder, tmp_path, name,
         (tmp_path / file.name).write_bytes(file.read_bytes())
     file = tmp_path / "generation_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), name: value}))
-    with pytest.raises(UserError, match=rf"generation_config.json': {name} is .*; expected") as caught:
+    with pytest.raises(UserError, match=rf"generation_config.json' has {name} .*; expected") as caught:
         read_model_config(tmp_path)
     assert "\n" not in str(caught.value)
     file.write_text(json.dumps({**json.loads(file.read_text()), name: None}))

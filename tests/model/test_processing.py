@@ -148,7 +148,8 @@ def test_saved_and_loaded_settings_agree(processor, tmp_path):
     ("content", "error", "complaint"),
     [
         ("{", CheckpointError, "is not JSON"),
-        ("[]", CheckpointError, "no mapping 'media'"),
+        ("[]", CheckpointError, "holds a list; expected an object"),
+        ("{}", CheckpointError, "no mapping 'media'"),
         ('{"media": {"smell": {}}}', ConfigError, "smell"),
         (None, CheckpointError, "has no processor_config.json"),
     ],

@@ -24,12 +24,14 @@ def train_one(job: dict[str, Any], inputs: Path) -> None:
     import torch
     from accelerate import PartialState
 
+    from imagebind_llm.training.checkpoint import claim_run_folder
     from imagebind_llm.training.loop import train
     from support.builders import make
 
     state = PartialState(cpu=True)
     folder = Path(job["folder"])
     if "resume_from" in job and state.is_main_process:
+        claim_run_folder(folder)
         before = Path(job["resume_from"])
         shutil.copytree(before, folder / "checkpoints" / before.name)
     state.wait_for_everyone()

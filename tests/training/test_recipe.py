@@ -90,7 +90,7 @@ def test_overrides_replace_values(tmp_path: Path) -> None:
         ("optimizer.betas=[0.9]", r"optimizer.betas is \[0.9\]; expected 2 values"),
         ("run", "'run' is not of the form key=value"),
         ("optimizer.lr=-1", r"optimizer.lr is -1\.0; expected more than 0"),
-        ("optimizer.lr=.nan", "optimizer.lr is nan; expected more than 0"),
+        ("optimizer.lr=.nan", "optimizer.lr is nan; expected a finite number"),
         ("optimizer.clip=0", r"optimizer.clip is 0\.0; expected more than 0"),
         ("optimizer.betas=[0.9, 1.5]", r"betas is \(0\.9, 1\.5\); expected two numbers below 1"),
         ("optimizer.warmup_steps=-3", "optimizer.warmup_steps is -3; expected at least 0"),

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from imagebind_llm.common.budget import refuse_many_layers
 from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import ADAPTER_FILE, find_base_path, locate_folder, refuse_circle
@@ -79,6 +80,7 @@ def find_encoder(
     folder = locate_folder(name, revision)
     refuse_circle(folder, depth)
     config = read_json(folder / "config.json")
+    refuse_many_layers(config, repr(str(folder / "config.json")))
     if config.get("model_type") != _MODEL_TYPE:
         return EncoderLocation(folder, _kind_of(folder, config), config, in_model=False)
     given = config.get("encoder_config") or {}

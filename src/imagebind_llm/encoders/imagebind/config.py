@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from imagebind_llm.common.budget import MOST_LAYERS
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.settings import build, check_numbers, to_plain
@@ -48,7 +49,12 @@ class TrunkConfig:
     block."""
 
     def check(self, path: str) -> None:
-        check_numbers(self, path, least={"width": 1, "blocks": 1, "heads": 1, "mlp_ratio": 1})
+        check_numbers(
+            self,
+            path,
+            least={"width": 1, "blocks": 1, "heads": 1, "mlp_ratio": 1},
+            most={"blocks": MOST_LAYERS},
+        )
         share(path, drop_path=self.drop_path)
         if self.width % self.heads:
             raise ConfigError(
