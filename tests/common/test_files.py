@@ -71,7 +71,7 @@ def test_json_of_other_programs(tmp_path):
     deepest = b'{"a": ' + b"[" * 63 + b"1" + b"]" * 63 + b"}"
     assert read(deepest)["a"] != 1
     for content, message in (
-        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is there twice"),
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' stands twice in one object"),
         (deepest.replace(b"1", b"[1]"), "nested more than 64 deep"),
         (b'{"a": ' + b"[" * 10**6 + b"]" * 10**6 + b"}", "nested more than 64 deep"),
         (b'{"a": ' * 10**5 + b"1" + b"}" * 10**5, "nested more than 64 deep"),

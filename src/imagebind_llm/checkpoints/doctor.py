@@ -67,7 +67,7 @@ def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool |
         config = read_model_config(folder)
         bare = checks.bare_model(config)
     except Exception as error:  # what modules make of odd values has many names
-        reason = reason_of(error)
+        reason = reason_of(error.__cause__ or error)
         report.find("config.json", f"no model can be built from it: {reason}", "get the file again")
         return report
     text = config.text_config
@@ -184,7 +184,7 @@ def _language_model(name: str, folder: Path, fingerprints: bool | None) -> Repor
         config = language_model_config(str(folder))
         bare = checks.bare_language_model(config)
     except Exception as error:  # what modules make of odd values has many names
-        reason = reason_of(error)
+        reason = reason_of(error.__cause__ or error)
         report.find("config.json", f"no model can be built from it: {reason}", "get the file again")
         return report
     try:

@@ -85,7 +85,7 @@ def built_from(config: Path | str, stored: Mapping[str, TensorInfo] | None) -> I
         with _Budget(numbers, tensors):
             yield
     except CheckpointError as error:
-        raise CheckpointError(f"no model can be built from {str(config)!r}: {error}") from None
+        raise CheckpointError(f"no model can be built from {str(config)!r}: {error}") from error
     except UserError:
         raise
     except Exception as error:  # what modules make of odd values has many names

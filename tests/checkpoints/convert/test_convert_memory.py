@@ -1,16 +1,17 @@
 """Parts are read tensor by tensor, also where only their fingerprints are wanted."""
 
 import weakref
+from functools import partial
 
 import pytest
 import torch
 from support import convert_worlds as world
 
-from imagebind_llm.checkpoints import checks
 from imagebind_llm.checkpoints.convert.imagebind import encoder_of
 from imagebind_llm.checkpoints.convert.llama import on_model, open_llama, plan_llama
 from imagebind_llm.checkpoints.convert.store import convert
 from imagebind_llm.common.tensor_files import TensorFile, weights_of
+from imagebind_llm.encoders.base import encoder_fingerprint_of
 from imagebind_llm.model.adaptation import language_model_fingerprint_of
 
 THREADS = 4
@@ -49,8 +50,8 @@ def test_an_encoders_fingerprint_holds_few_tensors(tmp_path, most_alive):
     found = []
     assert most_alive(lambda: found.append(encoder_of(str(tmp_path / "e")).fingerprint)) <= THREADS + 1
     settings = world.tiny_config().to_dict()
-    digest = checks.encoder_digest
-    assert most_alive(lambda: found.append(digest(settings, weights_of(tmp_path / "e")))) <= THREADS + 1
+    digest = partial(encoder_fingerprint_of, settings)
+    assert most_alive(lambda: found.append(digest(weights_of(tmp_path / "e")))) <= THREADS + 1
     assert found == [load_imagebind(tmp_path / "e").fingerprint] * 2
 
 
