@@ -22,6 +22,7 @@ from fuzz.mutate import dump, mutate_bytes, mutate_json
 from fuzz.target import Case, Target
 from imagebind_llm import Assistant, ImageBindLLMForConditionalGeneration, VisualCache
 from imagebind_llm.cache.build import build_cache
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.tensor_files import TensorFile
 from imagebind_llm.training.loop import train
 
@@ -29,6 +30,7 @@ from imagebind_llm.training.loop import train
 class Folders(Target):
     """A good folder in which one file is changed, lost or replaced."""
 
+    refusals = (UserError, OSError)  # of which the command line says the file and the reason
     good: Path
 
     @abstractmethod

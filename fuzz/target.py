@@ -6,6 +6,8 @@ from pathlib import Path
 from random import Random
 from typing import ClassVar, NamedTuple
 
+from imagebind_llm.common.errors import UserError
+
 
 class Case(NamedTuple):
     """One input.
@@ -29,6 +31,8 @@ class Target(ABC):
     """
 
     name: ClassVar[str]
+    refusals: ClassVar[tuple[type[Exception], ...]] = (UserError,)
+    """What refuses an input in one line."""
 
     def __init__(self, folder: Path, input: Path) -> None:
         self.folder, self.input = folder, input

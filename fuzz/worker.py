@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 from fuzz.target import Case, Target
-from imagebind_llm.common.errors import UserError, one_line
+from imagebind_llm.common.errors import one_line
 
 TARGETS = {
     "media": "fuzz.media:MediaFiles",
@@ -39,14 +39,14 @@ def memory(name: str) -> float:
         return next(int(line.split()[1]) for line in status if line.startswith(name)) / 1024
 
 
-def attempt(case: Case) -> dict[str, object]:
+def attempt(case: Case, refusals: tuple[type[Exception], ...]) -> dict[str, object]:
     """Run one case."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the most memory so far is forgotten
     before, started, cpu = memory("VmRSS"), time.monotonic(), time.process_time()
     try:
         case.run()
         outcome = "accepted"
-    except UserError as error:
+    except refusals as error:
         message = str(error)
         fine = message and "\n" not in message and len(message) <= LONGEST_LINE
         outcome = "refused" if fine else f"crash: a message that is not one short line: {message[:200]!r}"
@@ -79,7 +79,7 @@ def main() -> None:
         target.input.mkdir(parents=True)
         case = target.case(Random(f"{seed} {target.name} {int(line)}"))
         print(json.dumps(one_line(case.label)), file=out, flush=True)
-        print(json.dumps(attempt(case)), file=out, flush=True)
+        print(json.dumps(attempt(case, target.refusals)), file=out, flush=True)
 
 
 if __name__ == "__main__":

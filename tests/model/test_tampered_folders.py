@@ -16,6 +16,7 @@ from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.encoders.registry import load_encoder
 from imagebind_llm.inference.assistant import Assistant
 from imagebind_llm.model.bases import whole_language_model
+from imagebind_llm.model.configuration import read_model_config
 from imagebind_llm.model.direct import load_folded
 from imagebind_llm.model.generation import check_generation_settings
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
@@ -246,3 +247,12 @@ def test_a_summary_of_odd_groups(folder):
             assert fares(file, json.dumps({**json.loads(whole), group: odd}), lambda: summary(folder))
     file.unlink()
     file.write_text(whole)
+
+
+@pytest.mark.parametrize("value", [10**90, 1.5, ["float32"], {"a": "float32"}])
+def test_an_odd_precision_is_one_line(folder, value):
+    change_json(folder / "config.json", dtype=value)
+    with pytest.raises(UserError) as caught:
+        read_model_config(folder)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 600

@@ -19,6 +19,7 @@ from imagebind_llm.training.checkpoint import (
     save_checkpoint,
 )
 from imagebind_llm.training.loop import train
+from imagebind_llm.training.report import read_metrics
 
 FLIPS = 40
 FILES = ("trained.safetensors", "optimizer.safetensors", "state.json", SUMS_FILE)
@@ -104,3 +105,9 @@ def test_a_run_says_so_and_learns_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"step-00000002 is damaged \(trained\.safetensors is not what was"):
         train(*make("language", tmp_path / "run", tmp_path, run={"steps": 2}))
     assert file.read_bytes() == content
+
+
+def test_lines_of_a_log_that_are_none_are_left_out(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    file.write_text('{"step": 1, "loss": 2.0}\n{"stxp": 2}\n[3]\n{"step": "4"}\n{"step": 5')
+    assert read_metrics(file) == [{"step": 1, "loss": 2.0}]

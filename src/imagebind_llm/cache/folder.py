@@ -86,7 +86,7 @@ class CacheManifest:
         version = values.get("format_version") if isinstance(values, dict) else None
         if version != FORMAT_VERSION:
             raise CacheError(
-                f"{str(path)!r} has format version {version!r}, this package reads {FORMAT_VERSION}; "
+                f"{str(path)!r} has format version {short(version)}, this package reads {FORMAT_VERSION}; "
                 "rebuild the cache"
             )
         known = {f.name for f in fields(CacheManifest)}

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, PreTrainedConfig
 
 from imagebind_llm.common.budget import refuse_many_layers
-from imagebind_llm.common.errors import CheckpointError, ConfigError, one_line
+from imagebind_llm.common.errors import CheckpointError, ConfigError, one_line, short
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.settings import build, to_plain
@@ -174,6 +175,9 @@ def _check_numbers(config: ImageBindLLMConfig) -> None:
     for name, value in {**numbers, "embedding_dim": config.embedding_dim}.items():
         if type(value) is not int or not 1 <= value < 2**31:
             raise ConfigError(f"{name} is {one_line(repr(value), 60)}; expected a whole number of at least 1")
+    for one in (config, text):
+        if not isinstance(one.dtype, torch.dtype | None):
+            raise ConfigError(f"dtype is {short(one.dtype)}; expected one such as float32 or bfloat16")
     for one in (config, text):  # transformers' own switches, for those who call it otherwise
         one.return_dict, one.output_hidden_states = True, False
     for part in ("encoder", "language_model"):

@@ -69,15 +69,17 @@ def write_samples(folder: Path, step: int, samples: Sequence[SampleAnswer]) -> N
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file; a half-written last line (after a crash) is left out."""
+    """The lines of a metrics file; those that are none (half-written, after a crash) are left out."""
     if not path.exists():
         return []
     lines = []
     for text in path.read_bytes().splitlines():
         try:
-            lines.append(json.loads(text))
-        except ValueError:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(line, dict) and type(line.get("step")) is int:
+            lines.append(line)
     return lines
 
 
