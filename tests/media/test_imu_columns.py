@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.media import ImuSettings, MediaError, guess_modality
+from imagebind_llm.media import ImuSettings, MediaError, MediaSettings, guess_modality, load_media
 from imagebind_llm.media.imu import imu_to_tensor, load_imu
 
 G = 9.80665
@@ -212,3 +213,17 @@ def test_one_sensor_alone_is_guessed_and_refused(readings, tmp_path):
     assert guess_modality(tmp_path / "gyro.csv") == Modality.IMU
     with pytest.raises(MediaError, match="columns called gyro_x"):
         load_imu(tmp_path / "gyro.csv", ImuSettings())
+
+
+@pytest.mark.parametrize("modality", ["imu", "point"])
+def test_columns_of_other_names_are_refused(modality):
+    rows = "\n".join(
+        ",".join(str(value) for value in row) for row in np.random.default_rng(1).random((40, 6))
+    )
+    named = b"vx,vy,vz,roll,pitch,yaw\n" + rows.encode()
+    with pytest.raises(MediaError, match="columns called vx, vy, vz, roll, pitch, yaw"):
+        load_media(modality, named, MediaSettings())
+    remark = b"# six numbers in a row altogether\n" + rows.encode()
+    assert torch.equal(
+        load_media(modality, remark, MediaSettings()), load_media(modality, rows.encode(), MediaSettings())
+    )

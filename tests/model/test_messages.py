@@ -147,3 +147,8 @@ def test_an_empty_text_is_no_medium():
 def test_whatever_is_shown_in_an_error_is_short():
     for value in (deep(100_000), 10**5000, "x" * 10**6, [10**400] * 10**5, {"a": deep(900)}):
         assert len(short(value)) <= 60
+
+
+def test_numbers_of_numpy_are_weights():
+    (item,) = media_items({"image": ("a.png", np.float32(0.5))})
+    assert (item.source, item.weight) == ("a.png", 0.5)

@@ -60,6 +60,7 @@ def embed(
     shared.know_sensors(model)
     given = None if modality is None else Modality.parse(modality)
     paths = list(_listed(files))
+    _refuse_other_files(out, paths)
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
     bot = shared.open_assistant(model, device, dtype, **placing)
 
@@ -113,6 +114,37 @@ def embed(
     if failed:
         typer.echo(f"error: {len(failed)} of {len(paths)} files were left out", err=True)
         raise typer.Exit(2)
+
+
+def _refuse_other_files(out: Path, inputs: Sequence[Path]) -> None:
+    """Replace only what this command wrote.
+
+    Raises:
+        UserError: ``out`` is one of the files to embed, or holds no embeddings.
+    """
+    if not out.exists():
+        return
+    if any(path.samefile(out) for path in inputs):
+        raise UserError(f"--out {str(out)!r} is one of the files to embed; give another name")
+    if not _holds_embeddings(out):
+        raise UserError(f"--out {str(out)!r} is a file that embed did not write; give another name")
+
+
+def _holds_embeddings(file: Path) -> bool:
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    try:
+        if file.suffix.lower() == ".csv":
+            with open(file, "rb") as opened:
+                return opened.read(19) == b"path,modality,e0,e1"
+        if file.suffix.lower() == ".parquet":
+            return list(pq.read_schema(file).names) == ["path", "modality", "embedding"]
+        rows = np.load(file, mmap_mode="r", allow_pickle=False)
+        lengths = np.linalg.norm(rows[:1000], axis=-1)
+        return rows.ndim == 2 and rows.dtype == np.float32 and bool(np.abs(lengths - 1).max() < 1e-3)
+    except Exception:  # damaged, or something else altogether
+        return False
 
 
 def _item(path: Path, given: Modality | None) -> "MediaItem":

@@ -420,6 +420,20 @@ def read_header(data: bytes, name: str) -> list[str]:
     return header
 
 
+def has_plain_header(data: bytes, name: str) -> bool:
+    """Whether a table begins with names; those behind a sign may be a remark."""
+    first = next(text_lines(data, name), b"")
+    return _holds_names(first) and not first.startswith((b"#", b"//", b"%"))
+
+
+def tells_nothing(cell: str) -> bool:
+    """Whether a name says nothing of its column, such as ``a``, ``c1`` or ``column 2``."""
+    return _TELLS_NOTHING.fullmatch(cell) is not None
+
+
+_TELLS_NOTHING = re.compile(r"(?:[a-z]|col(?:umn)?|field|value|var)?[ _.-]?\d*", re.IGNORECASE)
+
+
 def axes_by_name(header: Sequence[str]) -> list[int] | None:
     """Where x, y and z stand among the names of a cloud's columns; None if they are not all there, once."""
     names = [cell.lower() for cell in header]

@@ -16,6 +16,7 @@ from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import (
     as_array,
     check_finite,
+    has_plain_header,
     is_array_file,
     read_array,
     read_header,
@@ -40,7 +41,8 @@ def load_imu(source: MediaSource, settings: ImuSettings, limits: Limits | None =
         if is_array_file(data):
             table = read_array(data, name, limits, ("imu", "data"))
         else:
-            table = by_name(read_table(data, name, limits), read_header(data, name), name)
+            header = read_header(data, name)
+            table = by_name(read_table(data, name, limits), header, name, has_plain_header(data, name))
     else:
         table = as_array(source, name)
     if table.size > limits.max_points:

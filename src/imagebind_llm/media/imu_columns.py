@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagebind_llm.common.errors import MediaError
+from imagebind_llm.media.arrays import tells_nothing
 from imagebind_llm.media.units import UNIT_NAMES, unit_scale
 
 CHANNELS = [kind + axis for kind in "ag" for axis in "xyz"]
@@ -66,14 +67,30 @@ def is_time(cell: str) -> bool:
     return bool(_TIME.fullmatch(_flat(cell)))
 
 
-def by_name(table: NDArray[np.float64], header: Sequence[str], name: str) -> NDArray[np.float64]:
+def by_name(
+    table: NDArray[np.float64], header: Sequence[str], name: str, plain: bool = True
+) -> NDArray[np.float64]:
     """``[n, 6]``, or ``[n, 7]`` with seconds first, in m/s² and rad/s; ``table`` itself if no names say more.
 
+    Args:
+        table: the numbers.
+        header: the names above them.
+        name: how errors call it.
+        plain: whether these are surely names, and no remark.
+
     Raises:
-        MediaError: the names are of sensors, but not of one with six axes; a unit is unknown or unclear.
+        MediaError: the names are not those of a sensor with six axes; a unit is unknown or unclear.
     """
     columns = [_column(cell) for cell in header]
     if not any(columns):
+        telling = [cell for cell in header if not tells_nothing(cell) and not is_time(cell)]
+        if plain and telling and len(header) == table.shape[1]:
+            raise MediaError(
+                name,
+                f"columns called {', '.join(header)}",
+                "names such as acc_x … gyro_z",
+                "rename them, or leave the names out",
+            )
         return table
     if len(header) != table.shape[1]:
         if not names_sensors(header):

@@ -22,11 +22,13 @@ from imagebind_llm.media.arrays import (
     as_array,
     axes_by_name,
     coordinates,
+    has_plain_header,
     is_array_file,
     plain_text,
     read_array,
     read_header,
     read_table,
+    tells_nothing,
 )
 from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
 from imagebind_llm.media.budget import check_time, reserve
@@ -114,6 +116,14 @@ def _read(kind: str, data: bytes, name: str, limits: Limits) -> Shape:
         table = read_table(data, name, limits, pts_header=True)
         header = read_header(data, name)
         axes = axes_by_name(header) if len(header) == table.shape[1] else None
+        named = len(header) == table.shape[1] and has_plain_header(data, name)
+        if axes is None and named and not all(map(tells_nothing, header)):
+            raise MediaError(
+                name,
+                f"columns called {', '.join(header)}",
+                "x, y and z among them",
+                "rename them, or leave the names out",
+            )
         return Shape(coordinates(table, name) if axes is None else table[:, axes])
     from imagebind_llm.media import glb, meshes, pcd, ply
 

@@ -28,6 +28,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from numbers import Real
 from os import PathLike
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -422,7 +423,7 @@ def _is_pair(value: Any) -> bool:
     return (
         isinstance(value, list | tuple)
         and len(value) == 2
-        and isinstance(value[1], int | float)
+        and isinstance(value[1], Real)
         and not isinstance(value[1], bool)
-        and not isinstance(value[0], int | float)
+        and not isinstance(value[0], Real)
     )
