@@ -71,12 +71,12 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 255, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "in" / f"{number}.png")
-    (tmp_path / "x.csv").write_text("earlier\n")
+    (tmp_path / "x.csv").write_text("path,modality,e0,e1\n")  # as embed writes it
     done = run("", "embed", tmp_path / "in", "--out", tmp_path / "x.csv", code=("-c", _LIMITED))
     assert done.returncode == 2
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     assert lines[0].startswith(f"error: the disk of {str(tmp_path / 'x.csv')!r} is full, or the file")
     assert "Traceback" not in done.stderr
-    assert (tmp_path / "x.csv").read_text() == "earlier\n"
+    assert (tmp_path / "x.csv").read_text() == "path,modality,e0,e1\n"
     assert sorted(os.listdir(tmp_path)) == ["in", "x.csv"]

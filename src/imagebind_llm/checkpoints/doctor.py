@@ -67,7 +67,7 @@ def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool |
         config = read_model_config(folder)
         bare = checks.bare_model(config)
     except Exception as error:  # what modules make of odd values has many names
-        reason = reason_of(error.__cause__ or error)
+        reason = _reason(error)
         report.find("config.json", f"no model can be built from it: {reason}", "get the file again")
         return report
     text = config.text_config
@@ -174,6 +174,12 @@ def _encoder(name: str, folder: Path, fingerprints: bool | None, self_test: bool
     return report
 
 
+def _reason(error: Exception) -> str:
+    """What is wrong with a configuration; of what says already that nothing can be built, only why."""
+    said = str(error).startswith("no model can be built")
+    return reason_of((error.__cause__ if said else None) or error)
+
+
 def _language_model(name: str, folder: Path, fingerprints: bool | None) -> Report:
     from imagebind_llm.checkpoints.checks import check_tokenizer
     from imagebind_llm.model.bases import language_model_config
@@ -184,7 +190,7 @@ def _language_model(name: str, folder: Path, fingerprints: bool | None) -> Repor
         config = language_model_config(str(folder))
         bare = checks.bare_language_model(config)
     except Exception as error:  # what modules make of odd values has many names
-        reason = reason_of(error.__cause__ or error)
+        reason = _reason(error)
         report.find("config.json", f"no model can be built from it: {reason}", "get the file again")
         return report
     try:

@@ -38,7 +38,9 @@ Files that cannot be read are named on stderr and left out; the exit code is the
 @app.command(epilog=_EXAMPLES, short_help="Embed files into the joint space.")
 def embed(
     files: Annotated[list[Path], typer.Argument(help="Files and folders.")],
-    out: Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .npy file.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="A .parquet, .csv or .npy file; only embeddings are replaced.")
+    ],
     modality: Annotated[
         str | None, typer.Option("--modality", help="What all files are. Default: guessed from each.")
     ] = None,
