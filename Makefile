@@ -9,6 +9,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 SECONDS ?= 300
+CASES ?= 1000000000
 LOWEST ?= .venv-lowest
 WHEELS ?= 3.13
 RUN := $(VENV)/bin
@@ -23,7 +24,7 @@ test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto --dist loadfile -q
 
 fuzz: $(VENV)/.installed-test
-	PYTHONPATH=. $(RUN)/python -m fuzz --seconds $(SECONDS)
+	PYTHONPATH=. $(RUN)/python -m fuzz --seconds $(SECONDS) --most $(CASES)
 
 test-lowest: $(LOWEST)/.installed-test
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto --dist loadfile -q
