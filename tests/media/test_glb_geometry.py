@@ -140,6 +140,18 @@ def test_morph_targets_move_the_points_as_much_as_the_weights_say():
     np.testing.assert_allclose(vertices(data), POINTS + np.array([0, 0.5, 0]))
 
 
+@pytest.mark.parametrize(("weights", "fits"), [([0.0, 0.0, 0.0], True), ([0.0, 0.0, 0.5], False)])
+def test_a_weight_without_its_morph_target_is_refused(weights, fits):
+    writer = Writer()
+    position = writer.accessor(POINTS, "f4", "VEC3")
+    data = writer.file({"attributes": {"POSITION": position}, "targets": [{}, {}]}, {"weights": weights})
+    if fits:
+        np.testing.assert_allclose(vertices(data), POINTS)
+        return
+    with pytest.raises(MediaError, match="3 morph weights for 2 targets"):
+        vertices(data)
+
+
 def test_joints_place_a_skinned_mesh_and_its_node_does_not():
     writer = Writer()
     points = np.abs(POINTS)

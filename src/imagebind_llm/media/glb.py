@@ -217,7 +217,15 @@ def _points(primitive: dict[str, Any], weights: list[float], numbers: Numbers) -
     if "bufferView" not in numbers.document["accessors"][position]:
         numbers.compressed(primitive)
     points = numbers.floats(position, "VEC3")
-    for weight, target in zip(weights, primitive.get("targets", []), strict=False):
+    targets = primitive.get("targets", [])
+    if any(weights[len(targets) :]):
+        raise MediaError(
+            numbers.name,
+            f"{len(weights)} morph weights for {len(targets)} targets",
+            "a target for each weight",
+            "export it without morph targets",
+        )
+    for weight, target in zip(weights, targets, strict=False):  # weights that are left out are 0
         if weight and "POSITION" in target:
             points = points + float(weight) * numbers.floats(target["POSITION"], "VEC3")
     return points
