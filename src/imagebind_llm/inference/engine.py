@@ -20,7 +20,7 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.inference.forks import renewed_in_children
 from imagebind_llm.inference.kv_rows import KeyValueRows, cache_of
 from imagebind_llm.inference.prefixes import PrefixMemory, Trace
-from imagebind_llm.inference.sampler import Choice, Sampler, Sampling
+from imagebind_llm.inference.sampler import Choice, Chosen, Sampler, Sampling
 from imagebind_llm.inference.scheduler import FinishReason, Scheduler, Sequence, left_padded
 from imagebind_llm.model.injection import ConditionDeltas, TokenDeltas
 
@@ -71,12 +71,16 @@ class Event:
         finish_reason: ``"stop"`` an end token came (it is ``token``), ``"length"`` no more are allowed; None
             while it goes on.
         error: what ended it instead.
+        logprob: of the token, and ``top``, those of the likeliest ones, where they were asked for (see
+            :class:`~imagebind_llm.inference.sampler.Chosen`).
     """
 
     sequence: int
     token: int | None = None
     finish_reason: FinishReason | None = None
     error: Exception | None = None
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
 
     @property
     def last(self) -> bool:
@@ -279,7 +283,7 @@ class Engine:
             sequence.choice = Choice.start(sequence.sampling, sequence.prompt)
             self._prefill([sequence])
 
-    def _read(self, sequences: list[Sequence]) -> tuple[DynamicCache, list[int | None]]:
+    def _read(self, sequences: list[Sequence]) -> tuple[DynamicCache, list[Chosen | None]]:
         """Keys and values of the prompts, left-padded, and the first new token of each."""
         device = self.model.device
         known, layers = sequences[0].known  # only ever set where there is one sequence
@@ -297,7 +301,7 @@ class Engine:
             inputs["condition_ids"] = left_padded([ids[known:] for ids in seen], -1).to(device)
         output = self.model(input_ids=ids, past_key_values=past, use_cache=True, logits_to_keep=1, **inputs)
         self.prefilled += int(lengths.sum()) - known
-        tokens = self._sampler()(output.logits[:, -1], [s.choice for s in sequences])
+        tokens = self._sampler().choose(output.logits[:, -1], [s.choice for s in sequences])
         return past, tokens
 
     def _conditions(self, sequences: list[Sequence]) -> tuple[ConditionDeltas | None, list[list[int]]]:
@@ -334,7 +338,7 @@ class Engine:
                 use_cache=True,
                 **given,
             )
-            tokens = self._sampler()(output.logits[:, -1], [s.choice for s in running])
+            tokens = self._sampler().choose(output.logits[:, -1], [s.choice for s in running])
         except Exception as error:  # the model's: nobody can go on, and the next requests find it empty
             self._events += [Event(sequence.number, error=error) for sequence in running]
             running.clear()
@@ -356,18 +360,20 @@ class Engine:
         rows = torch.arange(len(deltas), device=table.device)[:, None]
         return ConditionDeltas(table).select(rows)
 
-    def _accept(self, first: int, tokens: list[int | None]) -> None:
+    def _accept(self, first: int, tokens: list[Chosen | None]) -> None:
         """Hand out the new tokens of the rows from ``first`` on, and let go of those that end."""
         ended = []
-        for row, token in enumerate(tokens, start=first):
+        for row, chosen in enumerate(tokens, start=first):
             sequence = self._scheduler.running[row]
-            if token is None:
+            if chosen is None:
                 self._events.append(Event(sequence.number, error=UserError(_NOT_A_NUMBER)))
                 ended.append(row)
                 sequence.trace = None
                 continue
-            reason = sequence.accept(token)
-            self._events.append(Event(sequence.number, token, reason))
+            reason = sequence.accept(chosen.token)
+            self._events.append(
+                Event(sequence.number, chosen.token, reason, logprob=chosen.logprob, top=chosen.top)
+            )
             if reason is not None:
                 ended.append(row)
         for row in reversed(ended):  # the last first: who takes a row that is free has been looked at

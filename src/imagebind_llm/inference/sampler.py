@@ -28,6 +28,8 @@ class Sampling:
         seed: 0 … 2⁶⁴ - 1; the same request with the same seed gets the same tokens, whatever else runs.
             None: another one each time (drawn from torch's global random numbers).
         end_tokens: ids that end the answer.
+        logprobs: None, or for how many of the likeliest tokens (0: of none but the chosen one) the logarithm
+            of the probability is told with each new token.
     """
 
     max_new_tokens: int | None = None
@@ -35,6 +37,7 @@ class Sampling:
     top_p: float = 1.0
     seed: int | None = None
     end_tokens: frozenset[int] = frozenset()
+    logprobs: int | None = None
 
     def generator(self) -> torch.Generator | None:
         """The random numbers of one answer; None where none are needed."""
@@ -45,6 +48,22 @@ class Sampling:
             return generator.manual_seed(self.seed)
         with _drawing:
             return generator.manual_seed(int(torch.randint(2**63 - 1, ())))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A new token.
+
+    Attributes:
+        token: its id.
+        logprob: natural logarithm of its probability, as the model gives it: before temperature and top-p. None
+            where it was not asked for.
+        top: ids and logarithms of the likeliest tokens, the likeliest first.
+    """
+
+    token: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,11 +112,26 @@ class Sampler:
             None if lost else int(token) for token, lost in zip(chosen.tolist(), broken.tolist(), strict=True)
         ]
 
+    def choose(self, logits: Tensor, rows: Sequence[Choice]) -> list[Chosen | None]:
+        """As calling it, with the logarithms of probabilities for the rows that ask for them."""
+        return [
+            None if token is None else _chosen(token, logits[number], row.sampling.logprobs)
+            for number, (token, row) in enumerate(zip(self(logits, rows), rows, strict=True))
+        ]
+
     def _processed(self, logits: Tensor, row: Choice) -> Tensor:
         ids = torch.tensor([row.ids], device=logits.device)
         for processor in self._processors:
             logits = processor(ids, logits)
         return logits
+
+
+def _chosen(token: int, logits: Tensor, most: int | None) -> Chosen:
+    if most is None:
+        return Chosen(token)
+    logprobs = logits.float().log_softmax(-1)
+    values, ids = logprobs.topk(min(most, len(logprobs)))
+    return Chosen(token, float(logprobs[token]), tuple(zip(ids.tolist(), values.tolist(), strict=True)))
 
 
 def _sample(logits: Tensor, rows: Sequence[Choice]) -> Tensor:

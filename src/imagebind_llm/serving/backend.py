@@ -1,0 +1,60 @@
+"""What stands behind the server: something that writes tokens, in this process, in another, or on a cluster."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from imagebind_llm.inference.engine import Event, TokenRequest
+
+
+@dataclass(frozen=True)
+class Load:
+    """How busy a backend is: sequences that write tokens, and those that wait for a place."""
+
+    running: int
+    waiting: int
+
+
+class TokenBackend(Protocol):
+    """Writes tokens for many requests at once; they join and leave between two steps.
+
+    Attributes:
+        context_length: tokens of a prompt with its answer, or None if nobody knows.
+    """
+
+    context_length: int | None
+
+    def new_tokens(self, prompt: int, wanted: int | None) -> int:
+        """How many tokens the answer to a prompt of ``prompt`` tokens may have.
+
+        Raises:
+            UserError: the prompt alone fills the context.
+        """
+        ...
+
+    def stream(self, request: TokenRequest) -> AsyncIterator[Event]:
+        """The events of one request as they come, up to one that is :attr:`~Event.last`.
+
+        Closing the iterator early (or cancelling who waits for it) ends the sequence and frees its place.
+
+        Raises:
+            UserError: a request that cannot be answered.
+            BackendLostError: the process behind it has ended; the request may be sent again.
+        """
+        ...
+
+    def load(self) -> Load:
+        """How busy it is now."""
+        ...
+
+    async def start(self) -> None:
+        """Begin; returns when requests can be taken."""
+        ...
+
+    async def close(self) -> None:
+        """End; sequences that still run get an error."""
+        ...
+
+
+class BackendLostError(RuntimeError):
+    """The process that wrote the tokens has ended."""
