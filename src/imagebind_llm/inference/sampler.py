@@ -56,8 +56,8 @@ class Chosen:
 
     Attributes:
         token: its id.
-        logprob: natural logarithm of its probability, as the model gives it: before temperature and top-p. None
-            where it was not asked for.
+        logprob: natural logarithm of its probability, as the model gives it: before temperature and
+            top-p. None where it was not asked for.
         top: ids and logarithms of the likeliest tokens, the likeliest first.
     """
 

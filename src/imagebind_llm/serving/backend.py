@@ -1,4 +1,4 @@
-"""What stands behind the server: something that writes tokens, in this process, in another, or on a cluster."""
+"""What stands behind the server: it writes tokens, in this process, in another one, or on a cluster."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
