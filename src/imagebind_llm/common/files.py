@@ -36,8 +36,11 @@ _swept: set[Path] = set()
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], mode: int = 0o644) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it replaces ``path``, on error it is removed.
+
+    Args:
+        mode: who may read it in the end; until then only its owner may.
 
     Raises:
         OSError: it cannot be written; names ``path``, not the temporary one.
@@ -57,7 +60,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with _blaming(target):
             sync(temporary)
-            temporary.chmod(0o644)
+            temporary.chmod(mode)
             os.replace(temporary, target)
             sync(target.parent)
 
