@@ -228,6 +228,12 @@ class VisualCache:
         pictures = functional.normalize((shares[:, None, :] @ hits.vectors)[:, 0], dim=1)
         return functional.normalize((1 - weight) * own + weight * pictures, dim=1).to(embeddings)
 
+    def vectors(self, numbers: Tensor) -> Tensor:
+        """The unit vectors ``[n, D]`` float32 of the rows ``numbers [n]`` (``0 … size-1``)."""
+        if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < self.size:
+            raise CacheError(f"rows outside of 0 to {self.size - 1} were asked for")
+        return torch.from_numpy(indexing.reconstruct(self._index, numbers.numpy()))
+
     def entry(self, number: int) -> CacheEntry:
         """Caption and thumbnail of row ``number`` (``0 … size-1``); both ``None`` when none are kept."""
         if not 0 <= number < self.size:

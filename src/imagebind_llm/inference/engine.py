@@ -204,6 +204,10 @@ class Engine:
         """Whether a step would do nothing."""
         return self._scheduler.idle
 
+    def load(self) -> tuple[int, int]:
+        """How many sequences are running, and how many wait."""
+        return len(self._scheduler.running), len(self._scheduler.waiting)
+
     def reset(self) -> None:
         """Forget remembered dialogs, for a model that was moved or changed; nothing may be running."""
         with self._stepping:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from imagebind_llm.common.errors import CacheError, UserError, naming_missing_packages
+from imagebind_llm.common.errors import CacheError, UserError, naming_missing_packages, short
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.inference.forks import renewed_in_children
 from imagebind_llm.inference.request import Options
@@ -25,7 +25,7 @@ from imagebind_llm.model.conditioning import (
     mixtures,
     move_towards_cache,
 )
-from imagebind_llm.model.messages import MediaItem
+from imagebind_llm.model.messages import Embedded, MediaItem
 from imagebind_llm.model.versions import version_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ T = TypeVar("T")
 _REMEMBERED = 4096
 """Embeddings kept (4 kB each at ImageBind-Huge's size)."""
 _ENCODER_BATCH = 32
+_UNIT_TOLERANCE = 0.01
+"""How far from 1 the length of a given embedding may be: float16 and rounding to 3 digits stay below."""
 
 
 class CacheHandle:
@@ -252,10 +254,12 @@ class Perception:
                 if pending.outcome is None:
                     try:
                         self.check_modality(item.modality)
+                        if isinstance(item.source, Embedded):
+                            pending.outcome = self._checked_row(item.source)
+                        else:
+                            pending.tensor = self._submit(item)
                     except UserError as error:
                         pending.outcome = error
-                    else:
-                        pending.tensor = self._submit(item)
                 if key is not None:
                     among[key] = pending
             found.append(pending)
@@ -324,6 +328,27 @@ class Perception:
                 return [error]
         # outside of the handler, so that the failed batch can leave the memory
         return [row for tensor in tensors for row in self._encode(modality, [tensor])]
+
+    def _checked_row(self, given: Embedded) -> Tensor:
+        encoder: Any = self.model.encoder
+        try:
+            row = torch.as_tensor(given.vector, dtype=torch.float32).detach().cpu()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"an embedding is {short(given.vector)}; expected {encoder.embedding_dim} numbers"
+            ) from error
+        if row.shape != (encoder.embedding_dim,):
+            raise UserError(
+                f"an embedding has shape {list(row.shape)}; this encoder's have [{encoder.embedding_dim}]: "
+                "embed the medium with this model"
+            )
+        length = float(torch.linalg.vector_norm(row))  # not a number if one of its values is none
+        if not abs(length - 1) <= _UNIT_TOLERANCE:
+            raise UserError(
+                f"an embedding has length {length:g}; expected a unit vector of finite numbers: divide it by "
+                "its length"
+            )
+        return row
 
     def _forget_other_weights(self) -> None:
         """Forget embeddings of an encoder that was trained since."""

@@ -63,15 +63,19 @@ _SIGNED = frozenset({"mov", "matroska", "avi", "flv", "ogg", "asf", "wav", "w64"
 _ASK = "say which modality it is"
 
 
-def guess(path: str | os.PathLike[str]) -> Modality:
+def guess(source: str | os.PathLike[str] | bytes, filename: str = "") -> Modality:
     """The modality of a file.
+
+    Args:
+        source: its path, or its content.
+        filename: what it is called, where ``source`` is its content; only the suffix is looked at.
 
     Raises:
         MediaError: it cannot be read, is of no known kind, or could be of several.
     """
-    name, limits = name_of(path), Limits()
-    suffix = Path(os.fspath(path)).suffix.lower()
-    with reading(name, limits), open_source(path, limits) as stream:
+    name, limits = name_of(source), Limits()
+    suffix = Path(filename if isinstance(source, bytes) else os.fspath(source)).suffix.lower()
+    with reading(name, limits), open_source(source, limits) as stream:
         head = stream.read(4096)
         picture = picture_kind(head)
         if picture == "HEIF":  # known without the extra that reads it

@@ -24,7 +24,16 @@ from imagebind_llm.model.templates import Budget, TemplateLimitError, names_read
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["ALPACA_TEMPLATE", "Dialog", "MediaItem", "Message", "Segment", "build_dialog", "render_dialog"]
+__all__ = [
+    "ALPACA_TEMPLATE",
+    "Dialog",
+    "MediaItem",
+    "Message",
+    "Segment",
+    "build_dialog",
+    "encode_prompt",
+    "render_dialog",
+]
 
 ALPACA_TEMPLATE = (
     "{{ bos_token or '' }}"
@@ -150,6 +159,18 @@ def _check_length(texts: Sequence[str], encoder: Any, most_tokens: int | None) -
             )
         if left <= 0:
             return
+
+
+def encode_prompt(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Token ids of a text that the language model goes on with, without a chat template.
+
+    Control tokens in it stay text. It begins with what the tokenizer puts before every text (often BOS).
+    """
+    control = _control(tokenizer, tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else "")
+    before = list(tokenizer.encode("", verbose=False))
+    if before and before[-1] == tokenizer.eos_token_id:
+        del before[-1]
+    return before + encode_words(tokenizer, control, control.disarm(text))
 
 
 def render_dialog(

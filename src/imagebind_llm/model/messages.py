@@ -68,6 +68,19 @@ _OPENAI_PARTS = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A medium that somebody has embedded already: its unit vector ``[D]`` in the encoder's space.
+
+    It stands where a source stands: ``bot.ask("What is this?", audio=Embedded(vector))``.
+
+    Attributes:
+        vector: ``[D]`` float32.
+    """
+
+    vector: Any
+
+
 class MediaItem(NamedTuple):
     """A medium that a message names but nobody has opened yet."""
 
