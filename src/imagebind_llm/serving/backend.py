@@ -1,6 +1,6 @@
 """What stands behind the server: it writes tokens, in this process, in another one, or on a cluster."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,13 +16,12 @@ class Load:
 
 
 class TokenBackend(Protocol):
-    """Writes tokens for many requests at once; they join and leave between two steps.
+    """Writes tokens for many requests at once; they join and leave between two steps."""
 
-    Attributes:
-        context_length: tokens of a prompt with its answer, or None if nobody knows.
-    """
-
-    context_length: int | None
+    @property
+    def context_length(self) -> int | None:
+        """Tokens of a prompt with its answer, or None if nobody knows."""
+        ...
 
     def new_tokens(self, prompt: int, wanted: int | None) -> int:
         """How many tokens the answer to a prompt of ``prompt`` tokens may have.
@@ -32,10 +31,10 @@ class TokenBackend(Protocol):
         """
         ...
 
-    def stream(self, request: TokenRequest) -> AsyncIterator[Event]:
+    def stream(self, request: TokenRequest) -> AsyncGenerator[Event, None]:
         """The events of one request as they come, up to one that is :attr:`~Event.last`.
 
-        Closing the iterator early (or cancelling who waits for it) ends the sequence and frees its place.
+        Closing it early (or cancelling who waits for it) ends the sequence and frees its place.
 
         Raises:
             UserError: a request that cannot be answered.

@@ -80,7 +80,7 @@ async def fetch(url: str, policy: RemotePolicy | None) -> bytes:
     if policy is None:
         raise RemoteError(
             "this server fetches no URLs; send the data itself, or have its operator allow hosts "
-            "(--remote-hosts)"
+            "(--allow-url HOST)"
         )
     target, host = _parsed(url), ""
     try:

@@ -1,0 +1,173 @@
+"""``imagebind-llm serve``: the web page and the API."""
+
+import logging
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagebind_llm.cli import options as shared
+from imagebind_llm.common.errors import UserError, require
+
+app = typer.Typer()
+
+_EXAMPLES = """
+\b
+Examples:
+  imagebind-llm serve
+  imagebind-llm serve --model my-model --port 9000
+  imagebind-llm serve keys new alice
+  imagebind-llm serve --host 0.0.0.0 --keys ~/.config/imagebind-llm/keys.json
+
+\b
+The page is at http://127.0.0.1:8000/, the API at /v1, its description at /docs. OpenAI's clients work:
+  OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none").chat.completions.create(…)
+"""
+
+KeysOption = Annotated[
+    Path | None, typer.Option("--keys", metavar="FILE", help="API keys, as 'serve keys new' makes them.")
+]
+
+
+@app.callback(invoke_without_command=True, epilog=_EXAMPLES, short_help="Serve a web page and an API.")
+def serve(
+    context: typer.Context,
+    model: shared.ModelOption = "nano",
+    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8000,
+    device: shared.DeviceOption = "auto",
+    dtype: shared.DtypeOption = "auto",
+    quantize: shared.QuantizeOption = None,
+    encoder_device: shared.EncoderDeviceOption = None,
+    device_map: shared.DeviceMapOption = None,
+    max_memory: shared.MemoryOption = None,
+    offload_dir: shared.OffloadOption = None,
+    cache_dir: shared.CacheFolderOption = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the API calls the model. Default: its folder's name.")
+    ] = None,
+    batch_size: shared.BatchSizeOption = 32,
+    max_queue: Annotated[
+        int, typer.Option("--max-queue", min=0, help="Requests that may wait; more get 429.")
+    ] = 256,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, help="Seconds from a request to its last token.")
+    ] = 120.0,
+    max_body: Annotated[
+        int, typer.Option("--max-body", min=1, metavar="MIB", help="Largest body of a request.")
+    ] = 48,
+    keys: KeysOption = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let other machines in without a key.")
+    ] = False,
+    rate_limit: Annotated[
+        float | None, typer.Option("--rate-limit", metavar="N", help="Requests a minute for each key.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option("--allow-origin", metavar="URL", help="Another site whose pages may use the API."),
+    ] = None,
+    allow_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-url", metavar="HOST", help="Read media from this host's addresses, *.example.org too."
+        ),
+    ] = None,
+) -> None:
+    """Serve a model: a web page for people, OpenAI's API for programs."""
+    if context.invoked_subcommand is not None:
+        return
+    require("fastapi", "serve", "serving")
+    require("uvicorn", "serve", "serving")
+    from imagebind_llm.serving.guard import check_binding
+    from imagebind_llm.serving.keys import KeyRing
+
+    ring = KeyRing(keys)
+    check_binding(host, ring, insecure)
+    listening = _listen(host, port)
+    placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
+    bot = shared.open_assistant(model, device, dtype, cache_dir, batch_size=batch_size, **placing)
+
+    from imagebind_llm.serving.launch import make_server, run
+    from imagebind_llm.serving.settings import MEBIBYTE, ServeSettings
+
+    settings = ServeSettings(
+        model_name=name or Path(model).name or "model",
+        max_rows=batch_size,
+        max_queue=max_queue,
+        timeout=timeout,
+        max_body=max_body * MEBIBYTE,
+    )
+    _log_to_stderr()
+    where = listening.getsockname()
+    shown = f"[{where[0]}]" if ":" in where[0] else where[0]
+    typer.echo(f"{settings.model_name} is at http://{shown}:{where[1]}/ and its API at /v1; Ctrl-C stops it")
+    server = make_server(bot, settings, remote_hosts=allow_url or ())
+    run(server, ring, listening, host=host, origins=allow_origin or (), rate_limit=rate_limit)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The socket, before a model is loaded for nothing.
+
+    Raises:
+        UserError: the address is taken, or not of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise UserError(
+            f"cannot listen at {host}:{port} ({error.strerror or error}); another program may be there: "
+            "choose another --port, or 0 for any"
+        ) from None
+    return listening
+
+
+def _log_to_stderr() -> None:
+    """Our own words and uvicorn's warnings; no request is ever written down."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+
+
+keys_app = typer.Typer(no_args_is_help=True, help="API keys: only their hashes are kept.")
+app.add_typer(keys_app, name="keys")
+
+_KEYS_EXAMPLES = """
+\b
+Examples:
+  imagebind-llm serve keys new alice --file keys.json
+  imagebind-llm serve keys list --file keys.json
+  imagebind-llm serve keys remove alice --file keys.json
+"""
+_FileOption = Annotated[Path, typer.Option("--file", metavar="FILE", help="The file of keys.")]
+_KEYS = Path("keys.json")
+
+
+@keys_app.command("new", epilog=_KEYS_EXAMPLES)
+def new_key(name: Annotated[str, typer.Argument(help="Whose key.")], file: _FileOption = _KEYS) -> None:
+    """Make a key and print it, once."""
+    from imagebind_llm.serving import keys
+
+    typer.echo(keys.new_key(file, name))
+    typer.echo(f"note: it is not kept; serve with --keys {file}", err=True)
+
+
+@keys_app.command("list", epilog=_KEYS_EXAMPLES)
+def list_keys(file: _FileOption = _KEYS) -> None:
+    """Names and dates of the keys."""
+    from imagebind_llm.serving import keys
+
+    for name, created in keys.names(file).items():
+        typer.echo(f"{name}\t{created}")
+
+
+@keys_app.command("remove", epilog=_KEYS_EXAMPLES)
+def remove_key(name: Annotated[str, typer.Argument(help="Whose key.")], file: _FileOption = _KEYS) -> None:
+    """Remove a key; a running server notices."""
+    from imagebind_llm.serving import keys
+
+    keys.remove(file, name)

@@ -1,0 +1,116 @@
+"""The application: routes, guards, errors, and the life of what stands behind them."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from imagebind_llm import __version__
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.serving.backend import BackendLostError
+from imagebind_llm.serving.errors import ApiError, error_body
+from imagebind_llm.serving.metrics import Metrics
+from imagebind_llm.serving.openapi import describe
+from imagebind_llm.serving.routes import cache, chat, completions, embeddings, files, page, responses, status
+from imagebind_llm.serving.server import Server
+from imagebind_llm.serving.streams import ClientLeftError, status_of
+from imagebind_llm.serving.uploads import NoUploadError
+
+_log = logging.getLogger("imagebind_llm.serving")
+_NOBODY = 499
+"""Status of an answer that nobody waits for; nginx's number for it. It is never seen."""
+_LOST = 503
+
+
+def create_app(server: Server) -> FastAPI:
+    """The application in front of ``server``."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        await server.service.start()
+        sweeping = asyncio.create_task(server.uploads.sweep_always())
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            await server.service.close()
+            server.uploads.close()
+
+    app = FastAPI(
+        title="ImageBind-LLM",
+        version=__version__,
+        description="A language model that answers about images, video, audio, 3D, depth, heat, motion.",
+        lifespan=life,
+        redoc_url=None,
+    )
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    for room in (chat, completions, responses, embeddings, cache, files, status):
+        app.include_router(room.router(server))
+    app.include_router(page.router())
+    app.mount("/page", page.static())
+    _handle_errors(app)
+    app.add_middleware(_Counted, server.service.metrics)
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def api_error(_: Request, error: ApiError) -> Response:
+        return JSONResponse(error.body(), error.status, error.headers)
+
+    @app.exception_handler(NoUploadError)
+    async def no_upload(_: Request, error: NoUploadError) -> Response:
+        return JSONResponse(error_body(404, str(error)), 404)
+
+    @app.exception_handler(UserError)
+    async def user_error(_: Request, error: UserError) -> Response:
+        return JSONResponse(error_body(400, str(error)), 400)
+
+    @app.exception_handler(BackendLostError)
+    async def lost(_: Request, error: BackendLostError) -> Response:
+        return JSONResponse(error_body(*status_of(error)), _LOST, {"Retry-After": "1"})
+
+    @app.exception_handler(ClientLeftError)
+    async def left(_: Request, __: ClientLeftError) -> Response:
+        return Response(status_code=_NOBODY)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        words = f"{request.method} {request.url.path}: {str(error.detail).lower()}; /docs lists what there is"
+        return JSONResponse(error_body(error.status_code, words), error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def fault(request: Request, error: Exception) -> Response:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return JSONResponse(error_body(*status_of(error)), 500)
+
+
+class _Counted:
+    """Tells the metrics of every request. Plain ASGI, so that streams and disconnects pass untouched."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def told(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, told)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.request(route, status, time.perf_counter() - started)

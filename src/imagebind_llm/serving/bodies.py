@@ -1,0 +1,82 @@
+"""The bodies of requests, read strictly and within limits."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from imagebind_llm.common.errors import UserError, short
+from imagebind_llm.common.json_text import parse_json
+from imagebind_llm.common.names import refuse_unknown
+from imagebind_llm.serving.errors import ApiError
+from imagebind_llm.serving.protocol import cannot_honour
+
+Body = TypeVar("Body", bound=BaseModel)
+
+_LARGE = 1 << 20
+"""Bytes from which a body is parsed in another thread."""
+
+
+async def read_body(request: Request, kind: type[Body]) -> Body:
+    """The JSON body of a request as ``kind``.
+
+    Raises:
+        ApiError: 400 or 415 that names the parameter.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(415, "the body is not said to be JSON; send Content-Type: application/json")
+    raw = await request.body()
+    parse = asyncio.to_thread(_parsed, raw) if len(raw) > _LARGE else None
+    value = _parsed(raw) if parse is None else await parse
+    if not isinstance(value, Mapping):
+        raise ApiError(400, f"the body is {short(value)}; expected a JSON object")
+    try:
+        body = kind.model_validate(value)
+    except ValidationError as error:
+        raise _invalid(error, kind) from error
+    if (name := cannot_honour(body)) is not None:
+        raise ApiError(
+            400,
+            f"{name} is {short(getattr(body, name))}, which this model cannot honour; leave it out",
+            name,
+            "unsupported_parameter",
+        )
+    return body
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return parse_json(raw.decode())
+    except UnicodeDecodeError:
+        raise ApiError(400, "the body is not UTF-8; send JSON in UTF-8") from None
+    except ValueError as error:
+        raise ApiError(400, f"the body is no JSON this server takes: {error}") from None
+
+
+def _invalid(error: ValidationError, kind: type[BaseModel]) -> ApiError:
+    """The first thing that is wrong, in one line."""
+    # where a value may have several types, the complaint that goes deepest is about the one that was meant
+    first = max(error.errors(include_url=False, include_context=False), key=lambda one: len(one["loc"]))
+    where = ""
+    for step in first["loc"]:
+        if isinstance(step, int):
+            where += f"[{step}]"
+        elif "[" not in step and step not in (
+            "str",
+            "bool",
+            "CacheBody",
+            "dict",
+        ):  # names of a union's members
+            where += f".{step}" if where else step
+    if first["type"] == "extra_forbidden":
+        try:
+            refuse_unknown([first["loc"][-1]], sorted(kind.model_fields), what="parameter")
+        except UserError as unknown:
+            return ApiError(400, str(unknown), where, "unknown_parameter")
+    if first["type"] == "missing":
+        return ApiError(400, f"{where} is missing; it is needed", where, "missing_required_parameter")
+    return ApiError(
+        400, f"{where} is {short(first['input'])}: {first['msg'].lower()}", where, "invalid_value"
+    )

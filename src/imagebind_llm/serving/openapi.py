@@ -1,0 +1,65 @@
+"""The OpenAPI document: what FastAPI knows of the routes, with the bodies that we read ourselves."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from imagebind_llm.serving import protocol
+
+_BODIES: dict[str, type[BaseModel]] = {
+    "/v1/chat/completions": protocol.ChatBody,
+    "/v1/completions": protocol.CompletionBody,
+    "/v1/responses": protocol.ResponseBody,
+    "/v1/embeddings": protocol.EmbeddingBody,
+    "/v1/cache/search": protocol.SearchBody,
+    "/v1/cache/map": protocol.MapBody,
+}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The document of ``app``."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    template = "#/components/schemas/{model}"
+    kinds: list[Any] = [(kind, "validation") for kind in dict.fromkeys(_BODIES.values())]
+    _, schemas = models_json_schema(kinds, ref_template=template)
+    components = document.setdefault("components", {})
+    components["schemas"] = {"Error": _ERROR, **schemas["$defs"]}
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}, {}]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = {
+                "description": "An error",
+                "content": {"application/json": {"schema": {"$ref": template.format(model="Error")}}},
+            }
+            if method == "post" and path in _BODIES:
+                schema = {"$ref": template.format(model=_BODIES[path].__name__)}
+                operation["requestBody"] = {
+                    "required": True, "content": {"application/json": {"schema": schema}}
+                }  # fmt: skip
+    app.openapi_schema = document
+    return document

@@ -1,0 +1,1 @@
+"""The HTTP routes, one file a group. Each has ``router(server)``."""

@@ -1,0 +1,149 @@
+"""What the routes share: the service, and how a request becomes a job."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request as HttpRequest
+
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.inference.request import Options, Request
+from imagebind_llm.serving.errors import ApiError, refused
+from imagebind_llm.serving.guard import KEY_NAME
+from imagebind_llm.serving.parts import Sources
+from imagebind_llm.serving.protocol import CacheBody
+from imagebind_llm.serving.remote import RemotePolicy, fetch
+from imagebind_llm.serving.service import Running, Service
+from imagebind_llm.serving.uploads import Uploads
+
+MOST_STOPS = 4
+"""As OpenAI allows."""
+_LONGEST_STOP = 256
+
+
+@dataclass(frozen=True)
+class Server:
+    """Everything behind the routes.
+
+    Attributes:
+        service: answers.
+        uploads: files that were sent before.
+        remote: from where media may be fetched; None: from nowhere.
+    """
+
+    service: Service
+    uploads: Uploads
+    remote: RemotePolicy | None = None
+
+    def owner(self, request: HttpRequest) -> str:
+        """Whose request it is: the name of its key, or nothing."""
+        return str(getattr(request.state, KEY_NAME, ""))
+
+    def sources(self, request: HttpRequest) -> Sources:
+        """Where media of a request may come from."""
+        owner, policy = self.owner(request), self.remote
+
+        async def file(identity: str) -> tuple[bytes, str]:
+            upload = self.uploads.get(owner, identity)
+            with self.uploads.open(owner, identity) as stream:
+                return await asyncio.to_thread(stream.read), upload.filename
+
+        async def fetched(url: str) -> bytes:
+            return await fetch(url, policy)
+
+        return Sources(file, None if policy is None else fetched)
+
+    def check_model(self, name: str) -> None:
+        """Refuse another model's name.
+
+        Raises:
+            ApiError: 404.
+        """
+        known = self.service.settings.model_name
+        if name not in (known, "default"):
+            raise ApiError(404, f"there is no model {name!r} here; use {known!r}", "model", "model_not_found")
+
+
+def options_of(body: Any, max_new_tokens: int | None) -> Options:
+    """How to answer, from the fields that all bodies for text share.
+
+    Raises:
+        ApiError: 400 that names the field.
+    """
+    cache = body.cache
+    if isinstance(cache, bool):
+        cache = CacheBody.model_validate({"enabled": cache})
+    values: dict[str, Any] = {
+        "cache": cache and cache.enabled,
+        "cache_k": cache and cache.k,
+        "cache_temperature": cache and cache.temperature,
+        "cache_weight": cache and cache.weight,
+        "max_new_tokens": max_new_tokens,
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "seed": body.seed,
+        "explain": bool(body.explain),
+    }
+    try:
+        return Options(**{name: value for name, value in values.items() if value is not None})
+    except UserError as error:
+        name = str(error).partition(" ")[0]
+        raise refused(error, name.replace("cache_", "cache.")) from error
+
+
+def stops_of(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The texts that end an answer.
+
+    Raises:
+        ApiError: 400, too many, empty, or too long.
+    """
+    stops = (given,) if isinstance(given, str) else tuple(given or ())
+    if len(stops) > MOST_STOPS:
+        raise ApiError(400, f"stop has {len(stops)} texts; give at most {MOST_STOPS}", "stop")
+    if not all(0 < len(stop) <= _LONGEST_STOP for stop in stops):
+        raise ApiError(400, f"a stop text is empty or longer than {_LONGEST_STOP} characters", "stop")
+    return stops
+
+
+def explained(running: Running) -> dict[str, Any]:
+    """What was seen: the media of the last turn, whether the cache was used, and the pictures it found."""
+    prepared = running.prepared
+    if prepared is None:
+        return {"cached": False, "media": []}
+    seen = prepared.dialog.condition_ids[-1]
+    media = prepared.dialog.conditions[seen] if seen >= 0 else ()
+    found: dict[str, Any] = {
+        "cached": seen >= 0 and prepared.conditions.cached[seen],
+        "media": [{"modality": item.modality.value, "weight": item.weight} for item in media],
+    }
+    if running.conditions.retrieved:
+        found["retrieved"] = retrieved_as_json(running.conditions.retrieved)
+    return found
+
+
+def retrieved_as_json(hits: Sequence[Any]) -> list[dict[str, Any]]:
+    """Pictures of the cache, best first."""
+    return [
+        {
+            "rank": hit.rank,
+            "index": hit.index,
+            "similarity": round(hit.similarity, 4),
+            "share": round(hit.share, 4),
+            "caption": hit.caption,
+            "picture": f"/v1/cache/pictures/{hit.index}" if hit.thumbnail is not None else None,
+        }
+        for hit in hits
+    ]
+
+
+def make_request(messages: Sequence[Any], options: Options) -> Request:
+    """A request from a dialog.
+
+    Raises:
+        ApiError: 400, the dialog is malformed.
+    """
+    try:
+        return Request.make(messages=messages, **vars(options))
+    except UserError as error:
+        raise refused(error, "messages") from error
