@@ -35,6 +35,13 @@ SIZES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 8,
         "vocab_size": 32000,
     },
+    "base": {
+        "hidden_size": 768,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "vocab_size": 32000,
+    },
     "mid": {
         "hidden_size": 1024,
         "intermediate_size": 2816,
@@ -131,11 +138,11 @@ def bare_language_model(model: ImageBindLLMForConditionalGeneration) -> Any:
     return base
 
 
-def write_model(folder: Path, new_tokens: int) -> Path:
-    """A whole folder of nano's size, random weights, all encoders, no cache."""
+def write_model(folder: Path, new_tokens: int, size: str = "nano") -> Path:
+    """A whole folder with random weights, all of nano's encoders, no cache."""
     words = tokenizer()
     encoder = ImageBindConfig.nano()
-    model = whole_model("nano", encoder.embedding_dim, encoder, vocab_size=len(words))
+    model = whole_model(size, encoder.embedding_dim, encoder, vocab_size=len(words))
     model.generation_config = GenerationConfig(
         max_new_tokens=new_tokens,
         bos_token_id=words.bos_token_id,
