@@ -129,12 +129,28 @@ def test_a_rate_is_no_weight():
         media_items({"audio": (48000, wave)})
     with pytest.raises(UserError, match="times in seconds"):
         media_items({"imu": (np.zeros((100, 6)), 200)})
-    assert [item.weight for item in media_items({"audio": [(wave, 0.5), (wave, -3), (wave, 999)]})] == [
-        0.5,
-        -3,
-        999,
-    ]
-    assert media_items({"image": ("a.png", 48000)})[0].weight == 48000
+    with pytest.raises(UserError, match=r"video.array_fps"):
+        media_items({"video": (np.zeros((4, 8, 8, 3), np.uint8), 30)})
+    given = [(wave, 0.5), (wave, -3), (wave, 100)]
+    assert [item.weight for item in media_items({"audio": given})] == [0.5, -3, 100]
+
+
+@pytest.mark.parametrize("modality", ["image", "video", "audio", "text", "point", "depth", "thermal", "imu"])
+def test_a_weight_beyond_percents_means_something_else(modality):
+    for weight in (48000, 44100.0, 100.5, -1000, 1e29):
+        with pytest.raises(
+            UserError, match=r"the weight is .* is a share such as 0.5, of at most 100: ."
+        ) as e:
+            media_items({modality: ("x", weight)})
+        assert "\n" not in str(e.value)
+        with pytest.raises(UserError, match="of at most 100"):
+            read_messages([{"role": "user", "content": [_part_of(modality, weight)]}])
+    assert media_items({modality: ("x", 12.5)})[0].weight == 12.5
+
+
+def _part_of(modality, weight):
+    words = {"type": "text", "text": "x", "as_media": True} if modality == "text" else {"path": "x"}
+    return {"type": modality, "weight": weight, **words}
 
 
 def test_an_empty_text_is_no_medium():

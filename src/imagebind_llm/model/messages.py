@@ -52,13 +52,23 @@ EXTRA = ("name", "tool_calls", "tool_call_id", "reasoning_content", "thinking", 
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 """Names of a message's reasoning. Templates read the first or the second."""
 _PART = ("type", "text", "weight", "as_media", "path", "url", "base64", "detail")
-_LEAST_RATE = {Modality.AUDIO: 1000.0, Modality.IMU: 25.0}
-"""Whole numbers from here on are no weight: ``(array, 48000)`` is how other libraries give a rate in Hz."""
+_LEAST_RATE = {Modality.AUDIO: 1000.0, Modality.VIDEO: 20.0, Modality.IMU: 25.0}
+"""Whole numbers from here on are no weight: ``(array, 30)`` is how other libraries give a rate in Hz."""
 _DEEPEST = 64
 """Lists inside of lists, in what goes to a chat template."""
 
 _REMOTE = re.compile(r"^(?!file:|data:)[a-zA-Z][a-zA-Z0-9+.-]+://")
-_LARGEST_WEIGHT = 1e30
+_LARGEST_FLOAT = 1e30
+_LARGEST_WEIGHT = 100.0
+"""A weight is a share of a mixture, percent at most. ``(array, 48000)`` means something else."""
+_MEANT = {
+    Modality.AUDIO: "a waveform's rate is given as {{'array': …, 'sampling_rate': {0}}}, and a file knows its "
+    "own",
+    Modality.VIDEO: "a file knows its frame rate, and that of arrays is the setting video.array_fps",
+    Modality.IMU: "a recording's rate is told by a first column of times in seconds",
+    Modality.DEPTH: "whole numbers are millimetres and floats metres, so convert the map before",
+}
+"""What such a number was for, and where it goes."""
 _OPENAI_PARTS = {
     "image_url": Modality.IMAGE,
     "video_url": Modality.VIDEO,
@@ -227,17 +237,14 @@ def _item(modality: Modality, source: Any, weight: float, where: str) -> MediaIt
     """
     if modality is Modality.TEXT and isinstance(source, str) and not source.strip():
         raise UserError(f"{where}: the text is empty; give some words, or leave it out")
-    least = _LEAST_RATE.get(modality)
-    if least is not None and abs(weight) >= least and weight == int(weight):
-        how = (
-            f"a waveform's rate is given as {{'array': …, 'sampling_rate': {abs(weight):g}}}, and a file "
-            "knows its own"
-            if modality is Modality.AUDIO
-            else "a recording's rate is told by a first column of times in seconds"
-        )
+    size = abs(weight)
+    rate = weight == int(weight) and size >= _LEAST_RATE.get(modality, math.inf)
+    if rate or size > _LARGEST_WEIGHT:
+        looks = ", which looks like a sampling rate" if rate else ""
+        how = _MEANT.get(modality, "a size, scale or quality has no place here, so leave it out")
         raise UserError(
-            f"{where}: the weight is {weight:g}, which looks like a sampling rate; a weight is a share such "
-            f"as 0.5: {how}"
+            f"{where}: the weight is {weight:g}{looks}; a weight is a share such as 0.5, of at most "
+            f"{_LARGEST_WEIGHT:g}: {how.format(f'{size:g}')}"
         )
     return MediaItem(modality, source, weight)
 
@@ -258,14 +265,14 @@ def read_words(text: str, where: str) -> str:
 
 
 def read_weight(value: Any, where: str) -> float:
-    """``value`` as a number that float32 can sum, or a :class:`UserError` that begins with ``where``."""
+    """``value`` as a number that float32 holds, or a :class:`UserError` that begins with ``where``."""
     try:
         weight = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         weight = math.nan
-    if not abs(weight) <= _LARGEST_WEIGHT:
+    if not abs(weight) <= _LARGEST_FLOAT:
         raise UserError(
-            f"{where}: the weight is {short(value)}; expected a finite number of at most {_LARGEST_WEIGHT:g}"
+            f"{where}: the weight is {short(value)}; expected a number of at most {_LARGEST_WEIGHT:g}"
         )
     return weight
 
