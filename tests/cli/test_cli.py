@@ -432,7 +432,7 @@ def test_chat_through_a_pipe(run, bot, tiny_model_folder, media_folder):
 
 
 def test_chat_goes_on_after_errors_and_says_so_at_the_end(run, bot, tiny_model_folder):
-    stdin = b"/smell rose\n/image\n/image x.png@inf\ncaf\xe9?\n/image nowhere.png\nwhat?\nhello\n"
+    stdin = b"caf\xe9?\n/smell rose\n/image\n/image x.png@inf\n/image nowhere.png\nwhat?\nhello\n"
     code, out, err = run("chat", "--model", tiny_model_folder, stdin=stdin)
     assert code == 2
     assert out.endswith(bot.ask("hello").text + "\n")
@@ -455,18 +455,62 @@ def test_chat_looks_at_an_attachment_at_once(run, bot, tiny_model_folder, media_
     assert "no message came after" in third
     assert "red.png" in third
 
+    typed_in(monkeypatch, "/image nope.png", "hello")
+    code, out, err = run("chat", "--model", tiny_model_folder)
+    assert code == 0
+    assert "nope.png" in err
+    assert "error: not asked, as /image failed; attach it again, or repeat this without it\n" in err
+    assert bot.ask("hello").text not in out
+    assert "attached" not in err
+
+
+def typed_in(monkeypatch, *lines):
+    """Let ``lines`` be typed at a terminal."""
+
     class Terminal(io.TextIOWrapper):
         def isatty(self):
             return True
 
-    typed = iter(["/image nope.png", "hello"])
+    typed = iter(lines)
     monkeypatch.setattr("builtins.input", lambda _: next(typed, None) or (_ for _ in ()).throw(EOFError))
     monkeypatch.setattr(io, "TextIOWrapper", Terminal)
-    code, out, err = run("chat", "--model", tiny_model_folder)
+
+
+@pytest.mark.parametrize(
+    ("failing", "held"),
+    [("/image nope.png", "/image"), ("/imgae {red}", "/imgae"), ("/IMAGE {red}", "/IMAGE"), ("/image", "/image"),
+     ("/image {red}@48000", "/image"), ("{red}", "{red}")],
+)  # fmt: skip
+def test_a_question_is_held_after_a_command_that_failed(
+    run, bot, tiny_model_folder, media_folder, monkeypatch, failing, held
+):
+    red = media_folder / "red.png"
+    failing, held = failing.format(red=red), held.format(red=red)
+    asked, seen = bot.ask("hello").text, bot.ask("hello", image=red).text
+    with monkeypatch.context() as patch:
+        typed_in(patch, failing, "hello", "hello")
+        code, out, err = run("chat", "--model", tiny_model_folder)
     assert code == 0
-    assert bot.ask("hello").text in out
-    assert "nope.png" in err
-    assert "attached" not in err
+    assert out.count(asked + "\n") == 1
+    assert err.count(f"error: not asked, as {held} failed") == 1
+    with monkeypatch.context() as patch:
+        typed_in(patch, failing, f"/image {red}", "hello")
+        _, out, err = run("chat", "--model", tiny_model_folder)
+    assert f"{seen}\n" in out
+    assert "not asked" not in err
+    code, out, err = run("chat", "--model", tiny_model_folder, stdin=f"{failing}\nhello\n")
+    assert (code, out) == (2, "")
+    assert "(the message after it is not asked)" in err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("/IMAGE x", "/image"), ("/imgae x", "/image"), ("/vidoe x", "/video"), ("/Quit", "/quit"), ("/hlep", "/help")],
+)  # fmt: skip
+def test_a_slip_in_a_command_is_asked_about(run, tiny_model_folder, typed, meant):
+    code, _, err = run("chat", "--model", tiny_model_folder, stdin=f"{typed}\n")
+    assert code == 2
+    assert f"did you mean {meant}? /help lists them" in err
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 import io
 import sys
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from imagebind_llm.cli import options as shared
-from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ _HELP = """\
 /clear                 forget the dialog and what is attached
 /help                  this
 /quit                  leave (or Ctrl-D)
-Media stay in sight until a later message brings others."""
+Media stay in sight until a later message brings others.
+After a command that failed the next message is not asked; repeat it if it should be."""
 
 _EXAMPLES = """
 \b
@@ -90,8 +92,8 @@ class _Session:
         self._interactive = interactive
         self._attached: dict[str, list[tuple[str, float]]] = {}
         self._failed = False
-        self._unasked = False
-        """From a pipe: whether the next message is left out, because it is about what could not be read."""
+        self._held = ""
+        """A command that failed. The next message is not asked: it is about what could not be attached."""
         self._told = 0
 
     def run(self) -> int:
@@ -103,7 +105,7 @@ class _Session:
             line = line.strip()
             if not line:
                 continue
-            if line in ("/quit", "/exit"):
+            if line.split(maxsplit=1)[0] in ("/quit", "/exit"):
                 break
             try:
                 self._act(line)
@@ -129,38 +131,49 @@ class _Session:
         if not line.startswith("/"):
             self._answer(line)
             return
-        from imagebind_llm.cli.typed_paths import typed_medium
-        from imagebind_llm.model.messages import MediaItem
-
         command, _, rest = line[1:].partition(" ")
-        rest = rest.strip()
         if command == "help":
             typer.echo(_HELP)
         elif command == "clear":
             self._dialog.clear()
             self._attached.clear()
-            self._unasked = False
-        elif command in Modality.known():
-            if not rest:
-                raise UserError(f"/{command} needs {'words' if command == 'text' else 'a path'}")
-            modality = Modality.parse(command)
-            medium = typed_medium(modality, rest, f"/{command}")
-            # opened now, so that a broken file is told of before a question is typed, and lost, for it
+            self._held = ""
+        else:
             try:
-                self._bot.processor.load([MediaItem(modality, *medium)])
+                self._attach(command, rest.strip())
             except UserError as error:
+                self._held = one_line(f"/{command}", 60)
                 if self._interactive:
                     raise
-                self._unasked = True
                 raise UserError(f"{error} (the message after it is not asked)") from None
-            self._attached.setdefault(command, []).append(medium)
-            self._notice(f"attached to the next message: {command} {rest}")
-        else:
-            raise UserError(f"unknown command '/{command}'; /help lists them")
+
+    def _attach(self, command: str, rest: str) -> None:
+        """Attach a medium to the next message.
+
+        It is opened now, so that a broken file is told of before a question is typed, and lost, for it.
+
+        Raises:
+            UserError: no such command, or the medium cannot be read.
+        """
+        from imagebind_llm.cli.typed_paths import typed_medium
+        from imagebind_llm.model.messages import media_items
+
+        if command not in Modality.known():
+            raise UserError(f"unknown command {short('/' + command)}; {_meant(command)}/help lists them")
+        if not rest:
+            raise UserError(f"/{command} needs {'words' if command == 'text' else 'a path'}")
+        medium = typed_medium(Modality.parse(command), rest, f"/{command}")
+        self._bot.processor.load(media_items({command: medium}))
+        self._attached.setdefault(command, []).append(medium)
+        if self._interactive:  # mended; a script cannot know that it has to be
+            self._held = ""
+        self._notice(f"attached to the next message: {command} {rest}")
 
     def _answer(self, question: str) -> None:
-        if self._unasked:
-            self._unasked = False
+        if self._held:
+            failed, self._held = self._held, ""
+            if self._interactive:
+                raise UserError(f"not asked, as {failed} failed; attach it again, or repeat this without it")
             self._attached.clear()
             return
         media: dict[str, Any] = dict(self._attached)
@@ -191,6 +204,13 @@ class _Session:
     def _notice(self, text: str) -> None:
         if self._interactive:
             typer.echo(f"({text})", err=True)
+
+
+def _meant(command: str) -> str:
+    """The question whether a command like it was meant, if there is one."""
+    known = [*Modality.known(), "help", "clear", "quit", "exit"]
+    found = get_close_matches(command.lower()[:40], known, n=1)
+    return f"did you mean /{found[0]}? " if found else ""
 
 
 def _enable_line_editing() -> None:
