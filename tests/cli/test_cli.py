@@ -128,6 +128,13 @@ def test_explain_prints_what_the_cache_found(ask, media_folder, tiny_cache_folde
     [
         ([], "no question"),
         (["x", "--image", "nowhere.png"], "'nowhere.png': there is no such file"),
+        (["x", "--image", "file:///no/where.png"], "there is no such file"),
+        (["x", "--image", "file://server/a.png"], "'file://server/a.png' names the machine"),
+        (["x", "--image", "file:///no%00where.png"], "holds a zero byte"),
+        (["x", "--image", "https://x.org/a.png"], "is remote"),
+        (["x", "--image", "/"], "--image '/': it is a folder; give the file itself"),
+        (["x", "--media", "imu=/"], "--imu '/': it is a folder; give the file itself"),
+        (["x", "--image", "/dev/null"], "--image '/dev/null': it is a pipe, socket or device; give a file"),
         (["x", "--image", "{media}/broken.png"], "broken.png"),
         (["x", "--image", "{media}/red.png@much"], "the weight 'much' is not a number"),
         (["x", "--image", "{media}/red.png@nan"], "not finite"),
@@ -146,6 +153,28 @@ def test_explain_prints_what_the_cache_found(ask, media_folder, tiny_cache_folde
 def test_bad_input_is_one_line_and_code_2(ask, media_folder, arguments, complaint):
     arguments = [argument.format(media=media_folder) for argument in arguments]
     assert complaint in one_error_line(*ask(*arguments))
+
+
+@pytest.mark.parametrize("command", [("ask", "x"), ("cache", "search")])
+def test_paths_are_looked_at_before_a_model_is_loaded(
+    run, tiny_model_folder, media_folder, tmp_path, monkeypatch, command
+):
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(Assistant, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
+    for path, complaint in (
+        (tmp_path, "it is a folder; give the file itself"),
+        (f"file://{tmp_path}", "it is a folder"),
+        (tmp_path / "pipe", "it is a pipe, socket or device"),
+        (f"{tmp_path}/pipe@0.5", "it is a pipe, socket or device"),
+        (tmp_path / "nowhere.png", "there is no such file"),
+        (f"file://{tmp_path}/nowhere.png", "there is no such file"),
+        (media_folder / "red.png" / "a.png", "Not a directory"),
+        ("https://x.org/a.png", "is remote"),
+        (f"{media_folder}/red.png@48000", "of at most 100"),
+    ):
+        for option in (["--image", path], ["--media", f"image={path}"]):
+            said = one_error_line(*run(*command, *option, "--model", tiny_model_folder))
+            assert complaint in said
 
 
 def test_a_missing_model_is_one_line(run, tmp_path):
@@ -478,9 +507,15 @@ def typed_in(monkeypatch, *lines):
 
 @pytest.mark.parametrize(
     ("failing", "held"),
-    [("/image nope.png", "/image"), ("/imgae {red}", "/imgae"), ("/IMAGE {red}", "/IMAGE"), ("/image", "/image"),
-     ("/image {red}@48000", "/image"), ("{red}", "{red}")],
-)  # fmt: skip
+    [
+        ("/image nope.png", "/image"),
+        ("/imgae {red}", "/imgae"),
+        ("/IMAGE {red}", "/IMAGE"),
+        ("/image", "/image"),
+        ("/image {red}@48000", "/image"),
+        ("{red}", "{red}"),
+    ],
+)
 def test_a_question_is_held_after_a_command_that_failed(
     run, bot, tiny_model_folder, media_folder, monkeypatch, failing, held
 ):
@@ -505,8 +540,14 @@ def test_a_question_is_held_after_a_command_that_failed(
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("/IMAGE x", "/image"), ("/imgae x", "/image"), ("/vidoe x", "/video"), ("/Quit", "/quit"), ("/hlep", "/help")],
-)  # fmt: skip
+    [
+        ("/IMAGE x", "/image"),
+        ("/imgae x", "/image"),
+        ("/vidoe x", "/video"),
+        ("/Quit", "/quit"),
+        ("/hlep", "/help"),
+    ],
+)
 def test_a_slip_in_a_command_is_asked_about(run, tiny_model_folder, typed, meant):
     code, _, err = run("chat", "--model", tiny_model_folder, stdin=f"{typed}\n")
     assert code == 2
@@ -572,6 +613,16 @@ def test_ask_takes_a_file_url(ask, bot, media_folder, tmp_path):
     assert out == bot.ask("what?", image=(media_folder / "red.png", 0.5)).text + "\n"
 
 
+def test_embed_takes_file_urls(run, tiny_model_folder, media_folder, tmp_path):
+    (tmp_path / "in").mkdir()
+    shutil.copy(media_folder / "red.png", tmp_path / "in" / "my cat.png")
+    for given in (f"file://{tmp_path}/in/my%20cat.png", f"FILE://localhost{tmp_path}/in"):
+        out = tmp_path / "x.csv"
+        code, _, err = run("embed", given, "--out", out, "--model", tiny_model_folder)
+        assert (code, err) == (0, "")
+        assert out.read_text().splitlines()[1].startswith(f"{tmp_path}/in/my cat.png,image,")
+
+
 # embed
 
 
@@ -618,7 +669,12 @@ def test_embed_takes_folders_and_leaves_bad_files_out(embed, media_folder, tmp_p
     ("arguments", "complaint"),
     [
         (["{media}/red.png", "--out", "x.xlsx"], "ends in '.xlsx'; expected .parquet, .csv, .npy"),
-        (["nowhere.png", "--out", "x.npy"], "there is no file 'nowhere.png'"),
+        (["nowhere.png", "--out", "x.npy"], "'nowhere.png': there is no such file"),
+        (["{tmp}/pipe", "--out", "x.npy"], "pipe': it is a pipe, socket or device; give a file"),
+        (["file://{tmp}/pipe", "--out", "x.npy"], "pipe': it is a pipe, socket or device"),
+        (["file://{tmp}/nowhere.png", "--out", "x.npy"], "there is no such file"),
+        (["file://server/a.png", "--out", "x.npy"], "names the machine 'server'"),
+        (["https://x.org/a.png", "--out", "x.npy"], "is remote"),
         (["{media}/red.png", "--out", "x.npy", "--modality", "smell"], "unknown modality 'smell'"),
         (["{media}/red.png", "--out", "{media}"], "ends in ''"),
         (["{media}/red.png", "--out", "{tmp}/folder.npy"], "is a folder; give the name of a file"),
@@ -628,6 +684,7 @@ def test_embed_takes_folders_and_leaves_bad_files_out(embed, media_folder, tmp_p
 )
 def test_embed_refuses_before_it_works(run, embed, monkeypatch, media_folder, tmp_path, arguments, complaint):
     (tmp_path / "folder.npy").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "locked").mkdir()
     may = os.access  # the tests may run as root, who may write anywhere
     monkeypatch.setattr(os, "access", lambda path, mode: str(path)[-6:] != "locked" and may(path, mode))

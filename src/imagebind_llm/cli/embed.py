@@ -37,7 +37,7 @@ Files that cannot be read are named on stderr and left out; the exit code is the
 
 @app.command(epilog=_EXAMPLES, short_help="Embed files into the joint space.")
 def embed(
-    files: Annotated[list[Path], typer.Argument(help="Files and folders.")],
+    files: Annotated[list[str], typer.Argument(help="Files and folders.")],
     out: Annotated[
         Path, typer.Option("--out", help="A .parquet, .csv or .npy file; only embeddings are replaced.")
     ],
@@ -169,17 +169,21 @@ def _item(path: Path, given: Modality | None) -> "MediaItem":
         return MediaItem(modality, checked_text(read_source(path, limits), limits))
 
 
-def _listed(files: Sequence[Path]) -> Iterator[Path]:
-    """The files, and those inside folders, hidden ones excepted."""
-    for path in files:
-        if not path.exists():
-            raise UserError(f"there is no file {str(path)!r}")
+def _listed(files: Sequence[str]) -> Iterator[Path]:
+    """The files, and those inside folders, hidden ones excepted.
+
+    Raises:
+        UserError: one is not there, is no file, or is a remote address.
+    """
+    for given in files:
+        path = Path(shared.path_here(given, "embed"))
         if path.is_dir():
             inside = sorted(visible_files(path))
             if not inside:
                 raise UserError(f"the folder {str(path)!r} holds no files")
             yield from inside
         else:
+            shared.check_file(str(path), repr(given))
             yield path
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -170,16 +171,51 @@ def read_sensors(given: Media, others: dict[str, Any]) -> dict[str, list[tuple[s
 
 
 def check_files(media: dict[str, list[tuple[str, float]]]) -> None:
-    """Complain of missing files before a model is loaded for them.
+    """Complain of missing and impossible files before a model is loaded for them.
 
     Raises:
-        UserError: naming the option.
+        UserError: naming the option. Also of a remote address, and of a weight that cannot be meant.
     """
+    from imagebind_llm.model.messages import media_items
+
     for name, values in media.items():
+        option = f"--{name}" if Modality(name).built_in else f"--media {name}"
         for path, _ in values:
-            if name != "text" and "://" not in path and not os.path.exists(path):
-                option = f"--{name} {path!r}" if Modality(name).built_in else f"--media {name}={path}"
-                raise UserError(f"{option}: there is no such file")
+            if name != "text":
+                check_file(path_here(path, option), f"{option} {path!r}")
+    media_items(media)
+
+
+def path_here(text: str, option: str) -> str:
+    """The path that was given, or that a ``file:`` address names.
+
+    Raises:
+        UserError: a remote address; it begins with ``option``.
+    """
+    from imagebind_llm.model.messages import local_source
+
+    return text if os.path.exists(text) else str(local_source(text, option))
+
+
+def check_file(path: str, where: str) -> None:
+    """Refuse what no reader opens: nothing there, a folder, a pipe, a file that may not be read.
+
+    Raises:
+        UserError: it begins with ``where``.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError:
+        raise UserError(f"{where}: the name holds a zero byte; give the name of a file") from None
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise UserError(f"{where}: {'there is no such file' if missing else error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{where}: it is a folder; give the file itself")
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{where}: it is a pipe, socket or device; give a file, which can be read twice")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{where}: it may not be read; change its permissions")
 
 
 def check_out(out: Path, folder: bool = False) -> None:

@@ -62,8 +62,8 @@ _LARGEST_FLOAT = 1e30
 _LARGEST_WEIGHT = 100.0
 """A weight is a share of a mixture, percent at most. ``(array, 48000)`` means something else."""
 _MEANT = {
-    Modality.AUDIO: "a waveform's rate is given as {{'array': …, 'sampling_rate': {0}}}, and a file knows its "
-    "own",
+    Modality.AUDIO: "a waveform's rate is given as {{'array': …, 'sampling_rate': {0}}}, "
+    "and a file knows its own",
     Modality.VIDEO: "a file knows its frame rate, and that of arrays is the setting video.array_fps",
     Modality.IMU: "a recording's rate is told by a first column of times in seconds",
     Modality.DEPTH: "whole numbers are millimetres and floats metres, so convert the map before",
