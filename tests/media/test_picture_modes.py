@@ -144,3 +144,21 @@ def test_sun_rgbd_depth_is_read_when_declared():
     assert "image_encoding" not in SMALL.to_dict()["depth"]
     with pytest.raises(ConfigError, match="sunrgbd"):
         DepthSettings(unit="disparity", image_encoding="sunrgbd")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "remedy"),
+    [
+        (-1, 1, "map -1..1 with x * 0.5 + 0.5"),
+        (-0.25, 0.5, "map -1..1 with x * 0.5 + 0.5"),
+        (-2.1, 2.6, "undo the normalisation with x * std + mean"),
+        (0, 255, "divide by 255"),
+        (0, 4095, "divide by the largest"),
+    ],
+)
+def test_floats_beyond_0_to_1_are_refused_with_what_to_do(low, high, remedy):
+    pixels = np.linspace(low, high, 8 * 8 * 3, dtype=np.float32).reshape(8, 8, 3)
+    for given in (pixels, torch.tensor(pixels)):
+        with pytest.raises(MediaError, match=r"expected floats in 0\.\.1") as caught:
+            load_media("image", given, SMALL)
+        assert str(caught.value).endswith(remedy)

@@ -348,7 +348,7 @@ def _from_array(source: object, name: str, limits: Limits) -> Image.Image:
                 name,
                 f"floats in {values.min():.4g}..{values.max():.4g}",
                 "floats in 0..1",
-                "divide by the largest",
+                _mapping(float(values.min()), float(values.max())),
             )
         values = _bytes_of(values)
     elif values.dtype == np.bool_:
@@ -360,6 +360,15 @@ def _from_array(source: object, name: str, limits: Limits) -> Image.Image:
             )
         values = values.astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(values))
+
+
+def _mapping(low: float, high: float) -> str:
+    """What brings floats of this range into 0..1."""
+    if low >= 0:
+        return "divide by 255" if high <= 255 else "divide by the largest"
+    if low >= -1 and high <= 1:
+        return "map -1..1 with x * 0.5 + 0.5"
+    return "undo the normalisation with x * std + mean"
 
 
 def _bytes_of(values: np.ndarray) -> np.ndarray:
