@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501
 import math
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -227,3 +228,55 @@ def test_columns_of_other_names_are_refused(modality):
     assert torch.equal(
         load_media(modality, remark, MediaSettings()), load_media(modality, rows.encode(), MediaSettings())
     )
+
+
+def dated(header: str, stamps, *columns) -> bytes:
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return "\n".join(
+        [header, *(",".join([stamp, *map(repr, row)]) for stamp, row in zip(stamps, rows, strict=True))]
+    ).encode()
+
+
+ZONES = ["{}T{}Z", "{}T{}", "{} {}", "{}t{}z", "{}T{}+00:00", "{}T{}-05", '"{} {}+0530"', "{} {} UTC"]
+
+
+@pytest.mark.parametrize("form", ZONES)
+@pytest.mark.parametrize("name", ["time", "timestamp", "time (ms)", "date", None])
+def test_dates_are_seconds(readings, form, name, tmp_path):
+    start = datetime(2024, 2, 29, 23, 59, 59, 990_000)
+    moments = [start + timedelta(milliseconds=10 * number) for number in range(len(readings))]
+    stamps = [form.format(f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S.%f}") for moment in moments]
+    data = dated("" if name is None else f"{name},ax,ay,az,gx,gy,gz", stamps, *readings.T)
+    check(data.lstrip(), readings)
+    (tmp_path / "a.csv").write_bytes(data.lstrip())
+    assert guess_modality(tmp_path / "a.csv") is Modality.IMU
+
+
+def test_dates_are_read_to_the_nanosecond_and_across_zones(readings):
+    exact = [f"2024-01-01T00:00:{n // 100:02d}.{n % 100:02d}0000000Z" for n in range(300)]
+    check(dated("time,ax,ay,az,gx,gy,gz", exact, *readings.T), readings)
+    mixed = [
+        stamp if n % 2 else stamp.replace("T00", "T02").replace("Z", "+02:00")
+        for n, stamp in enumerate(exact)
+    ]
+    check(dated("time,ax,ay,az,gx,gy,gz", mixed, *readings.T), readings)
+    slow = [f"2024-01-01T00:00:{n // 4:02d}.{n % 4 * 25:02d}" for n in range(60)]
+    found = load_imu(dated("t,ax,ay,az,gx,gy,gz", slow, *readings[:60].T), ImuSettings())
+    told = table("time [s],ax,ay,az,gx,gy,gz", np.arange(60) / 4, *readings[:60].T)
+    assert torch.equal(found, load_imu(told, ImuSettings()))
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    ["2024-13-01T00:00:00", "2024-02-30T00:00:00Z", "01/02/2024", "00:00:00.010", "12:30", "Jan 1",
+     "2024-01-01T25:00:00", "2024-01-01T00:00:00.1.2", "NULL"],
+)  # fmt: skip
+def test_what_is_no_date_is_refused_in_plain_words(readings, stamp):
+    data = dated("time,ax,ay,az,gx,gy,gz", [stamp] * len(readings), *readings.T)
+    with pytest.raises(
+        MediaError, match=r"line 2: '.*' is no number; expected numbers in every row"
+    ) as caught:
+        load_imu(data, ImuSettings())
+    assert "b'" not in str(caught.value)
+    assert "float" not in str(caught.value)
+    assert ("write times as seconds, or as 2024-01-31" in str(caught.value)) == (":" in stamp)

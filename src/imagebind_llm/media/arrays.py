@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagebind_llm.common.errors import MediaError
+from imagebind_llm.common.errors import MediaError, short
 from imagebind_llm.common.text_files import foreign_encoding
 from imagebind_llm.media.base import Limits
 from imagebind_llm.media.budget import check_time, reserve, reserve_growing
+from imagebind_llm.media.dates import dated_columns, dates_as_seconds
 
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -273,6 +274,8 @@ def flat_numbers(text: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]] |
 def read_table(data: bytes, name: str, limits: Limits, pts_header: bool = False) -> NDArray[np.float64]:
     """A table ``[rows, columns]``; lines that begin with ``#`` or ``//`` and a header line are passed over.
 
+    Dates with a time are read as seconds since the first of them.
+
     Args:
         data: the file.
         name: how errors call it.
@@ -286,7 +289,7 @@ def read_table(data: bytes, name: str, limits: Limits, pts_header: bool = False)
         raise MediaError(name, f"{other} text", "UTF-8 or ASCII", "save it as UTF-8")
     if b"\0" in data[:4096]:
         raise MediaError(name, "binary data", "a table of numbers as text", "check the file's type")
-    data = plain_text(data)
+    data = dates_as_seconds(plain_text(data))
     _check_separators(data[:_SEEN], name)
     rows = _Rows(name, limits)
     header = False
@@ -325,10 +328,12 @@ class _Rows:
         """Add the row in ``line`` (from 1)."""
         try:
             row = list(map(float, cells))
-        except ValueError as error:
+        except ValueError:
+            wrong = next(cell for cell in cells if not _is_number(cell)).decode("utf-8", "replace")
+            remedy = "write times as seconds, or as 2024-01-31T23:59:59.125Z" if ":" in wrong else "mend it"
             raise MediaError(
-                self._name, f"line {line}: {error}", "numbers in every row", "mend it"
-            ) from error
+                self._name, f"line {line}: {short(wrong)} is no number", "numbers in every row", remedy
+            ) from None
         if self.columns and len(row) != self.columns:
             raise MediaError(
                 self._name,
@@ -418,6 +423,14 @@ def read_header(data: bytes, name: str) -> list[str]:
     while header and not header[-1]:
         header.pop()  # a separator that ends the line
     return header
+
+
+def columns_of_dates(data: bytes, name: str) -> set[int]:
+    """Which columns of a table are dates, by its first row."""
+    for line in text_lines(data, name):
+        if not _holds_names(line) and not line.startswith((b"#", b"//")):
+            return dated_columns(line, _SEPARATORS)
+    return set()
 
 
 def has_plain_header(data: bytes, name: str) -> bool:

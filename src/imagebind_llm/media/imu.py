@@ -1,11 +1,12 @@
 """Inertial recordings: ``.csv``, ``.npy``, ``.npz`` → ``[6, samples]`` float32.
 
 Six channels, accelerometer x y z in m/s² then gyroscope x y z in rad/s, one row a sample; a seventh, first
-column is time in seconds. Where a CSV names its columns, :mod:`imagebind_llm.media.imu_columns` takes
-accelerometer, gyroscope and time by name, in whatever order, and brings them to these units. (A table of six
-long rows is read as channels by samples.) ImageBind's encoder reads 2000 samples of 5 s; recordings at
-another rate are resampled, longer ones give their middle, and shorter ones hold their last reading (a sensor
-at rest keeps feeling gravity; zeros would mean free fall).
+column is time in seconds, or as a date with a time (ISO 8601). Where a CSV names its columns,
+:mod:`imagebind_llm.media.imu_columns` takes accelerometer, gyroscope and time by name, in whatever order,
+and brings them to these units. (A table of six long rows is read as channels by samples.) ImageBind's
+encoder reads 2000 samples of 5 s; recordings at another rate are resampled, longer ones give their middle,
+and shorter ones hold their last reading (a sensor at rest keeps feeling gravity; zeros would mean free
+fall).
 """
 
 import numpy as np
@@ -16,6 +17,7 @@ from imagebind_llm.common.errors import MediaError
 from imagebind_llm.media.arrays import (
     as_array,
     check_finite,
+    columns_of_dates,
     has_plain_header,
     is_array_file,
     read_array,
@@ -42,6 +44,9 @@ def load_imu(source: MediaSource, settings: ImuSettings, limits: Limits | None =
             table = read_array(data, name, limits, ("imu", "data"))
         else:
             header = read_header(data, name)
+            for place in columns_of_dates(data, name):  # read as seconds, whatever stands above
+                if place < len(header):
+                    header[place] = "time [s]"
             table = by_name(read_table(data, name, limits), header, name, has_plain_header(data, name))
     else:
         table = as_array(source, name)
