@@ -676,7 +676,7 @@ def test_embed_takes_folders_and_leaves_bad_files_out(embed, media_folder, tmp_p
         (["file://server/a.png", "--out", "x.npy"], "names the machine 'server'"),
         (["https://x.org/a.png", "--out", "x.npy"], "is remote"),
         (["{media}/red.png", "--out", "x.npy", "--modality", "smell"], "unknown modality 'smell'"),
-        (["{media}/red.png", "--out", "{media}"], "ends in ''"),
+        (["{media}/red.png", "--out", "{media}"], "is a folder; give the name of a file"),
         (["{media}/red.png", "--out", "{tmp}/folder.npy"], "is a folder; give the name of a file"),
         (["{media}/red.png", "--out", "{media}/red.png/x.npy"], "red.png' is a file"),
         (["{media}/red.png", "--out", "{tmp}/locked/new/x.npy"], "locked' may not be written to"),

@@ -187,9 +187,9 @@ def search(
 ) -> None:
     """The pictures nearest to a medium or a mixture, and their shares in the blend."""
     if out is not None:
+        shared.check_out(out)
         if out.suffix.lower() != ".png":
             raise UserError(f"--out {str(out)!r} ends in {out.suffix!r}; expected .png")
-        shared.check_out(out)
     shared.know_sensors(model)
     media = shared.read_media(
         image=image, video=video, audio=audio, text=text, point=point, depth=depth, thermal=thermal, imu=imu

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from imagebind_llm.cli import data_sources as shared
-from imagebind_llm.cli.options import JsonOption
+from imagebind_llm.cli.options import JsonOption, check_out
 from imagebind_llm.common.errors import UserError
 
 SUMMARY = "Drop duplicates, mismatches and junk; show why."
@@ -58,6 +58,7 @@ def clean(
             f"{more!r} is no KEY=VALUE; if it is a second source: one is cleaned at a time, each with its "
             "own --out (files of one kind together: a pattern in quotes, such as 'data/*.tsv')"
         )
+    check_out(out, folder=True)
     settings = load_settings(config, overrides or [])
     found = shared.read_sources([source], kind, root, column, split, streaming)
     if len(found) != 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagebind_llm.cli import data_sources as shared
-from imagebind_llm.cli.options import DeviceOption, DtypeOption, JsonOption
+from imagebind_llm.cli.options import DeviceOption, DtypeOption, JsonOption, check_out
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.settings import MOST_AT_ONCE
 
@@ -70,6 +70,7 @@ def embed(
     """Embed every medium of the sources once, and keep the vectors with the words that belong to them."""
     if ray is not None and workers is not None:
         raise UserError("--workers and --ray were both given; the cluster decides how many work at once")
+    check_out(out, folder=True)
     settings = shared.read_sources(sources, kind, root, column, split, streaming)
 
     from imagebind_llm.data.embed.run import embed_sources

@@ -55,10 +55,10 @@ def embed(
     json_: shared.JsonOption = False,
 ) -> None:
     """Embed files into the joint space: one unit vector each, comparable across modalities."""
+    shared.check_out(out)
     writer = _WRITERS.get(out.suffix.lower())
     if writer is None:
         raise UserError(f"--out {str(out)!r} ends in {out.suffix!r}; expected {', '.join(_WRITERS)}")
-    shared.check_out(out)
     shared.know_sensors(model)
     given = None if modality is None else Modality.parse(modality)
     paths = list(_listed(files))

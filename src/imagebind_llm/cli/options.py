@@ -230,6 +230,8 @@ def check_out(out: Path, folder: bool = False) -> None:
     """
     if out.is_dir() and not folder:
         raise UserError(f"--out {str(out)!r} is a folder; give the name of a file")
+    if folder and os.path.lexists(out) and not out.is_dir():
+        raise UserError(f"--out {str(out)!r} is a file; give a folder")
     above = out.absolute().parent
     while not above.exists():
         above = above.parent

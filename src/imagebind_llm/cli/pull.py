@@ -59,6 +59,8 @@ def pull(
         return
     if name is None:
         raise UserError("nothing to pull; give a name of: imagebind-llm pull --list, or a hub id")
+    if out is not None:
+        shared.check_out(out, folder=True)
     artefact = known.get(name)
     if artefact is None:
         artefact = _of_hub_id(name, revision, known)

@@ -42,6 +42,8 @@ def command_of(make: Callable[[], Suite]) -> Callable[..., None]:
         from imagebind_llm.evaluation.report import markdown
         from imagebind_llm.evaluation.runner import run_suite
 
+        if out is not None:
+            shared.check_out(out, folder=True)
         folder = locate_folder(model)
         bot = shared.open_assistant(str(folder), device, dtype, cache_dir)
         found = run_suite(

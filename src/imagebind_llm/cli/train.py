@@ -83,8 +83,10 @@ def merge(
     json_: JsonOption = False,
 ) -> None:
     """Collect towers trained in separate runs into one encoder."""
+    from imagebind_llm.cli.options import check_out
     from imagebind_llm.training.towers import merge_towers
 
+    check_out(out, folder=True)
     fingerprint = merge_towers(base, towers, out)
     _report({"encoder": str(out), "fingerprint": fingerprint}, json_)
 
@@ -97,10 +99,11 @@ def attach(
     json_: JsonOption = False,
 ) -> None:
     """Put an encoder that has learnt more modalities into a finished model, whose language stays as it is."""
-    from imagebind_llm.cli.options import know_sensors
+    from imagebind_llm.cli.options import check_out, know_sensors
     from imagebind_llm.common.locate import locate_folder
     from imagebind_llm.training.towers import attach_encoder
 
+    check_out(out, folder=True)
     know_sensors(model)
     modalities = attach_encoder(locate_folder(model), encoder, out)
     _report({"model": str(out), "modalities": modalities}, json_)

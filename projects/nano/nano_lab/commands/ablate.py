@@ -59,6 +59,7 @@ def ablate(
     from imagebind_llm.evaluation.plots import load_pyplot
     from nano_lab.ablations.plot import draw
 
+    shared.check_out(out, folder=True)
     load_pyplot()  # before minutes of work, not after them
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("imagebind_llm").setLevel(logging.INFO)

@@ -59,8 +59,10 @@ def nano(
     from imagebind_llm.common.locate import locate_folder
     from imagebind_llm.evaluation.plots import load_pyplot
 
-    if out is not None and plots:
-        load_pyplot()  # before minutes of work, not after them
+    if out is not None:  # before minutes of work, not after them
+        shared.check_out(out, folder=True)
+        if plots:
+            load_pyplot()
     folder = locate_folder(model)
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
     bot = shared.open_assistant(str(folder), device, dtype, cache_dir, **placing)
@@ -99,6 +101,7 @@ def card(
     from nano_lab.evaluation.card import read_results, write_card
     from nano_lab.evaluation.readme import write_readme
 
+    shared.check_out(out)
     found = read_results(results)
     if readme is not None:
         write_readme(found, readme)
