@@ -175,16 +175,16 @@ def _last_words(log: Path) -> str:
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:
-    import yaml
+    from imagebind_llm.common.yaml_text import NotYaml, parse_yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
             f"there is no recipe {str(path)!r} ({error.strerror}); start the build in the folder that holds "
             "recipes/nano, or give --recipes"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (NotYaml, UnicodeDecodeError) as error:
         raise UserError(f"{str(path)!r} is not YAML ({' '.join(str(error).split())})") from None
     return dict(values) if isinstance(values, dict) else {}
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.text_files import NotUtf8, read_text
+from imagebind_llm.common.yaml_text import NotYaml, parse_yaml
 
 REGISTRY_FILE = Path(__file__).with_name("registry.yaml")
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
@@ -76,8 +75,8 @@ def read_registry(path: str | Path | None = None) -> dict[str, Artefact]:
     """
     file = REGISTRY_FILE if path is None else Path(path)
     try:
-        values = yaml.safe_load(read_text(file))
-    except (OSError, NotUtf8, yaml.YAMLError) as error:
+        values = parse_yaml(read_text(file))
+    except (OSError, NotUtf8, NotYaml) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"the registry {str(file)!r} cannot be read ({reason}); give a YAML file") from None
     if not isinstance(values, Mapping):

@@ -99,17 +99,17 @@ def _told_apart(sources: "list[SourceSettings]") -> "tuple[SourceSettings, ...]"
 
 def _from_recipe(path: str) -> list[Any] | None:
     """The list ``sources`` of a YAML file, or of the data of a recipe; None if it has none."""
-    import yaml
+    from imagebind_llm.common.yaml_text import NotYaml, parse_yaml
 
     place = Path(path)
     if place.suffix.lower() not in (".yaml", ".yml") or not place.is_file():
         return None
     try:
-        values = yaml.safe_load(read_text(place))
+        values = parse_yaml(read_text(place))
     except NotUtf8 as error:
         raise UserError(f"{path!r} {error}") from None
-    except yaml.YAMLError:
-        raise UserError(f"{path!r} is not YAML; expected a list 'sources' or 'META'") from None
+    except NotYaml as error:
+        raise UserError(f"{path!r} is not YAML ({error}); expected a list 'sources' or 'META'") from None
     if isinstance(values, dict) and {"kind", "path"} <= set(values):  # the source.yaml of data clean
         return [values]
     if isinstance(values, dict) and isinstance(values.get("data"), dict):

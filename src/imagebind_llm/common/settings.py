@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from imagebind_llm.common.errors import ConfigError, one_line
+from imagebind_llm.common.errors import ConfigError, one_line, short
 
 T = TypeVar("T")
 
@@ -39,16 +39,15 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
     """
     if not isinstance(values, Mapping):
         raise ConfigError(
-            f"{path or 'the recipe'} is {values!r}; "
+            f"{path or 'the recipe'} is {short(values)}; "
             f"expected a mapping of settings, not {type(values).__name__}"
         )
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            raise ConfigError(
-                f"unknown setting {_join(path, str(key))!r}; {_nearest(str(key), fields, path)}"
-            )
+            name = one_line(key, 80)
+            raise ConfigError(f"unknown setting {_join(path, name)!r}; {_nearest(name, fields, path)}")
     arguments = {}
     for name, field in fields.items():
         default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
@@ -84,7 +83,7 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
             node = _step(node, parent, {}, pair)
             if not isinstance(node, dict | list):
                 raise ConfigError(
-                    f"override {pair!r}: {'.'.join(parents[: depth + 1])!r} is {node!r}, not a group"
+                    f"override {pair!r}: {'.'.join(parents[: depth + 1])!r} is {short(node)}, not a group"
                 )
         if isinstance(node, list):
             _step(node, last, None, pair)
@@ -127,9 +126,17 @@ def check_numbers(
         for name, limit in (limits or {}).items():
             value = getattr(settings, name)
             for number in value if isinstance(value, tuple) else (value,):
-                if number is not None and not (math.isfinite(number) and holds(number, limit)):
+                if number is not None and not (_is_finite(number) and holds(number, limit)):
                     wanted = f"{words} {limit:g}" if math.isfinite(limit) else "a finite number"
-                    raise ConfigError(f"{_join(group, name)} is {value}; expected {wanted}")
+                    shown = value if isinstance(number, float) else short(value)
+                    raise ConfigError(f"{_join(group, name)} is {shown}; expected {wanted}")
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 class Checked:
@@ -167,11 +174,11 @@ def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 def parse_scalar(text: str) -> Any:
     """A YAML value, with ``3e-4`` read as the number it looks like (YAML 1.1 would keep it a string)."""
-    import yaml
+    from imagebind_llm.common.yaml_text import NotYaml, parse_yaml
 
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a number of thousands of digits
+        value = parse_yaml(text)
+    except NotYaml:
         raise ConfigError(
             f"cannot read {one_line(text, 80)!r} as a value; quote it or write it as YAML"
         ) from None
@@ -219,7 +226,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             return "no"  # what YAML 1.1 makes of a bare no
         if not any(type(value) is type(item) and value == item for item in arguments):  # True is not 1
             raise ConfigError(
-                f"{path} is {value!r}; use one of {', '.join(repr(item) for item in arguments)}"
+                f"{path} is {short(value)}; use one of {', '.join(repr(item) for item in arguments)}"
             )
         return value
     if dataclasses.is_dataclass(hint):
@@ -228,14 +235,14 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return _convert_tuple(arguments, value, path)
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{path} is {value!r}; expected a mapping")
+            raise ConfigError(f"{path} is {short(value)}; expected a mapping")
         return {key: _convert(arguments[1], item, _join(path, str(key))) for key, item in value.items()}
     if hint is float and isinstance(value, str):
         value = _number(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return _finite(value, path)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{path} is {value!r}; expected {hint.__name__}")
+        raise ConfigError(f"{path} is {short(value)}; expected {hint.__name__}")
     return value
 
 
@@ -271,16 +278,16 @@ def _convert_union(options: tuple[Any, ...], value: Any, path: str, hint: Any) -
                 errors.append(error)
     if len(errors) == 1:
         raise errors[0]
-    raise ConfigError(f"{path} is {value!r}; expected {hint}")
+    raise ConfigError(f"{path} is {short(value)}; expected {hint}")
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise ConfigError(f"{path} is {value!r}; expected a list")
+        raise ConfigError(f"{path} is {short(value)}; expected a list")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(_convert(arguments[0], item, f"{path}[{place}]") for place, item in enumerate(value))
     if len(value) != len(arguments):
-        raise ConfigError(f"{path} is {value!r}; expected {len(arguments)} values")
+        raise ConfigError(f"{path} is {short(value)}; expected {len(arguments)} values")
     return tuple(
         _convert(kind, item, f"{path}[{place}]")
         for place, (kind, item) in enumerate(zip(arguments, value, strict=True))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError, one_line
 
 SAME = {
     "output_dir": "run.folder",
@@ -89,7 +89,7 @@ def _own_name(key: str) -> str:
     if group not in ("", *_GROUPS):
         return key
     if name in OTHER:
-        raise ConfigError(f"there is no setting {key!r}; {OTHER[name]}")
+        raise ConfigError(f"there is no setting {one_line(key, 80)!r}; {OTHER[name]}")
     own = SAME.get(name)
     own_too = own is not None and group != "" and own.endswith(f".{name}")  # optimizer.weight_decay
     return key if own is None or own_too else own

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError, one_line, short
 from imagebind_llm.common.settings import apply_overrides, build, check_numbers
 from imagebind_llm.common.text_files import NotUtf8, read_text
+from imagebind_llm.common.yaml_text import NotYaml, parse_yaml
 from imagebind_llm.training.checkpoint import save_run_config
 from imagebind_llm.training.foreign_names import own_names, own_overrides
 from imagebind_llm.training.new_sensor import NewSensor
@@ -298,15 +297,18 @@ def load_recipe(stage: str, path: str | os.PathLike[str], overrides: Sequence[st
     """
     file = Path(path)
     try:
-        values = yaml.safe_load(read_text(file))
+        values = parse_yaml(read_text(file))
     except (OSError, NotUtf8) as error:
         raise ConfigError(f"cannot read the recipe {str(path)!r} ({error}); give a YAML file") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except NotYaml as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}; expected a mapping of settings")
     values = apply_overrides(own_names(values), own_overrides(overrides))
-    named = str(values.pop("stage", stage))
+    named = values.pop("stage", stage)
+    if not isinstance(named, str):
+        raise ConfigError(f"stage is {short(named)} in {path}; expected a name such as {stage!r}")
     if not is_for(stage, named):
-        raise ConfigError(f"{path} is a recipe for {named!r}; run: train {named} {path}")
+        called = one_line(named, 80)
+        raise ConfigError(f"{path} is a recipe for {called!r}; run: train {called} {path}")
     return build(stage_kind(named).recipe_class, values)

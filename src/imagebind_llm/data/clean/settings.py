@@ -17,6 +17,7 @@ from imagebind_llm.common.settings import (
     to_plain,
 )
 from imagebind_llm.common.text_files import NotUtf8, read_text
+from imagebind_llm.common.yaml_text import NotYaml, parse_yaml
 
 
 def _check_cosine(name: str, value: float) -> None:
@@ -200,10 +201,10 @@ def load_settings(path: Path | None = None, overrides: Sequence[str] = ()) -> Cl
     given: Any = {}
     if path is not None:
         try:
-            given = yaml.safe_load(read_text(path)) or {}
+            given = parse_yaml(read_text(path)) or {}
         except OSError as error:
             raise ConfigError(f"cannot read {str(path)!r} ({error.strerror}); check the path") from None
-        except (yaml.YAMLError, NotUtf8) as error:
+        except (NotYaml, NotUtf8) as error:
             raise ConfigError(f"{str(path)!r} is not YAML ({' '.join(str(error).split())})") from None
         if not isinstance(given, dict):
             raise ConfigError(f"{str(path)!r} holds {type(given).__name__}; expected a mapping of settings")

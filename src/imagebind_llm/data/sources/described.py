@@ -4,11 +4,10 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.settings import build
 from imagebind_llm.common.text_files import NotUtf8, read_text
+from imagebind_llm.common.yaml_text import NotYaml, parse_yaml
 from imagebind_llm.data.sources.base import SourceSettings
 
 
@@ -18,8 +17,8 @@ def read_description(path: str) -> dict[str, Any] | None:
     if place.suffix.lower() not in (".yaml", ".yml") or not place.is_file():
         return None
     try:
-        values = yaml.safe_load(read_text(place))
-    except (yaml.YAMLError, NotUtf8):
+        values = parse_yaml(read_text(place))
+    except (NotYaml, NotUtf8):
         return None  # whoever reads it as something else says what is wrong
     return values if isinstance(values, dict) and {"kind", "path"} <= set(values) else None
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-import yaml
 
 from imagebind_llm.common.errors import BadSample, TrainingDataError
 from imagebind_llm.common.files import atomic_write, sha256
 from imagebind_llm.common.text_files import NotUtf8, foreign_encoding, read_text
+from imagebind_llm.common.yaml_text import NotYaml, parse_yaml
 from imagebind_llm.data.sources.base import Record, SourceSettings, digest, index_path, list_files, names_of
 from imagebind_llm.data.sources.captions import caption_record, picture_path
 from imagebind_llm.data.sources.cells import comma_cells, tab_cells
@@ -341,11 +341,11 @@ def open_source(settings: SourceSettings, index_folder: Path | None) -> TableSou
 def _listed(path: Path) -> list[Path]:
     """The tables that a YAML file names, relative ones from its folder."""
     try:
-        meta = yaml.safe_load(read_text(path))["META"]
+        meta = parse_yaml(read_text(path))["META"]
         tables = [path.parent / name for name in meta]
     except NotUtf8 as error:
         raise TrainingDataError(f"{str(path)!r} {error}") from None
-    except (yaml.YAMLError, KeyError, TypeError):
+    except (NotYaml, KeyError, TypeError):
         raise TrainingDataError(
             f"{str(path)!r} holds no list META of tables, nor kind and path of a source"
         ) from None
