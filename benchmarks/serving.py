@@ -8,8 +8,8 @@
 Every way is a server process of its own (``imagebind-llm serve``) with the same weights; a client in this
 process keeps a number of requests under way. Servers take turns. Greedy answers are compared with
 ``Assistant.ask``, and seeded ones with those of a server that has nothing else to do; one that differs ends
-the run with an error. Every medium of nano's requests is sent anew, but what the server has seen it remembers, so
-perception is measured on the first round only.
+the run with an error. Media are sent anew with each request; those that a server has seen it does not embed
+again, in all ways alike.
 """
 
 import argparse
