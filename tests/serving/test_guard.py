@@ -536,3 +536,17 @@ def test_open_doors_need_a_key(host):
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "LOCALHOST", "::1", "[::1]"])
 def test_loopback_needs_none(host):
     check_binding(host, OPEN, insecure=False)
+
+
+def test_it_is_a_middleware_too():
+    app = application()
+    app.add_middleware(guard, ring=LOCKED)
+
+    async def once(headers):
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
+        ) as asking:
+            return await asking.get("/v1/models", headers=headers)
+
+    assert asyncio.run(once({})).status_code == 401
+    assert asyncio.run(once(BEARER)).json() == {"key": "environment"}

@@ -129,10 +129,10 @@ def test_the_environment_has_no_say(monkeypatch):
 @pytest.mark.parametrize(
     ("url", "match"),
     [
-        ("file:///etc/passwd", "'file' are not fetched"),
-        ("ftp://a.example/", "'ftp' are not fetched"),
-        ("gopher://a.example/", "'gopher' are not fetched"),
-        ("/etc/passwd", "'' are not fetched"),
+        ("file:///etc/passwd", "'file' URLs are not fetched"),
+        ("ftp://a.example/", "'ftp' URLs are not fetched"),
+        ("gopher://a.example/", "'gopher' URLs are not fetched"),
+        ("/etc/passwd", "'' URLs are not fetched"),
         ("http:///x", "not fetched"),
         ("http://u:p@a.example/", "name or a password"),
         ("http://u@a.example/", "name or a password"),
@@ -146,7 +146,7 @@ def test_the_environment_has_no_say(monkeypatch):
         ("http://a.example:x/", "no URL"),
         ("http://[::1/", "no URL"),
         ("http://" + "a" * 9000, "no URL"),
-        ("", "'' are not fetched"),
+        ("", "'' URLs are not fetched"),
     ],
 )
 def test_urls_that_are_refused_unasked(url, match):
