@@ -101,7 +101,7 @@ async def refusal(url, policy, match) -> str:
 
 
 def test_off_by_default():
-    with pytest.raises(UserError, match=r"fetches no URLs.*--remote-hosts"):
+    with pytest.raises(UserError, match=r"fetches no URLs.*--allow-url HOST"):
         asyncio.run(fetch("http://a.example/", None))
 
 

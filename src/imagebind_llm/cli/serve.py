@@ -21,7 +21,8 @@ Examples:
   imagebind-llm serve --host 0.0.0.0 --keys ~/.config/imagebind-llm/keys.json
 
 \b
-The page is at http://127.0.0.1:8000/, the API at /v1, its description at /docs. OpenAI's clients work:
+The page is at http://127.0.0.1:8000/, the API at /v1, described by /openapi.json.
+OpenAI's clients work unchanged:
   OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none").chat.completions.create(…)
 """
 

@@ -20,7 +20,7 @@ from imagebind_llm.serving.openapi import describe
 from imagebind_llm.serving.routes import cache, chat, completions, embeddings, files, page, responses, status
 from imagebind_llm.serving.server import Server
 from imagebind_llm.serving.streams import ClientLeftError, status_of
-from imagebind_llm.serving.uploads import NoUploadError
+from imagebind_llm.serving.uploads import NoUploadError, UploadRefusedError
 
 _log = logging.getLogger("imagebind_llm.serving")
 _NOBODY = 499
@@ -47,6 +47,7 @@ def create_app(server: Server) -> FastAPI:
         version=__version__,
         description="A language model that answers about images, video, audio, 3D, depth, heat, motion.",
         lifespan=life,
+        docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
     )
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
@@ -68,6 +69,10 @@ def _handle_errors(app: FastAPI) -> None:
     async def no_upload(_: Request, error: NoUploadError) -> Response:
         return JSONResponse(error_body(404, str(error)), 404)
 
+    @app.exception_handler(UploadRefusedError)
+    async def no_room(_: Request, error: UploadRefusedError) -> Response:
+        return JSONResponse(error_body(413, str(error)), 413)
+
     @app.exception_handler(UserError)
     async def user_error(_: Request, error: UserError) -> Response:
         return JSONResponse(error_body(400, str(error)), 400)
@@ -82,7 +87,8 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        words = f"{request.method} {request.url.path}: {str(error.detail).lower()}; /docs lists what there is"
+        what = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
+        words = f"{what}; /openapi.json lists what there is"
         return JSONResponse(error_body(error.status_code, words), error.status_code, error.headers)
 
     @app.exception_handler(Exception)

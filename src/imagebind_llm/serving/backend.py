@@ -31,10 +31,15 @@ class TokenBackend(Protocol):
         """
         ...
 
-    def stream(self, request: TokenRequest) -> AsyncGenerator[Event, None]:
+    def stream(self, request: TokenRequest, session: str | None = None) -> AsyncGenerator[Event, None]:
         """The events of one request as they come, up to one that is :attr:`~Event.last`.
 
         Closing it early (or cancelling who waits for it) ends the sequence and frees its place.
+
+        Args:
+            request: what is asked.
+            session: names the dialog that it belongs to, where one may go on: it is best written where the
+                dialog was read before.
 
         Raises:
             UserError: a request that cannot be answered.

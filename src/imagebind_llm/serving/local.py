@@ -50,7 +50,7 @@ class LocalBackend:
             await asyncio.to_thread(self._thread.join)
         self._fail(BackendLostError("the server is stopping"))
 
-    async def stream(self, request: TokenRequest) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: TokenRequest, session: str | None = None) -> AsyncGenerator[Event, None]:
         """The events of one request; closing it ends the sequence."""
         if self._closing or self._thread is None:
             raise BackendLostError("the server is stopping")

@@ -39,6 +39,7 @@ class Job:
         choices: how many answers.
         logprobs: None, or of how many of the likeliest tokens.
         reuse: whether the dialog may go on, so that what was read of it is kept.
+        session: the name of the dialog, if it has one.
     """
 
     request: Request | list[int]
@@ -47,6 +48,7 @@ class Job:
     choices: int = 1
     logprobs: int | None = None
     reuse: bool = False
+    session: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Running:
         if sampling.seed is not None and number:
             sampling = replace(sampling, seed=(sampling.seed + number) % _SEEDS)
         text = AnswerText(self._service.assistant.processor.tokenizer, self._job.stop)
-        stream = self._service.backend.stream(replace(self._prompt, sampling=sampling))
+        stream = self._service.backend.stream(replace(self._prompt, sampling=sampling), self._job.session)
         async with aclosing(stream) as events:
             async for event in events:
                 new = text.add(event)

@@ -15,6 +15,7 @@ from imagebind_llm.serving.guard.refusal import refuse
 from imagebind_llm.serving.guard.requests import RequestHeads
 from imagebind_llm.serving.guard.safe_headers import PAGE_POLICY, SafeHeaders
 from imagebind_llm.serving.keys import KeyRing
+from imagebind_llm.serving.uploads import PER_FILE
 
 __all__ = [
     "KEY_NAME",
@@ -32,6 +33,8 @@ __all__ = [
     "refuse",
 ]
 
+_FORM = 2**20
+"""Bytes of a form besides the file in it."""
 MOST_BODY = 64 * 2**20
 """Bytes. Chosen: a minute of video from a phone, in base64."""
 
@@ -64,7 +67,7 @@ def guard(
     allowed = checked_origins(origins, bool(ring))
     if rate_limit is not None and not rate_limit > 0:
         raise UserError(f"the rate limit is {rate_limit}; give requests a minute, more than 0")
-    app = BodyLimit(app, most_body, body_seconds)
+    app = BodyLimit(app, most_body, body_seconds, elsewhere={"/v1/files": PER_FILE + _FORM})
     if rate_limit is not None:
         app = RateLimit(app, rate_limit)
     app = Authentication(app, ring)

@@ -1,6 +1,8 @@
 """Bodies that end: of a bounded size, in a bounded time."""
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,10 +23,19 @@ class BodyLimit:
     Args:
         most: bytes of a body.
         seconds: time for each body, besides one second for each ``slowest`` bytes that came.
+        elsewhere: other numbers of bytes, for single paths.
     """
 
-    def __init__(self, app: ASGIApp, most: int, seconds: float = GRACE, slowest: int = SLOWEST) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        most: int,
+        seconds: float = GRACE,
+        slowest: int = SLOWEST,
+        elsewhere: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._app, self._most, self._seconds, self._slowest = app, most, seconds, slowest
+        self._elsewhere = elsewhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,10 +45,11 @@ class BodyLimit:
         if length is not None and not (length.isascii() and length.isdigit()):
             await refuse(scope, receive, send, 400, "content-length is no number", code="bad_request_head")
             return
-        if length is not None and (len(length) > 18 or int(length) > self._most):
-            await refuse(scope, receive, send, 413, self._too_large(), code="request_too_large")
+        most = self._elsewhere.get(scope["path"], self._most)
+        if length is not None and (len(length) > 18 or int(length) > most):
+            await refuse(scope, receive, send, 413, _too_large(most), code="request_too_large")
             return
-        body = _Body(receive, send, self._most, self._seconds, self._slowest)
+        body = _Body(receive, send, most, self._seconds, self._slowest)
         try:
             await self._app(scope, body.receive, body.send)
         except Exception:
@@ -45,14 +57,15 @@ class BodyLimit:
                 raise
         if body.fault and not body.answered:
             status, code = body.fault, "request_timeout" if body.fault == 408 else "request_too_large"
-            message = self._too_large() if status == 413 else "the body of the request did not come in time"
+            message = _too_large(most) if status == 413 else "the body of the request did not come in time"
             await refuse(scope, receive, send, status, message, code=code)
 
-    def _too_large(self) -> str:
-        return (
-            f"the body of the request is larger than {self._most:,} bytes, which are read at most; "
-            "send large media to /v1/files, or less of them"
-        )
+
+def _too_large(most: int) -> str:
+    return (
+        f"the body of the request is larger than {most:,} bytes, which are read at most; "
+        "send large media to /v1/files, or less of them"
+    )
 
 
 class _Body:

@@ -59,6 +59,7 @@ def router(server: Server) -> APIRouter:
             choices,
             (body.top_logprobs or 0) if body.logprobs else None,
             reuse=goes_on,
+            session=body.prompt_cache_key,
         )
 
     return routes

@@ -34,7 +34,7 @@ def router(server: Server) -> APIRouter:
         dialog = await read_dialog(_messages(body), server.sources(request))
         options = options_of(body, body.max_output_tokens)
         goes_on = body.prompt_cache_key is not None or any(turn["role"] == "assistant" for turn in dialog)
-        job = Job(make_request(dialog, options), options, reuse=goes_on)
+        job = Job(make_request(dialog, options), options, reuse=goes_on, session=body.prompt_cache_key)
         running = await unless_left(request, server.service.open(job))
         answer = _Answer(server.service.settings.model_name, body, running)
         if body.stream:
