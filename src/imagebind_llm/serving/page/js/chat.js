@@ -1,0 +1,144 @@
+// One chat: its turns, and asking for the next one.
+
+import { ApiError, chat as stream } from './api.js';
+import { newId } from './dom.js';
+import { keepError } from './errors.js';
+import { forgetUploads, partOf } from './media/item.js';
+import { requestOptions, settings } from './settings.js';
+import { saveChat } from './store.js';
+
+/**
+ * @typedef {{text: string, imagebind: any, seconds: number | null, tokens: number | null, error: any, stopped: boolean}} Version
+ * @typedef {{id: string, role: 'user', text: string, media: any[]}} Question
+ * @typedef {{id: string, role: 'assistant', versions: Version[], shown: number, alone?: boolean}} Answer
+ */
+
+/** The chat that is shown, and the answer that is being written. */
+export class Chat {
+  /** @param {{model: () => any, onTurns: () => void, onText: (answer: Answer) => void, onState: (running: boolean) => void}} hooks */
+  constructor(hooks) {
+    this.hooks = hooks;
+    this.running = null;
+    this.record = fresh();
+  }
+
+  /** Begin a new chat. */
+  start() {
+    this.open(fresh());
+  }
+
+  /** Show a chat. */
+  open(record) {
+    this.stop();
+    this.record = record;
+    this.hooks.onTurns();
+  }
+
+  /** Stop the answer that is being written. What has come stays. */
+  stop() {
+    this.running?.abort();
+    this.running = null;
+  }
+
+  /**
+   * Ask.
+   * @param {string} text
+   * @param {any[]} media
+   * @param {string | null} instead id of an earlier question that this one replaces, with all that came after it
+   */
+  async ask(text, media, instead = null) {
+    const { messages } = this.record;
+    if (instead) {
+      const at = messages.findIndex((one) => one.id === instead);
+      if (at >= 0) messages.length = at;
+    }
+    messages.push({ id: newId(), role: 'user', text, media });
+    messages.push({ id: newId(), role: 'assistant', versions: [], shown: 0 });
+    this.record.title ||= text.slice(0, 80);
+    await this.#write();
+  }
+
+  /**
+   * Ask again for an answer; later turns go.
+   * @param {string} id of the answer
+   * @param {{alone?: boolean}} [how] alone: without the turns before
+   */
+  async again(id, how = {}) {
+    const { messages } = this.record;
+    const at = messages.findIndex((one) => one.id === id);
+    if (at < 0) return;
+    messages.length = at + 1;
+    const answer = messages[at];
+    answer.versions = answer.versions.filter((version) => !version.error);
+    if (how.alone) answer.alone = true;
+    await this.#write();
+  }
+
+  async #write() {
+    this.stop();
+    const control = new AbortController();
+    const { record } = this;
+    this.running = control;
+    const answer = record.messages[record.messages.length - 1];
+    const version = { text: '', imagebind: null, seconds: null, tokens: null, error: null, stopped: false };
+    answer.versions.push(version);
+    answer.shown = answer.versions.length - 1;
+    record.updated = Date.now();
+    this.hooks.onTurns();
+    this.hooks.onState(true);
+    saveChat(record);
+    const began = performance.now();
+    try {
+      await this.#read(record, answer, version, control.signal);
+    } catch (error) {
+      if (error.name === 'AbortError') version.stopped = true;
+      else version.error = keepError(error);
+    }
+    version.seconds = (performance.now() - began) / 1000;
+    await saveChat(record);
+    if (this.running === control) {
+      this.running = null;
+      this.hooks.onState(false);
+    }
+    if (this.record === record) this.hooks.onTurns();
+  }
+
+  async #read(record, answer, version, signal) {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const body = { model: this.hooks.model()?.id ?? 'default', messages: await bodyOf(record, answer, signal), ...requestOptions(this.hooks.model()) };
+        for await (const chunk of stream(body, signal)) {
+          if (chunk.imagebind) version.imagebind = chunk.imagebind;
+          if (chunk.usage) version.tokens = chunk.usage.completion_tokens ?? null;
+          version.text += chunk.choices?.[0]?.delta?.content ?? '';
+          if (this.record === record) this.hooks.onText(answer);
+        }
+        return;
+      } catch (error) {
+        const stale = error instanceof ApiError && /file/.test(error.message) && [400, 404].includes(error.status);
+        if (attempt || !stale || !forgetUploads()) throw error; // uploads expire: once more with fresh ones
+      }
+    }
+  }
+}
+
+function fresh() {
+  return { id: newId(), title: '', created: Date.now(), updated: Date.now(), messages: [] };
+}
+
+async function bodyOf(record, answer, signal) {
+  const end = record.messages.indexOf(answer);
+  const first = answer.alone ? end - 1 : 0;
+  const messages = settings.system ? [{ role: 'system', content: settings.system }] : [];
+  for (const message of record.messages.slice(first, end)) {
+    if (message.role === 'user') {
+      const parts = await Promise.all(message.media.map((item) => partOf(item, signal)));
+      messages.push({ role: 'user', content: parts.length ? [...parts, { type: 'text', text: message.text }] : message.text });
+    } else {
+      const version = message.versions[message.shown];
+      if (version?.text) messages.push({ role: 'assistant', content: version.text });
+      else messages.pop(); // a question that got no answer
+    }
+  }
+  return messages;
+}

@@ -1,0 +1,142 @@
+// The turns of the chat on the page.
+
+import { el, lessMotion } from './dom.js';
+import { kindWords, fill } from './chips.js';
+import { preview } from './dialogs/preview.js';
+import { errorCard } from './errors.js';
+import { gallery } from './gallery.js';
+import { markdown } from './markdown.js';
+import { medium } from './store.js';
+import { toast } from './toast.js';
+import { format } from './weights.js';
+
+/** Draws turns, and follows the answer that is being written. */
+export class Thread {
+  /**
+   * @param {HTMLElement} list
+   * @param {HTMLElement} scroller
+   * @param {{edit: (message: any) => void, again: (id: string, how?: object) => void, map: (message: any) => void, turn: (message: any, step: number) => void, hasMap: () => boolean}} acts
+   */
+  constructor(list, scroller, acts) {
+    Object.assign(this, { list, scroller, acts });
+    this.waiting = 0;
+    this.views = new Map();
+  }
+
+  /**
+   * Draw all turns anew.
+   * @param {any} record
+   * @param {boolean} running whether the last answer is being written
+   */
+  show(record, running) {
+    const stay = this.atEnd();
+    this.views.clear();
+    this.list.replaceChildren(...record.messages.map((message, at) => {
+      const last = at === record.messages.length - 1;
+      return message.role === 'user' ? this.#question(message) : this.#answer(message, record.messages[at - 1], running && last, at > 1);
+    }));
+    if (stay || running) this.toEnd();
+  }
+
+  /**
+   * Draw the text that has come so far, at most once a frame.
+   * @param {any} answer
+   */
+  update(answer) {
+    cancelAnimationFrame(this.waiting);
+    this.waiting = requestAnimationFrame(() => {
+      const view = this.views.get(answer.id);
+      if (!view) return;
+      const stay = this.atEnd();
+      const version = answer.versions[answer.shown];
+      if (version.text) view.text.replaceChildren(markdown(version.text));
+      if (version.imagebind?.retrieved?.length && !view.gallery) {
+        view.gallery = gallery(version.imagebind.retrieved);
+        view.body.append(view.gallery);
+        view.body.classList.add('with-gallery');
+      }
+      if (stay) this.toEnd(true);
+    });
+  }
+
+  /** Whether the end is in sight. */
+  atEnd() {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    return scrollHeight - scrollTop - clientHeight < 90;
+  }
+
+  /** Go to the end. */
+  toEnd(quick = false) {
+    this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: quick || lessMotion() ? 'auto' : 'smooth' });
+  }
+
+  #question(message) {
+    return el('article', { class: 'turn question' },
+      el('h2', { class: 'visually-hidden', t: 'you' }),
+      message.media.length ? el('ul', { class: 'given' }, ...message.media.map((item) => given(item, message.media.length))) : null,
+      el('div', { class: 'bubble', text: message.text }),
+      el('div', { class: 'acts' },
+        act('pencil', 'edit', () => this.acts.edit(message)),
+        act('copy', 'copy', () => copy(message.text))));
+  }
+
+  #answer(message, question, running, later) {
+    const version = message.versions[message.shown] ?? { text: '' };
+    const text = el('div', { class: 'prose' });
+    const body = el('div', { class: 'answer-body' }, text);
+    const view = { text, body, gallery: null };
+    this.views.set(message.id, view);
+    if (version.text) text.append(markdown(version.text));
+    else if (running) text.append(el('span', { class: 'dots', role: 'img', tLabel: 'thinking' }, el('i'), el('i'), el('i')));
+    else if (!version.error) text.append(el('p', { class: 'quiet', t: version.stopped ? 'stopped' : 'noWords' }));
+    if (version.imagebind?.retrieved?.length) {
+      view.gallery = gallery(version.imagebind.retrieved);
+      body.append(view.gallery);
+      body.classList.add('with-gallery');
+    }
+    const error = version.error && errorCard(version.error, {
+      retry: () => this.acts.again(message.id),
+      shorten: later ? () => this.acts.again(message.id, { alone: true }) : null,
+    });
+    if (error && !version.text) text.remove();
+    return el('article', { class: 'turn answer', aria: { busy: running } },
+      el('h2', { class: 'visually-hidden', t: 'answer' }),
+      message.alone ? el('p', { class: 'quiet alone', t: 'askedAlone' }) : null,
+      body, error || null, running ? null : this.#answerActs(message, question, version));
+  }
+
+  #answerActs(message, question, version) {
+    const many = message.versions.length > 1;
+    return el('div', { class: 'acts' },
+      version.text ? act('copy', 'copy', () => copy(version.text)) : null,
+      version.error ? null : act('again', 'again', () => this.acts.again(message.id)),
+      question?.media?.length && this.acts.hasMap() && !version.error ? act('map', 'showOnMap', () => this.acts.map(question)) : null,
+      many ? act('back', 'earlierAnswer', () => this.acts.turn(message, -1), message.shown === 0) : null,
+      many ? el('span', { class: 'number', text: `${message.shown + 1}/${message.versions.length}` }) : null,
+      many ? act('forward', 'laterAnswer', () => this.acts.turn(message, 1), message.shown === message.versions.length - 1) : null,
+      version.stopped && version.text ? el('span', { class: 'aside', t: 'stopped' }) : null,
+      version.seconds && !version.error && !version.stopped ? el('span', { class: 'aside number tip', text: `${version.seconds.toFixed(1)} s`, tLabel: 'tookTip', tWith: { tokens: version.tokens ?? '?' } }) : null);
+  }
+}
+
+function act(icon, key, click, disabled = false) {
+  return el('button', { class: 'icon-button small', icon, tLabel: key, disabled, on: { click } });
+}
+
+function given(item, count) {
+  const frame = el('button', { class: 'thumb large', tLabel: 'show', tWith: { name: item.name } });
+  fill(frame, item);
+  frame.addEventListener('click', async () => preview(item, item.modality === 'text' ? null : await medium(item.id)));
+  const weighed = count > 1 || item.weight !== 1;
+  return el('li', {}, frame, el('span', { class: 'given-name' }, el('span', kindWords(item.modality)),
+    weighed ? el('span', { class: 'number tip', text: `× ${format(item.weight)}`, tLabel: 'weightShown', tWith: { weight: format(item.weight) } }) : null));
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    toast('copied');
+  } catch {
+    toast('notCopied');
+  }
+}

@@ -1,0 +1,72 @@
+// What is shown before the first question: a greeting, and examples that ask with one click.
+
+import { request, json } from './api.js';
+import { el } from './dom.js';
+import { language, onLanguage } from './i18n.js';
+import { fill } from './chips.js';
+import { draw, fromFile, fromText } from './media/item.js';
+import { takes } from './media/modalities.js';
+import { format } from './weights.js';
+
+/**
+ * Draw the greeting and the examples.
+ * @param {HTMLElement} host
+ * @param {(question: string, media: any[]) => void} ask
+ */
+export async function welcome(host, ask) {
+  const cards = el('ul', { class: 'examples' });
+  host.replaceChildren(
+    el('img', { class: 'welcome-mark', src: new URL('../mark.svg', import.meta.url).href, alt: '', width: 60, height: 60 }),
+    el('h2', { t: 'welcome' }),
+    el('p', { class: 'welcome-lead', t: 'welcomeLead' }),
+    el('h3', { class: 'examples-title', t: 'tryOne', hidden: true }),
+    cards,
+  );
+  let examples;
+  try {
+    examples = (await json('examples.json')).filter((one) => one.media.every(({ modality }) => takes(modality)));
+  } catch {
+    return; // the page works without them
+  }
+  const made = examples.map((example) => card(example, ask));
+  host.querySelector('.examples-title').hidden = !made.length;
+  cards.replaceChildren(...made);
+  onLanguage(() => made.forEach((one) => one.words?.()));
+}
+
+function card(example, ask) {
+  const frames = example.media.map(() => el('span', { class: 'thumb' }));
+  const [title, question] = [el('b'), el('span', { class: 'example-question' })];
+  const words = () => {
+    title.textContent = example.title[language()] ?? example.title.en;
+    question.textContent = example.question[language()] ?? example.question.en;
+  };
+  words();
+  const weights = example.media.length > 1 ? example.media.map(({ weight }) => format(weight ?? 1)).join(' + ') : '';
+  const button = el('button', { class: 'example' },
+    el('span', { class: 'example-media' }, ...frames), el('span', { class: 'example-words' }, title, question), weights ? el('span', { class: 'example-weights number', text: weights }) : null);
+  const loaded = Promise.all(example.media.map(attach));
+  loaded.then((items) => items.forEach(async (item, at) => {
+    fill(frames[at], item);
+    item.thumb ??= example.media[at].thumb ? await picture(example.media[at].thumb) : null;
+    if (!item.thumb) await draw(item);
+    fill(frames[at], item);
+  })).catch(() => button.parentElement?.remove());
+  button.addEventListener('click', async () => ask(question.textContent, structuredClone(await loaded)));
+  return Object.assign(el('li', {}, button), { words });
+}
+
+async function attach({ modality, url, text, weight }) {
+  if (modality === 'text') return fromText(text, weight);
+  const blob = await (await request(url)).blob();
+  return fromFile(new File([blob], url.slice(url.lastIndexOf('/') + 1), { type: blob.type }), modality, weight);
+}
+
+async function picture(url) {
+  const blob = await (await request(url)).blob();
+  return new Promise((resolve) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.readAsDataURL(blob);
+  });
+}
