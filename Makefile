@@ -1,5 +1,6 @@
 # make demo   set up and answer questions about every kind of media, offline, with the bundled nano model
 # make test   install the test tools and run the whole suite
+# make test-page   install Chromium (Debian, as root) and try the web page in it
 # make fuzz   feed it bad, odd and hostile inputs for five minutes: make fuzz SECONDS=60 for less
 # make test-lowest   the suite with the lowest versions of its dependencies, in .venv-lowest
 # make wheels WHEELS=3.13   whether every dependency has a wheel for that Python; installs nothing
@@ -15,13 +16,19 @@ WHEELS ?= 3.13
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-lowest wheels fuzz lint types check docs nano clean
+.PHONY: demo test test-page test-lowest wheels fuzz lint types check docs nano clean
 
 demo: $(VENV)/.installed
 	$(RUN)/python examples/demo.py
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto --dist loadfile -q
+
+test-page: $(VENV)/.installed-test
+	@test -x /usr/bin/chromium || { apt-get update -q && apt-get install -y -q chromium; }
+	@fc-list :lang=zh | grep -q . || apt-get install -y -q fonts-noto-cjk
+	$(PIP) install -q -c constraints.txt playwright
+	$(RUN)/python -m pytest tests/page -q
 
 fuzz: $(VENV)/.installed-test
 	PYTHONPATH=. $(RUN)/python -m fuzz --seconds $(SECONDS) --most $(CASES)

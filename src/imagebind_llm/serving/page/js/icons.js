@@ -39,7 +39,7 @@ const PATHS = {
   key: 'M8.5 11.500a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM11.5 12.500l8-8M16 8l2.5 2.5',
   similar: 'M4.5 4.500h6v6h-6zM13.5 4.500h6v6h-6zM4.5 13.500h6v6h-6zM13.5 13.500h6v6h-6z',
 };
-const DOTS = new Set(['map', 'more']);
+const DOTS = { map: '2.2', more: '3' };
 
 /**
  * An icon as an SVG element.
@@ -52,7 +52,7 @@ export function icon(name) {
   const path = document.createElementNS(space, 'path');
   const given = {
     class: 'icon', viewBox: '0 0 24 24', fill: name === 'stop' ? 'currentColor' : 'none', stroke: 'currentColor',
-    'stroke-width': DOTS.has(name) ? '2.2' : '1.7', 'stroke-linecap': 'round', 'stroke-linejoin': 'round', 'aria-hidden': 'true',
+    'stroke-width': DOTS[name] ?? '1.7', 'stroke-linecap': 'round', 'stroke-linejoin': 'round', 'aria-hidden': 'true',
   };
   for (const [key, value] of Object.entries(given)) svg.setAttribute(key, value);
   path.setAttribute('d', PATHS[name] ?? PATHS.sensor);

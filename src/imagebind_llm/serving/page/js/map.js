@@ -12,6 +12,7 @@ import { cacheOptions } from './settings.js';
 
 const LEGEND = 12;
 let dots = null;
+let pictured = false;
 
 /**
  * Open the map.
@@ -33,6 +34,7 @@ export async function openMap(media) {
   try {
     dots ??= await json('v1/cache/map?most=2000');
     const place = media.length ? await whereIs(media) : null;
+    pictured = dots.pictures ?? place?.retrieved?.some((one) => one.picture) ?? pictured;
     if (!dialog.element.open) return;
     chart = new Chart(canvas, dots, place, (found) => hover(tip, found));
     note.replaceChildren(place
@@ -90,7 +92,7 @@ async function hover(tip, found) {
   tip.replaceChildren(el('span', { text: words }));
   tip.style.setProperty('translate', `min(${found.x + 14}px, calc(var(--wide) - 105%)) ${found.y + 14}px`);
   tip.style.setProperty('--wide', `${tip.parentElement.clientWidth}px`);
-  if (!dots.pictures || found.index === undefined) return;
+  if (!pictured || found.index === undefined) return;
   const url = await pictureUrl(`v1/cache/pictures/${found.index}`);
   if (url && mine === shown) tip.prepend(el('img', { src: url, alt: '' }));
 }

@@ -74,10 +74,11 @@ export class Thread {
     return el('article', { class: 'turn question' },
       el('h2', { class: 'visually-hidden', t: 'you' }),
       message.media.length ? el('ul', { class: 'given' }, ...message.media.map((item) => given(item, message.media.length))) : null,
-      el('div', { class: 'bubble', text: message.text }),
-      el('div', { class: 'acts' },
-        act('pencil', 'edit', () => this.acts.edit(message)),
-        act('copy', 'copy', () => copy(message.text))));
+      el('div', { class: 'said' },
+        el('div', { class: 'acts' },
+          act('copy', 'copy', () => copy(message.text)),
+          act('pencil', 'edit', () => this.acts.edit(message))),
+        el('div', { class: 'bubble', text: message.text })));
   }
 
   #answer(message, question, running, later) {

@@ -6,7 +6,6 @@ import { language, onLanguage } from './i18n.js';
 import { fill } from './chips.js';
 import { draw, fromFile, fromText } from './media/item.js';
 import { takes } from './media/modalities.js';
-import { format } from './weights.js';
 
 /**
  * Draw the greeting and the examples.
@@ -42,9 +41,8 @@ function card(example, ask) {
     question.textContent = example.question[language()] ?? example.question.en;
   };
   words();
-  const weights = example.media.length > 1 ? example.media.map(({ weight }) => format(weight ?? 1)).join(' + ') : '';
   const button = el('button', { class: 'example' },
-    el('span', { class: 'example-media' }, ...frames), el('span', { class: 'example-words' }, title, question), weights ? el('span', { class: 'example-weights number', text: weights }) : null);
+    el('span', { class: 'example-media' }, ...frames), el('span', { class: 'example-words' }, title, question));
   const loaded = Promise.all(example.media.map(attach));
   loaded.then((items) => items.forEach(async (item, at) => {
     fill(frames[at], item);

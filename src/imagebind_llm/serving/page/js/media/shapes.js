@@ -24,7 +24,7 @@ const READERS = {
   ply: (buffer) => solid(new three.PLYLoader().parse(buffer)),
   stl: (buffer) => solid(new three.STLLoader().parse(buffer)),
   obj: (buffer) => dressed(new three.OBJLoader().parse(text(buffer))),
-  glb: async (buffer) => dressed((await new three.GLTFLoader().parseAsync(buffer, '')).scene),
+  glb: async (buffer) => dressed((await gltf().parseAsync(buffer, '')).scene),
   off: (buffer) => solid(off(text(buffer))),
   pcd: (buffer) => table(readTable(text(buffer))),
   npy: (buffer) => table(readNpy(buffer)),
@@ -33,6 +33,15 @@ const READERS = {
   txt: (buffer) => table(readTable(text(buffer))),
   csv: (buffer) => table(readTable(text(buffer))),
 };
+
+// Textures come as pictures: the loader's usual way fetches blob: addresses, which the page's policy forbids.
+function gltf() {
+  const loader = new three.GLTFLoader();
+  return loader.register((parser) => {
+    parser.textureLoader = new three.TextureLoader(parser.options.manager);
+    return { name: 'PICTURES' };
+  });
+}
 
 function sniffed(buffer) {
   const head = new TextDecoder('latin1').decode(new Uint8Array(buffer, 0, Math.min(6, buffer.byteLength)));
