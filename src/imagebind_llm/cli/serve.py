@@ -18,7 +18,9 @@ Examples:
   imagebind-llm serve
   imagebind-llm serve --model my-model --port 9000
   imagebind-llm serve keys new alice
-  imagebind-llm serve --host 0.0.0.0 --keys ~/.config/imagebind-llm/keys.json
+  imagebind-llm serve --host 0.0.0.0 --keys keys.json
+  imagebind-llm serve --engine vllm --vllm-python .venv-vllm/bin/python
+  imagebind-llm serve --ray local --fronts 1 --writers 2
 
 \b
 The page is at http://127.0.0.1:8000/, the API at /v1, described by /openapi.json.
@@ -58,6 +60,19 @@ def serve(
     max_body: Annotated[
         int, typer.Option("--max-body", min=1, metavar="MIB", help="Largest body of a request.")
     ] = 48,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="local|vllm", help="What writes the tokens.")
+    ] = "local",
+    vllm_python: Annotated[
+        str | None,
+        typer.Option("--vllm-python", metavar="PATH", help="Python of an environment with vLLM."),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="local|auto|ADDRESS", help="Serve on this Ray cluster."),
+    ] = None,
+    fronts: Annotated[int, typer.Option("--fronts", min=1, help="With --ray: who perceive.")] = 1,
+    writers: Annotated[int, typer.Option("--writers", min=1, help="With --ray: who write.")] = 1,
     keys: KeysOption = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let other machines in without a key.")
@@ -86,11 +101,8 @@ def serve(
 
     ring = KeyRing(keys)
     check_binding(host, ring, insecure)
-    listening = _listen(host, port)
+    _check_engine(engine, vllm_python, ray)
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
-    bot = shared.open_assistant(model, device, dtype, cache_dir, batch_size=batch_size, **placing)
-
-    from imagebind_llm.serving.launch import make_server, run
     from imagebind_llm.serving.settings import MEBIBYTE, ServeSettings
 
     settings = ServeSettings(
@@ -100,12 +112,46 @@ def serve(
         timeout=timeout,
         max_body=max_body * MEBIBYTE,
     )
+    if ray is not None:
+        from imagebind_llm.serving import cluster
+
+        loading = {"device": device, "dtype": dtype, **placing} | ({"cache": cache_dir} if cache_dir else {})
+        cluster.run(
+            cluster.ClusterSettings(
+                model, loading, settings, fronts, writers, keys=keys, host=host, insecure=insecure,
+                origins=allow_origin or (), rate_limit=rate_limit, remote_hosts=allow_url or (),
+            ),
+            ray, port,
+        )  # fmt: skip
+        return
+    listening = _listen(host, port)
+    bot = shared.open_assistant(model, device, dtype, cache_dir, batch_size=batch_size, **placing)
+    backend = None
+    if engine == "vllm":
+        from imagebind_llm.serving.vllm.backend import VllmBackend
+
+        assert vllm_python is not None, "it was looked at"
+        backend = VllmBackend(bot.model, vllm_python, forget=True)
+    from imagebind_llm.serving.launch import make_server, run
+
     _log_to_stderr()
     where = listening.getsockname()
     shown = f"[{where[0]}]" if ":" in where[0] else where[0]
     typer.echo(f"{settings.model_name} is at http://{shown}:{where[1]}/ and its API at /v1; Ctrl-C stops it")
-    server = make_server(bot, settings, remote_hosts=allow_url or ())
+    server = make_server(bot, settings, backend, allow_url or ())
     run(server, ring, listening, host=host, origins=allow_origin or (), rate_limit=rate_limit)
+
+
+def _check_engine(engine: str, vllm_python: str | None, ray: str | None) -> None:
+    """Refuse what does not go together, before anything is loaded."""
+    if engine not in ("local", "vllm"):
+        raise UserError(f"--engine is {engine!r}; use local or vllm")
+    if engine == "vllm" and vllm_python is None:
+        raise UserError("--engine vllm needs --vllm-python, the Python of an environment with vLLM")
+    if engine == "local" and vllm_python is not None:
+        raise UserError("--vllm-python is for --engine vllm; add that, or leave it out")
+    if engine == "vllm" and ray is not None:
+        raise UserError("--ray has engines of its own; leave out --engine vllm")
 
 
 def _listen(host: str, port: int) -> socket.socket:

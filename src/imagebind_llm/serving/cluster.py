@@ -8,16 +8,17 @@ writer dies, its answers are written again by another one; what was already sent
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import UserError, require
+from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.inference.assistant import Assistant
 from imagebind_llm.inference.engine import Engine, Event, TokenRequest
 from imagebind_llm.serving.app import create_app
 from imagebind_llm.serving.backend import BackendLostError, Load
-from imagebind_llm.serving.guard import guard
+from imagebind_llm.serving.guard import check_binding, guard
 from imagebind_llm.serving.keys import KeyRing
 from imagebind_llm.serving.launch import make_server
 from imagebind_llm.serving.local import LocalBackend
@@ -47,6 +48,7 @@ class ClusterSettings:
         writer_gpus: GPUs for each writer.
         keys: the file of API keys.
         host: address of the HTTP proxies.
+        insecure: let other machines in without a key.
         origins, rate_limit, remote_hosts: as for one machine.
     """
 
@@ -60,6 +62,7 @@ class ClusterSettings:
     writer_gpus: float = 0.0
     keys: Path | None = None
     host: str = "127.0.0.1"
+    insecure: bool = False
     origins: Sequence[str] = ()
     rate_limit: float | None = None
     remote_hosts: Sequence[str] = ()
@@ -69,7 +72,7 @@ class Writer:
     """A replica with the language model."""
 
     def __init__(self, settings: ClusterSettings) -> None:
-        bot = Assistant.from_pretrained(settings.model, cache=False, **settings.loading)
+        bot = Assistant.from_pretrained(settings.model, **{**settings.loading, "cache": False})
         bot.model.encoder = None  # perception is the fronts'
         limits = settings.serve
         self._backend = LocalBackend(Engine(bot.model, limits.max_rows, limits.max_tokens))
@@ -186,13 +189,15 @@ class Front:
     """A replica with perception, the routes and the page."""
 
     def __init__(self, settings: ClusterSettings, writers: Any) -> None:
+        ring = KeyRing(settings.keys)
+        check_binding(settings.host, ring, settings.insecure)
         bot = Assistant.from_pretrained(settings.model, **settings.loading)
         engine = bot.pipeline.driver.engine
         backend = ClusterBackend(writers, engine.context_length, engine.new_tokens)
         server = make_server(bot, settings.serve, backend, settings.remote_hosts)
         self._asgi = guard(
             create_app(server),
-            KeyRing(settings.keys),
+            ring,
             host=settings.host,
             origins=settings.origins,
             most_body=settings.serve.max_body,
@@ -233,6 +238,23 @@ def application(settings: ClusterSettings) -> Any:
         ray_actor_options={"num_cpus": settings.front_cpus},
     )(serve.ingress()(Front))
     return fronts.bind(settings, writers.bind(settings))
+
+
+def from_config(args: dict[str, Any]) -> Any:
+    """The application of a Ray Serve configuration file.
+
+    Args:
+        args: fields of :class:`ClusterSettings`; ``serve`` and ``loading`` as mappings.
+
+    Raises:
+        UserError: an unknown field.
+    """
+    known = [item.name for item in fields(ClusterSettings)]
+    refuse_unknown(args, known, what="field of the cluster's settings")
+    limits = ServeSettings(**{"model_name": Path(args.get("model", "nano")).name, **args.get("serve", {})})
+    keys = args.get("keys")
+    given = {**args, "serve": limits, "keys": None if keys is None else Path(keys)}
+    return application(ClusterSettings(**{"model": "nano", "loading": {}, **given}))
 
 
 def run(settings: ClusterSettings, address: str, port: int) -> None:
