@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imagebind_llm import __version__
-from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.serving.backend import BackendLostError
 from imagebind_llm.serving.errors import ApiError, error_body
 from imagebind_llm.serving.metrics import Metrics
@@ -76,6 +77,13 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(UserError)
     async def user_error(_: Request, error: UserError) -> Response:
         return JSONResponse(error_body(400, str(error)), 400)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        words = f"{name} is {short(first['input'])}: {first['msg'].lower()}"
+        return JSONResponse(error_body(400, words, name, "invalid_value"), 400)
 
     @app.exception_handler(BackendLostError)
     async def lost(_: Request, error: BackendLostError) -> Response:
