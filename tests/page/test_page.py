@@ -23,9 +23,7 @@ RIGHT = {
 
 def test_the_first_screen(visit):
     page = visit()
-    page.tab.wait_for_function(
-        "[...document.querySelectorAll('.example .thumb')].every((one) => one.querySelector('img'))"
-    )
+    page.until("[...document.querySelectorAll('.example .thumb')].every((one) => one.querySelector('img'))")
     assert page.tab.locator("#model").inner_text() == "nano"
     assert page.tab.locator(".example").count() == len(RIGHT)
     assert page.fits()
@@ -62,7 +60,7 @@ def test_a_sound_with_the_similar_pictures(visit):
     assert re.search(r"\d+%", gallery.inner_text())
     page.shot("sound")
     page.tab.locator("#settings-open").click()
-    page.tab.locator("#settings").get_by_text("Never").click()
+    page.tab.get_by_role("radio", name="Never").check()
     page.tab.locator("#settings .panel-top button").click()
     bodies = page.sent()
     page.ask("What do you hear?")
@@ -443,7 +441,7 @@ def test_record_and_ask(visit):
 def test_take_a_picture_and_ask(visit):
     page = visit()
     page.tab.get_by_label("Camera", exact=True).click()
-    page.tab.wait_for_function("document.querySelector('video.camera')?.videoWidth > 0")
+    page.until("document.querySelector('video.camera')?.videoWidth > 0")
     page.tab.get_by_role("button", name="Take picture").click()
     page.drawn()
     assert page.ask("What is this?")
@@ -537,7 +535,7 @@ def test_pictures_of_the_cache_are_shown(visit):
     )
     page.ask("What is this?")
     page.tab.get_by_role("button", name="Show all 10").click()
-    page.tab.wait_for_function("document.querySelectorAll('.tile img').length === 10")
+    page.until("document.querySelectorAll('.tile img').length === 10")
     page.shot("gallery")
 
 
@@ -600,7 +598,7 @@ def test_in_the_dark(visit, viewport):
     page.shot(f"{name}-answer")
     page.tab.locator("#settings-open").click()
     page.shot(f"{name}-settings")
-    page.tab.locator("#settings").get_by_text("Light", exact=True).click()
+    page.tab.get_by_role("radio", name="Light").check()
     assert page.tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(251, 250, 248)"
     page.tab.reload()
     assert page.tab.evaluate("document.documentElement.dataset.theme") == "light"
@@ -630,7 +628,8 @@ def test_by_keyboard(visit):
     page.attach("Picture", "car.jpg")
     nameless = page.tab.evaluate(
         """[...document.querySelectorAll('button, input, select, textarea, a')].filter((one) =>
-          one.checkVisibility() && !(one.ariaLabel || one.innerText?.trim() || one.labels?.length)).map((one) => one.outerHTML)"""
+          one.checkVisibility() && !(one.ariaLabel || one.innerText?.trim() || one.labels?.length)
+        ).map((one) => one.outerHTML)"""
     )
     assert nameless == []
     page.ask("What is this?")

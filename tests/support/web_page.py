@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 INPUTS = Path(__file__).parents[2] / "examples" / "inputs"
@@ -45,9 +46,17 @@ class Page:
         self.tab.locator(".chip").nth(before + len(files) - 1).wait_for()
         self.drawn()
 
+    def until(self, expression: str) -> None:
+        """Wait until something is so. Playwright's own way is against the page's policy."""
+        end = time.monotonic() + 30
+        while not self.tab.evaluate(expression):
+            assert time.monotonic() < end, f"never so: {expression}"
+            self.tab.wait_for_timeout(50)
+
     def drawn(self) -> None:
         """Wait until all thumbnails of the question are there."""
-        self.tab.wait_for_function("!document.querySelector('.chip.busy')")
+        self.tab.locator(".chip").first.wait_for()
+        self.until("!document.querySelector('.chip.busy')")
 
     def ask(self, question: str) -> str:
         """Ask, and wait for the whole answer."""

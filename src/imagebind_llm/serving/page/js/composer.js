@@ -20,6 +20,7 @@ export class Composer {
     this.acts = acts;
     this.instead = null;
     this.running = false;
+    this.taking = null;
     this.field = byId('question');
     this.tray = new Tray(byId('chips'), () => this.#changed());
     byId('composer').addEventListener('submit', (event) => {
@@ -66,7 +67,8 @@ export class Composer {
   }
 
   /** Send what is there. */
-  send() {
+  async send() {
+    await this.taking; // a file that was dropped just now belongs to the question
     const text = this.field.value.trim() || (this.tray.items.length ? t('whatIsThis') : '');
     if (!text || this.running) return;
     const { instead } = this;
@@ -100,12 +102,18 @@ export class Composer {
    * @param {string} [kind]
    */
   async attach(files, kind) {
+    const work = this.#take([...files], kind);
+    this.taking = Promise.all([this.taking, work]);
+    await work;
+    this.field.focus();
+  }
+
+  async #take(files, kind) {
     for (const file of files) {
       const item = await fromFile(file, kind);
       if (item) this.tray.add(item);
       else toast('cannotTake', { name: file.name });
     }
-    this.field.focus();
   }
 
   #changed() {
