@@ -133,7 +133,7 @@ def draw(page, strokes):
         page.tab.mouse.up()
 
 
-@pytest.mark.parametrize("file", ["airplane.glb", "ship.obj", "car.ply", "five.npy", "truck.xyz"])
+@pytest.mark.parametrize("file", ["airplane.glb", "ship.obj", "car.ply", "five.npy"])
 def test_a_shape_can_be_turned_and_asked_about(visit, file):
     page = visit()
     page.attach("3D shape", file)
@@ -155,7 +155,7 @@ def test_a_shape_can_be_turned_and_asked_about(visit, file):
     page.tab.wait_for_timeout(600)
     assert canvas.screenshot() != turned
     page.tab.keyboard.press("Escape")
-    assert {"airplane": "airplane", "ship": "ship", "car": "car", "five": "five", "truck": "truck"}[
+    assert {"airplane": "airplane", "ship": "ship", "car": "car", "five": "five"}[
         file.partition(".")[0]
     ] in (page.ask("What is this?"))
 
@@ -195,6 +195,7 @@ def test_words_as_a_medium(visit):
     page.tab.get_by_role("menuitem").filter(has_text="Words as a medium").click()
     page.tab.keyboard.type("a photo of a ship")
     page.tab.keyboard.press("Enter")
+    page.drawn()
     bodies = page.sent()
     assert page.ask("What is it?") == "It is a ship."
     assert bodies[0]["messages"][0]["content"][0] == {
@@ -543,7 +544,7 @@ def test_an_answer_cannot_act(visit):
     page = visit()
     words = (
         "**bold** <img src=x onerror=alert(1)> <script>alert(1)</script> [link](javascript:alert(1)) "
-        '<a href="https://example.org" style="color:red">out</a> <iframe src="/"></iframe>'
+        '<b style="color:red">red</b> <iframe src="/"></iframe> [out](https://example.org)'
     )
     body = f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'content': words}}]})}\n\ndata: [DONE]\n\n"
     page.tab.route(
@@ -606,8 +607,8 @@ def test_in_the_dark(visit, viewport):
 
 def test_by_keyboard(visit):
     page = visit()
-    page.tab.evaluate("document.activeElement.blur()")
-    page.tab.keyboard.press("Tab")
+    page.tab.locator(".brand").focus()
+    page.tab.keyboard.press("Shift+Tab")
     assert page.tab.evaluate("document.activeElement.className") == "skip"
     page.tab.keyboard.press("Enter")
     assert page.tab.evaluate("document.activeElement.id") == "question"

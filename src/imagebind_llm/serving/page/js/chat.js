@@ -15,7 +15,7 @@ import { saveChat } from './store.js';
 
 /** The chat that is shown, and the answer that is being written. */
 export class Chat {
-  /** @param {{model: () => any, onTurns: () => void, onText: (answer: Answer) => void, onState: (running: boolean) => void}} hooks */
+  /** @param {{model: () => any, onTurns: () => void, onText: (answer: Answer) => void, onState: (running: boolean) => void, onKept: () => void}} hooks */
   constructor(hooks) {
     this.hooks = hooks;
     this.running = null;
@@ -36,8 +36,10 @@ export class Chat {
 
   /** Stop the answer that is being written. What has come stays. */
   stop() {
-    this.running?.abort();
+    if (!this.running) return;
+    this.running.abort();
     this.running = null;
+    this.hooks.onState(false);
   }
 
   /**
@@ -86,7 +88,7 @@ export class Chat {
     record.updated = Date.now();
     this.hooks.onTurns();
     this.hooks.onState(true);
-    saveChat(record);
+    saveChat(record).then(() => this.hooks.onKept());
     const began = performance.now();
     try {
       await this.#read(record, answer, version, control.signal);

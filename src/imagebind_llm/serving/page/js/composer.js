@@ -87,13 +87,18 @@ export class Composer {
     this.field.focus();
   }
 
+  /** Go to the field, unless that would bring up a keyboard on the screen. */
+  focus() {
+    if (matchMedia('(hover: hover)').matches) this.field.focus();
+  }
+
   /** Empty it. */
   clear() {
     this.instead = null;
     byId('editing').hidden = true;
     this.field.value = '';
     this.tray.set([]);
-    this.field.focus();
+    this.focus();
   }
 
   /**
@@ -105,7 +110,7 @@ export class Composer {
     const work = this.#take([...files], kind);
     this.taking = Promise.all([this.taking, work]);
     await work;
-    this.field.focus();
+    this.focus();
   }
 
   async #take(files, kind) {

@@ -12,13 +12,13 @@ const FIRST = 6;
 
 /**
  * A gallery; without pictures the captions are counted up.
- * @param {Found[]} found
+ * @param {{retrieved: Found[], cached: boolean}} seen cached: whether the answer leaned on them
  * @returns {HTMLElement}
  */
-export function gallery(found) {
+export function gallery({ retrieved: found, cached }) {
   const body = el('div', { class: 'gallery-body' });
   const box = el('section', { class: 'gallery', tLabel: 'similarPictures' },
-    el('h3', { t: 'similarPictures' }), el('p', { class: 'gallery-note', t: 'similarNote' }), body);
+    el('h3', { t: 'similarPictures' }), el('p', { class: 'gallery-note', t: cached ? 'similarNote' : 'similarOnly' }), body);
   body.append(bars(found));
   if (found.some((one) => one.picture)) {
     pictureUrl(found.find((one) => one.picture).picture).then((url) => { if (url) body.replaceChildren(...tiles(found)); });

@@ -42,7 +42,7 @@ const thread = new Thread(byId('thread'), byId('scroll'), {
   },
   hasMap: () => Boolean(model?.cache),
 });
-const chat = new Chat({ model: () => model, onTurns: () => show(), onText: (answer) => thread.update(answer), onState: state });
+const chat = new Chat({ model: () => model, onTurns: () => show(), onText: (answer) => thread.update(answer), onState: state, onKept: () => sidebar.show() });
 const composer = new Composer({ send: (text, media, instead) => chat.ask(text, media, instead), stop: () => chat.stop() });
 const sidebar = new Sidebar({
   open: (record) => enter(() => chat.open(record)),
@@ -58,7 +58,7 @@ onLanguage(names);
 names();
 show();
 sidebar.show();
-composer.field.focus();
+composer.focus();
 watch(() => { if (!model) begin(); });
 begin();
 
@@ -102,7 +102,6 @@ function state(running) {
   const last = chat.record.messages.at(-1);
   const version = last?.versions?.[last.shown];
   byId('live').textContent = running ? t('thinking') : (version?.text ?? '');
-  if (running) sidebar.show();
 }
 
 async function again(id, how) {

@@ -3,7 +3,10 @@
 import { marked } from '../vendor/marked.js';
 import purify from '../vendor/purify.js';
 
-marked.use({ gfm: true, breaks: true });
+// HTML in an answer is shown as it was written, not made into elements.
+const asText = ({ text }) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
+
+marked.use({ gfm: true, breaks: true, renderer: { html: asText } });
 
 /**
  * Markdown as elements.

@@ -59,7 +59,7 @@ export function requestOptions(model) {
   if (model?.cache) {
     const cache = cacheOptions();
     if (cache) body.cache = cache;
-    body.explain = settings.explain;
+    body.explain = settings.explain && settings.cache !== 'off';
   }
   return body;
 }

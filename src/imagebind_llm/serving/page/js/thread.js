@@ -33,7 +33,7 @@ export class Thread {
     this.views.clear();
     this.list.replaceChildren(...record.messages.map((message, at) => {
       const last = at === record.messages.length - 1;
-      return message.role === 'user' ? this.#question(message) : this.#answer(message, record.messages[at - 1], running && last, at > 1);
+      return message.role === 'user' ? this.#question(message) : this.#answer(record, message, running && last);
     }));
     if (stay || running) this.toEnd();
   }
@@ -50,11 +50,7 @@ export class Thread {
       const stay = this.atEnd();
       const version = answer.versions[answer.shown];
       if (version.text) view.text.replaceChildren(markdown(version.text));
-      if (version.imagebind?.retrieved?.length && !view.gallery) {
-        view.gallery = gallery(version.imagebind.retrieved);
-        view.body.append(view.gallery);
-        view.body.classList.add('with-gallery');
-      }
+      this.#similar(view, version);
       if (stay) this.toEnd(true);
     });
   }
@@ -81,29 +77,38 @@ export class Thread {
         el('div', { class: 'bubble', text: message.text })));
   }
 
-  #answer(message, question, running, later) {
+  #answer(record, message, running) {
+    const at = record.messages.indexOf(message);
+    const question = record.messages[at - 1];
+    const later = at > 1;
     const version = message.versions[message.shown] ?? { text: '' };
     const text = el('div', { class: 'prose' });
-    const body = el('div', { class: 'answer-body' }, text);
-    const view = { text, body, gallery: null };
+    const main = el('div', { class: 'answer-main' }, text);
+    const body = el('div', { class: 'answer-body' }, main);
+    const view = { text, body, gallery: null, before: seenBefore(record, message) };
     this.views.set(message.id, view);
     if (version.text) text.append(markdown(version.text));
     else if (running) text.append(el('span', { class: 'dots', role: 'img', tLabel: 'thinking' }, el('i'), el('i'), el('i')));
     else if (!version.error) text.append(el('p', { class: 'quiet', t: version.stopped ? 'stopped' : 'noWords' }));
-    if (version.imagebind?.retrieved?.length) {
-      view.gallery = gallery(version.imagebind.retrieved);
-      body.append(view.gallery);
-      body.classList.add('with-gallery');
-    }
+    this.#similar(view, version);
     const error = version.error && errorCard(version.error, {
       retry: () => this.acts.again(message.id),
       shorten: later ? () => this.acts.again(message.id, { alone: true }) : null,
     });
     if (error && !version.text) text.remove();
+    main.append(...[error, running ? null : this.#answerActs(message, question, version)].filter(Boolean));
     return el('article', { class: 'turn answer', aria: { busy: running } },
       el('h2', { class: 'visually-hidden', t: 'answer' }),
       message.alone ? el('p', { class: 'quiet alone', t: 'askedAlone' }) : null,
-      body, error || null, running ? null : this.#answerActs(message, question, version));
+      body);
+  }
+
+  #similar(view, version) {
+    const found = version.imagebind?.retrieved;
+    if (!found?.length || view.gallery || view.before === JSON.stringify(found)) return;
+    view.gallery = gallery(version.imagebind);
+    view.body.append(view.gallery);
+    view.body.classList.add('with-gallery');
   }
 
   #answerActs(message, question, version) {
@@ -131,6 +136,13 @@ function given(item, count) {
   const weighed = count > 1 || item.weight !== 1;
   return el('li', {}, frame, el('span', { class: 'given-name' }, el('span', kindWords(item.modality)),
     weighed ? el('span', { class: 'number tip', text: `× ${format(item.weight)}`, tLabel: 'weightShown', tWith: { weight: format(item.weight) } }) : null));
+}
+
+// What the answer before was shown with; a turn that goes on about the same media need not repeat it.
+function seenBefore(record, message) {
+  const answer = record.messages[record.messages.indexOf(message) - 2];
+  const found = answer?.versions?.[answer.shown]?.imagebind?.retrieved;
+  return found ? JSON.stringify(found) : '';
 }
 
 async function copy(text) {

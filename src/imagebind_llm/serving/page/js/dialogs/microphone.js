@@ -81,8 +81,8 @@ async function listen(onLevel) {
   node.port.onmessage = ({ data }) => {
     blocks.push(data);
     count += data.length;
-    if (blocks.length % 10) return;
-    peaks.push(Math.max(...blocks.slice(-10).map((block) => block.reduce((most, one) => Math.max(most, Math.abs(one)), 0))));
+    if (blocks.length % 24) return;
+    peaks.push(Math.max(...blocks.slice(-24).map((block) => block.reduce((most, one) => Math.max(most, Math.abs(one)), 0))));
     onLevel(peaks, count / context.sampleRate);
   };
   context.createMediaStreamSource(stream).connect(node);

@@ -114,6 +114,7 @@ export const WORDS = {
 
   similarPictures: 'Similar pictures',
   similarNote: 'The answer leaned on these.',
+  similarOnly: 'For comparison only. The answer did not use them.',
   noCaption: 'without a caption',
   scoreTip: 'Share {share}, best likeness {similarity}',
   showAll: 'Show all {count}',

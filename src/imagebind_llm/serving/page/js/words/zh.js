@@ -114,6 +114,7 @@ export const WORDS = {
 
   similarPictures: '相似图片',
   similarNote: '回答参考了这些图片。',
+  similarOnly: '仅供对比，回答没有参考它们。',
   noCaption: '无说明',
   scoreTip: '占比 {share}，最高相似度 {similarity}',
   showAll: '显示全部 {count} 张',
