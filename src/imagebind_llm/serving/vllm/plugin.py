@@ -1,0 +1,165 @@
+"""The plugin for vLLM (entry point ``vllm.general_plugins``).
+
+It does nothing for a vLLM that was not started with ``additional_config={"imagebind_llm": …}``. With it,
+
+* a loaded model gets the hooks of :mod:`imagebind_llm.serving.vllm.hooks` before vLLM profiles, compiles or
+  records it, and a ``get_model_state_cls`` for vLLM's V2 model runner;
+* the V1 model runner fills the rows before each forward pass;
+* the engine refuses requests without the right ``cache_salt``.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from imagebind_llm.serving.vllm import hooks
+from imagebind_llm.serving.vllm.carried import NAME, Carried, RefusedError, require_salt
+from imagebind_llm.serving.vllm.rows import ConditionRows
+
+ROWS = "_imagebind_llm_rows"
+"""The attribute of vLLM's model that holds its :class:`ConditionRows`."""
+
+
+def register() -> None:
+    """Install the plugin in this process. It may be called again."""
+    from vllm.model_executor.model_loader.base_loader import BaseModelLoader
+    from vllm.v1.engine.core import EngineCore
+    from vllm.v1.worker.gpu_worker import Worker
+
+    _wrap(BaseModelLoader, "load_model", _loading)
+    _wrap(Worker, "load_model", _wiring)
+    _wrap(EngineCore, "preprocess_add_request", _salting)
+
+
+def _wrap(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
+    method = getattr(owner, name)
+    if getattr(method, ROWS, False):
+        return
+    wrapped = wraps(method)(around(method))
+    setattr(wrapped, ROWS, True)
+    setattr(owner, name, wrapped)
+
+
+def settings_of(vllm_config: Any) -> dict[str, Any] | None:
+    """The settings of the injection, if vLLM was started with some."""
+    found = vllm_config.additional_config
+    return found.get(NAME) if isinstance(found, dict) else None
+
+
+def _loading(load: Callable[..., Any]) -> Callable[..., Any]:
+    def load_model(self: Any, vllm_config: Any, model_config: Any, *args: Any, **kwargs: Any) -> Any:
+        model = load(self, vllm_config, model_config, *args, **kwargs)
+        settings = settings_of(vllm_config)
+        if settings is not None and model_config is vllm_config.model_config:  # not a draft model
+            equip(model, settings, vllm_config)
+        return model
+
+    return load_model
+
+
+def equip(model: Any, settings: dict[str, Any], vllm_config: Any) -> None:
+    """Give a loaded model its buffers, hooks and the state for the V2 runner.
+
+    Raises:
+        RuntimeError: vLLM runs it through transformers' layers, or its layers are not where they should be.
+    """
+    if ".models.transformers" in type(model).__module__:
+        raise RuntimeError(f"vLLM has no layers of its own for {vllm_config.model_config.architecture}")
+    parameter = next(model.parameters())
+    rows = ConditionRows(
+        int(settings["injected"]),
+        int(settings["width"]),
+        int(settings["places"]),
+        max(vllm_config.scheduler_config.max_num_batched_tokens, vllm_config.scheduler_config.max_num_seqs),
+        vllm_config.model_config.dtype,
+        parameter.device,
+    )
+    hooks.attach(model, settings, rows)
+    object.__setattr__(model, ROWS, rows)
+
+    def get_model_state_cls() -> type:
+        from imagebind_llm.serving.vllm.model_state import state_class
+
+        return state_class(vllm_config, model)
+
+    object.__setattr__(model, "get_model_state_cls", get_model_state_cls)
+
+
+def _wiring(load: Callable[..., Any]) -> Callable[..., Any]:
+    def load_model(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = load(self, *args, **kwargs)
+        if settings_of(self.vllm_config) is not None and not self.use_v2_model_runner:
+            fill_before_forward(self.model_runner)
+        return result
+
+    return load_model
+
+
+def fill_before_forward(runner: Any) -> None:
+    """Let a V1 model runner fill the rows of its batch before each forward pass.
+
+    Args:
+        runner: has ``requests``, ``input_batch``, ``query_start_loc`` and ``_model_forward``.
+    """
+    rows: ConditionRows = getattr(runner.model, ROWS)
+    forward = runner._model_forward
+
+    @wraps(forward)
+    def filled(*args: Any, **kwargs: Any) -> Any:
+        fill_from_runner(rows, runner)
+        return forward(*args, **kwargs)
+
+    runner._model_forward = filled
+
+
+def fill_from_runner(rows: ConditionRows, runner: Any) -> None:
+    """Take in and let go requests as the V1 runner did, and set the rows of its batch."""
+    batch = runner.input_batch
+    count = batch.num_reqs
+    names = batch.req_ids[:count]
+    for gone in rows.known - runner.requests.keys():
+        rows.remove(gone)
+    for name in names:
+        if name not in rows.known:
+            state = runner.requests[name]
+            take_in(rows, name, state.sampling_params, len(state.prompt_token_ids or ()))
+    rows.fill(names, runner.query_start_loc.np[: count + 1], batch.num_computed_tokens_cpu[:count])
+
+
+def take_in(rows: ConditionRows, name: str, sampling: Any, tokens: int) -> None:
+    """Read what a request carries; one with conditions is added to ``rows``.
+
+    Raises:
+        RefusedError: it is not whole, or has not the salt of its conditions.
+    """
+    given = carried_by(sampling)
+    if given is not None and given["shape"][0]:
+        rows.add(name, Carried.unpack(given, tokens))
+
+
+def carried_by(sampling: Any) -> dict[str, Any] | None:
+    """What vLLM's ``SamplingParams`` carry for this package."""
+    extra = getattr(sampling, "extra_args", None) or {}
+    return extra.get(NAME)
+
+
+def _salting(preprocess: Callable[..., Any]) -> Callable[..., Any]:
+    def preprocess_add_request(self: Any, request: Any) -> Any:
+        if settings_of(self.vllm_config) is not None:
+            check_request(request)
+        return preprocess(self, request)
+
+    return preprocess_add_request
+
+
+def check_request(request: Any) -> None:
+    """Refuse a request (vLLM's ``EngineCoreRequest``) whose keys and values others could take for theirs.
+
+    Raises:
+        RefusedError: it carries nothing of ours, or its ``cache_salt`` is not the hash of its conditions.
+    """
+    given = carried_by(request.sampling_params)
+    if given is None:
+        raise RefusedError("a request has no conditions and no cache_salt; send it through imagebind-llm")
+    carried = Carried.unpack(given, len(request.prompt_token_ids or ()))
+    require_salt(carried, request.cache_salt)
