@@ -27,6 +27,11 @@ class Admission(Generic[Item]):
         """Requests that have not entered."""
         return len(self._waiting)
 
+    @property
+    def in_use(self) -> int:
+        """Different conditions of the requests that have entered."""
+        return len(self._users)
+
     def offer(self, number: int, keys: Sequence[str], item: Item) -> list[Item]:
         """A new request; returns those that may enter now.
 

@@ -1,11 +1,13 @@
 """vLLM as a :class:`~imagebind_llm.serving.backend.TokenBackend`."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import shutil
 import subprocess
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,7 @@ class VllmBackend:
         self._numbers = itertools.count()
         self._boxes: dict[int, asyncio.Queue[Event]] = {}
         self._running = 0
+        self._asked: deque[asyncio.Future[dict[str, Any]]] = deque()
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -111,9 +114,8 @@ class VllmBackend:
             folder = workplace / "language_model"
             await asyncio.to_thread(plain.write_plain, self.model, folder)
         log = workplace / "vllm.log"
-        environment = child.environment(
-            child.write_path_folder(workplace / "path"), None, self.options.second_runner
-        )
+        paths = child.write_path_folder(workplace / "path")
+        environment = child.environment(paths, workplace, self.options.second_runner)
         environment |= self.options.environment
         process, connection = child.spawn(self._command(), environment, log)
         self._process = process
@@ -167,10 +169,8 @@ class VllmBackend:
     async def close(self) -> None:
         """End the process; requests that still run get an error."""
         if self._writer is not None and self._lost is None:
-            try:
+            with contextlib.suppress(OSError):
                 await self._send(Frame({"op": "close"}))
-            except OSError:
-                pass
         self._lose("the vLLM engine was closed")
         await self._end()
 
@@ -251,6 +251,19 @@ class VllmBackend:
         running = min(self._running, len(self._boxes))
         return Load(running, len(self._boxes) - running)
 
+    async def state(self) -> dict[str, Any]:
+        """What the process says of itself: sequences ``running`` and ``waiting``, ``conditions`` in use, and
+        ``kv_usage``, the share of key-value memory that sequences hold.
+
+        Raises:
+            BackendLostError: the process has ended.
+        """
+        self._require_alive()
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._asked.append(answer)
+        await self._send(Frame({"op": "state"}))
+        return await answer
+
     def _require_alive(self) -> None:
         if self._lost is not None:
             raise BackendLostError(self._lost)
@@ -327,6 +340,11 @@ class VllmBackend:
         self._lose(_LOST + words)
 
     def _hand_out(self, frame: Frame) -> None:
+        if frame.header["op"] == "state":
+            asked = self._asked.popleft()
+            if not asked.done():
+                asked.set_result({name: value for name, value in frame.header.items() if name != "op"})
+            return
         self._running = int(frame.header["running"])
         for number, token, reason, logprob, top, error in frame.header["events"]:
             box = self._boxes.get(number)
@@ -352,6 +370,10 @@ class VllmBackend:
         for number, box in self._boxes.items():
             box.put_nowait(Event(number, error=BackendLostError(why)))
         self._boxes.clear()
+        for asked in self._asked:
+            if not asked.done():
+                asked.set_exception(BackendLostError(why))
+        self._asked.clear()
 
 
 def _code(process: subprocess.Popen[bytes]) -> int | None:

@@ -1,5 +1,6 @@
-"""The engine's process, seen from the server: its folder, its environment, its start and what it says last."""
+"""The engine's process, seen from the server: its environment, its start, its end and what it says last."""
 
+import contextlib
 import os
 import re
 import signal
@@ -37,12 +38,19 @@ def write_path_folder(folder: Path) -> Path:
     return folder
 
 
-def environment(path_folder: Path, cpu_threads: int | None, second_runner: bool) -> dict[str, str]:
-    """The environment of the process: this one's, without its packages, and what vLLM needs."""
+def environment(path_folder: Path, temporary: Path, second_runner: bool) -> dict[str, str]:
+    """The environment variables of the process: this one's, without its packages, and what vLLM needs.
+
+    Args:
+        path_folder: what :func:`write_path_folder` wrote.
+        temporary: where it may leave files.
+        second_runner: vLLM's V2 model runner.
+    """
     found = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
     found |= {
         "PYTHONPATH": str(path_folder),
         "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(temporary),
         "VLLM_USE_V2_MODEL_RUNNER": "1" if second_runner else "0",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
@@ -51,8 +59,6 @@ def environment(path_folder: Path, cpu_threads: int | None, second_runner: bool)
         "HF_HUB_OFFLINE": "1",
     }
     found.pop("VLLM_PLUGINS", None)  # which would keep ours out
-    if cpu_threads is not None:
-        found["OMP_NUM_THREADS"] = str(cpu_threads)
     return found
 
 
@@ -116,10 +122,8 @@ def end(process: subprocess.Popen[bytes], patience: float) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    try:  # workers of a model that is spread over several devices
+    with contextlib.suppress(OSError):  # workers of a model that is spread over several devices
         os.killpg(process.pid, signal.SIGKILL)
-    except OSError:
-        pass
 
 
 def last_words(log: Path) -> str:

@@ -53,9 +53,7 @@ def with_conditions(base: Any) -> type:
             """A request came, or came back after it was put aside."""
             super().add_request(req_index, new_req_data)
             data = new_req_data
-            take_in(
-                self._condition_rows, data.req_id, data.sampling_params, len(data.prompt_token_ids or ())
-            )
+            take_in(self._condition_rows, data.req_id, data.sampling_params, len(data.prompt_token_ids or ()))
 
         def remove_request(self, req_id: str) -> None:
             """A request ended or is put aside."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.files import require_space
 from imagebind_llm.model.families import base_linear, decoder_layers, family_of
 from imagebind_llm.model.folding import FoldedLinear
@@ -71,7 +71,7 @@ def write_plain(model: "ImageBindLLMForConditionalGeneration", folder: Path) -> 
 
     check_supported(model)
     state = plain_state(model.language_model)
-    config = plain_config(model.language_model.config, state)
+    config = plain_config(model.language_model, state)
     folder.mkdir(parents=True, exist_ok=True)
     size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     require_space(folder, size, "the language model for vLLM")
@@ -110,22 +110,24 @@ def folded_weight(module: Any) -> Tensor:
     return weight
 
 
-def plain_config(text_config: Any, state: dict[str, Tensor]) -> dict[str, Any]:
-    """The configuration, with missing biases added to ``state`` as zeros where vLLM needs all of them.
+def plain_config(language_model: Any, state: dict[str, Tensor]) -> dict[str, Any]:
+    """Its configuration, with missing biases added to ``state`` as zeros where vLLM needs all of them.
 
     Raises:
         UserError: vLLM's layers of this family have no such biases.
     """
-    config = copy.deepcopy(text_config)
-    values: dict[str, Any] = config.to_dict()
+    text_config = language_model.config
+    values: dict[str, Any] = copy.deepcopy(text_config).to_dict()
     values.pop("_name_or_path", None)
+    values["architectures"] = [type(language_model).__name__]
     kind = str(text_config.model_type)
     prefix = f"{family_of(kind).layers}.0."
     biased = {name.removeprefix(prefix).removesuffix(".bias") for name in state if name.endswith(".bias")}
     biased = {name for name in biased if name in (*_ATTENTION, *_MLP)}
     native = {*_ATTENTION[:3]} if kind == "qwen2" else set()
     if biased - native:
-        if kind not in _LIKE_LLAMA or values.get("sliding_window") and values.get("use_sliding_window", True):
+        window = values.get("sliding_window") and values.get("use_sliding_window", True)
+        if kind not in _LIKE_LLAMA or window:
             raise UserError(
                 f"the language model of type {kind!r} has trained biases, for which vLLM's layers have no "
                 "place; leave out --engine vllm"
@@ -135,8 +137,6 @@ def plain_config(text_config: Any, state: dict[str, Tensor]) -> dict[str, Any]:
         values |= {"model_type": "llama", "attention_bias": attention, "mlp_bias": mlp}
         values.pop("layer_types", None)
         values["architectures"] = ["LlamaForCausalLM"]
-    if not values.get("architectures"):
-        raise CheckpointError("the language model's configuration names no architecture")
     dtypes = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
     values["dtype"] = str(max(dtypes, key=lambda kind: kind.itemsize)).removeprefix("torch.")
     return values

@@ -4,16 +4,19 @@ It runs in vLLM's environment and must import nothing that is not there. One thr
 thread adds and aborts requests between two steps of vLLM's engine, and sends one frame of events a step.
 
 Frames to it: ``{"op": "start", "arguments", "settings"}``, ``{"op": "add", "id", "ids", "carried",
-"sampling"}`` with the deltas as data, ``{"op": "abort", "id"}``, ``{"op": "close"}``. From it:
-``{"op": "ready", "context"}``, ``{"op": "events", "events", "running"}``, ``{"op": "failed", "error"}``.
+"sampling"}`` with the deltas as data, ``{"op": "abort", "id"}``, ``{"op": "state"}``, ``{"op": "close"}``.
+From it: ``{"op": "ready", "context"}``, ``{"op": "events", "events", "running"}``, ``{"op": "state", …}``,
+``{"op": "failed", "error"}``.
 When the server's side of the socket ends, so does this process.
 """
 
+import os
 import queue
 import socket
 import sys
 import threading
-from typing import Any
+import traceback
+from typing import Any, NoReturn
 
 from imagebind_llm.serving.vllm import plugin
 from imagebind_llm.serving.vllm.admission import Admission
@@ -73,6 +76,9 @@ class Runner:
                 self._step()
 
     def _handle(self, frame: Frame) -> None:
+        if frame.header["op"] == "state":
+            self._send({"op": "state", **self._state()})
+            return
         number = int(frame.header["id"])
         if frame.header["op"] == "abort":
             if not self._admission.drop(number):
@@ -89,12 +95,14 @@ class Runner:
             self._refuse(number, error)
 
     def _add(self, frame: Frame) -> None:
+        from vllm.inputs.engine import tokens_input
+
         number = int(frame.header["id"])
         carried = {**frame.header["carried"], "deltas": frame.data}
         try:
             self.engine.add_request(
                 str(number),
-                {"prompt_token_ids": frame.header["ids"], "cache_salt": carried["salt"]},
+                tokens_input(frame.header["ids"], cache_salt=carried["salt"]),
                 _sampling(frame.header["sampling"], carried),
             )
         except Exception as error:  # what vLLM thinks of a request concerns that request only
@@ -122,10 +130,22 @@ class Runner:
         if events:
             self._send({"op": "events", "events": events, **self._load()})
 
+    @property
+    def _scheduler(self) -> Any:
+        return self.engine.engine_core.engine_core.scheduler
+
     def _load(self) -> dict[str, int]:
-        scheduler = self.engine.engine_core.engine_core.scheduler
-        running, _ = scheduler.get_request_counts()
+        running, _ = self._scheduler.get_request_counts()
         return {"running": running}
+
+    def _state(self) -> dict[str, Any]:
+        running, waiting = self._scheduler.get_request_counts()
+        return {
+            "running": running,
+            "waiting": waiting + self._admission.waiting,
+            "conditions": self._admission.in_use,
+            "kv_usage": self._scheduler.kv_cache_manager.usage,
+        }
 
     def _send(self, header: dict[str, Any]) -> None:
         self._connection.sendall(Frame(header).encode())
@@ -194,16 +214,27 @@ def serve(connection: socket.socket) -> int:
 
     threading.Thread(target=read, daemon=True, name="frames").start()
     connection.sendall(Frame({"op": "ready", "context": runner.context}).encode())
-    runner.run(inbox)
+    try:
+        runner.run(inbox)
+    finally:
+        runner.engine.engine_core.shutdown()
     return 0
 
 
-def main(arguments: list[str]) -> int:
-    """Run with the number of an inherited socket."""
+def main(arguments: list[str]) -> NoReturn:
+    """Run with the number of an inherited socket, and end with all threads that libraries left behind."""
     connection = socket.socket(fileno=int(arguments[0]))
     connection.set_inheritable(False)
-    return serve(connection)
+    status = 1
+    try:
+        status = serve(connection)
+    except Exception:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])
