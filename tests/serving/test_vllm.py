@@ -150,6 +150,7 @@ def test_a_cancelled_request_frees_its_place(loop, backend, nano):
 def test_bad_requests_are_refused_alone(loop, backend, nano):
     good = mixed_requests(nano)[0]
     (ids,) = expected_of(nano, [good])
+    broken = torch.full((1, nano.config.embedding_dim), float("nan"))
 
     async def together():
         return await asyncio.gather(

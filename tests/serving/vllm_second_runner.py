@@ -30,7 +30,8 @@ config = SimpleNamespace(
 )  # fmt: skip
 object.__setattr__(model, "get_model_state_cls", lambda: state_class(config, model))
 found = resolve_model_state_cls(config, model)
-assert issubclass(found, DefaultModelState) and found is not DefaultModelState
+assert issubclass(found, DefaultModelState)
+assert found is not DefaultModelState
 for name in ("add_request", "remove_request", "prepare_inputs"):
     own, theirs = (list(inspect.signature(getattr(c, name)).parameters) for c in (found, DefaultModelState))
     assert own == theirs, (name, own, theirs)
