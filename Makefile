@@ -1,8 +1,10 @@
 # make demo   set up and answer questions about every kind of media, offline, with the bundled nano model
+# make serve   the web page and the API of the bundled model at http://127.0.0.1:8000/
 # make test   install the test tools and run the whole suite
 # make test-page   install Chromium (Debian, as root) and try the web page in it
 # make fuzz   feed it bad, odd and hostile inputs for five minutes: make fuzz SECONDS=60 for less
 # make test-lowest   the suite with the lowest versions of its dependencies, in .venv-lowest
+# make test-vllm   the vLLM engine against ours, with vLLM in .venv-vllm (Python 3.11; 3 GB)
 # make wheels WHEELS=3.13   whether every dependency has a wheel for that Python; installs nothing
 # make docs   build the documentation into site/; read it with python3 -m http.server -d site
 # make nano   retrain nano from data: make nano DATA=path/to/data
@@ -12,14 +14,18 @@ VENV ?= .venv
 SECONDS ?= 300
 CASES ?= 1000000000
 LOWEST ?= .venv-lowest
+VLLM ?= .venv-vllm
 WHEELS ?= 3.13
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-page test-lowest wheels fuzz lint types check docs nano clean
+.PHONY: demo serve test test-page test-lowest test-vllm wheels fuzz lint types check docs nano clean
 
 demo: $(VENV)/.installed
 	$(RUN)/python examples/demo.py
+
+serve: $(VENV)/.installed-serve
+	$(RUN)/imagebind-llm serve
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n auto --dist loadfile -q
@@ -35,6 +41,9 @@ fuzz: $(VENV)/.installed-test
 
 test-lowest: $(LOWEST)/.installed-test
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto --dist loadfile -q
+
+test-vllm: $(VENV)/.installed-test $(VLLM)/.installed
+	IMAGEBIND_LLM_VLLM=$(abspath $(VLLM))/bin/python $(RUN)/python -m pytest tests/serving/test_vllm.py -q -s
 
 wheels:
 	$(PYTHON) tests/support/wheels.py $(WHEELS)
@@ -78,5 +87,11 @@ $(LOWEST)/.installed-test: pyproject.toml constraints-lowest.txt projects/nano/p
 		-e ".[test]" -e projects/nano
 	touch $@
 
+$(VLLM)/.installed: constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --disable-pip-version-check -q -c constraints-vllm.txt torch
+	$(VLLM)/bin/python -m pip install --disable-pip-version-check -q --no-deps -r constraints-vllm.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(VLLM) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

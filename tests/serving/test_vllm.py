@@ -159,9 +159,7 @@ def test_bad_requests_are_refused_alone(loop, backend, nano):
             events_of(backend, replace(good, input_ids=[10**6])),
             events_of(backend, replace(good, input_ids=[5] * 300)),
             events_of(backend, replace(good, condition_ids=[0] * len(good.input_ids))),
-            events_of(
-                backend, TokenRequest([5], [0], torch.full((1, nano.config.embedding_dim), float("nan")))
-            ),
+            events_of(backend, TokenRequest([5], [0], broken)),
             return_exceptions=True,
         )
 

@@ -80,8 +80,8 @@ def test_packed_and_unpacked(dtype):
     "change",
     [
         {"salt": ""}, {"salt": None}, {"salt": "0" * 32}, {"runs": []}, {"runs": [[2, 6]]},
-        {"runs": [[0, 5]]}, {"runs": [[-2, 6]]}, {"runs": "x"}, {"shape": [2, 2, 5]}, {"shape": [2, -2, -4]}, {"dtype": "int8"},
-        {"deltas": b"12"}, {"deltas": None}, {"deltas": bytes(64)},
+        {"runs": [[0, 5]]}, {"runs": [[-2, 6]]}, {"runs": "x"}, {"shape": [2, 2, 5]},
+        {"shape": [2, -2, -4]}, {"dtype": "int8"}, {"deltas": b"12"}, {"deltas": None}, {"deltas": bytes(64)},
     ],
 )  # fmt: skip
 def test_what_is_not_whole_is_refused(change):
