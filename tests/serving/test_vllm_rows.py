@@ -27,7 +27,7 @@ from imagebind_llm.serving.vllm.backend import VllmBackend
 from imagebind_llm.serving.vllm.carried import NAME, Carried, RefusedError, require_salt
 from imagebind_llm.serving.vllm.model_state import with_conditions
 from imagebind_llm.serving.vllm.options import VllmOptions
-from imagebind_llm.serving.vllm.rows import ConditionRows
+from imagebind_llm.serving.vllm.rows import ROWS, ConditionRows
 from imagebind_llm.serving.vllm.wire import Frame, WireError, read_frame, receive
 
 
@@ -194,6 +194,20 @@ def test_the_buffers_stay_where_they_are():
     assert (rows.table.data_ptr(), rows.rows.data_ptr()) == before
 
 
+def test_steps_that_write_copy_nothing():
+    rows = table_rows()
+    rows.add("a", Carried.of(deltas(1), [(0, 2)]))
+    rows.fill(["a"], [0, 2], [0])
+    rows.fill(["x", "a"], [0, 1, 2], [5, 2])
+    version = rows.rows._version
+    for done in range(3, 6):
+        rows.fill(["x", "a"], [0, 1, 2], [done + 3, done])
+    assert rows.rows._version == version
+    assert rows.rows[:3].tolist() == [0, 1, 0]
+    rows.fill(["a", "x"], [0, 1, 2], [6, 9])
+    assert rows.rows[:3].tolist() == [1, 0, 0]
+
+
 def first_runner(requests, batch):
     """What the V1 model runner has: all requests, and those of the batch as name → (computed, scheduled)."""
     names = list(batch)
@@ -219,7 +233,7 @@ def first_runner(requests, batch):
 def test_the_first_runner_fills_before_each_pass():
     rows = table_rows()
     one, two = Carried.of(deltas(1), [(-1, 1), (0, 2)]), Carried.of(deltas(1, seed=1), [(0, 4)])
-    model = SimpleNamespace(**{plugin.ROWS: rows})
+    model = SimpleNamespace(**{ROWS: rows})
     seen = []
 
     def step(requests, batch):
@@ -256,7 +270,7 @@ def test_the_second_runners_state():
             return {"positions": req_states}
 
     rows = table_rows()
-    state = with_conditions(Base)(None, SimpleNamespace(**{plugin.ROWS: rows}), "cache", "device")
+    state = with_conditions(Base)(None, SimpleNamespace(**{ROWS: rows}), "cache", "device")
     one = Carried.of(deltas(1), [(-1, 2), (0, 2)])
     data = SimpleNamespace(
         req_id="one",

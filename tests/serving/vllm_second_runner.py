@@ -13,8 +13,7 @@ from vllm.v1.worker.gpu.model_states.default import DefaultModelState
 
 from imagebind_llm.serving.vllm.carried import NAME, Carried
 from imagebind_llm.serving.vllm.model_state import state_class
-from imagebind_llm.serving.vllm.plugin import ROWS
-from imagebind_llm.serving.vllm.rows import ConditionRows
+from imagebind_llm.serving.vllm.rows import ROWS, ConditionRows
 
 model = nn.Linear(2, 2)
 rows = ConditionRows(1, 4, 3, 16, torch.float32)

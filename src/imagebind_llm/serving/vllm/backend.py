@@ -43,7 +43,7 @@ class VllmBackend:
         python: the Python of an environment with vLLM, or that environment.
         options: how vLLM runs.
         folder: a plain folder of just this language model (what :func:`plain.write_plain` made of it), to
-            start without writing it; None: a temporary one.
+            start without writing it; None: a temporary one, which stays for another start.
         forget: free the memory of ``model``'s language model once vLLM has read it. The model can then only
             make conditions.
 
@@ -67,7 +67,8 @@ class VllmBackend:
         self.context_length: int | None = self.options.context or (int(length) if length else None)
         self._vocabulary = int(model.config.text_config.vocab_size)
         self._penalty = float(model.generation_config.repetition_penalty or 1.0)
-        self._given_folder = folder
+        self._folder = folder
+        self._written: tempfile.TemporaryDirectory[str] | None = None  # removed with this object
         self._forget = forget
         self._numbers = itertools.count()
         self._boxes: dict[int, asyncio.Queue[Event]] = {}
@@ -109,10 +110,12 @@ class VllmBackend:
             raise
 
     async def _start(self, workplace: Path) -> None:
-        folder = self._given_folder
+        folder = self._folder
         if folder is None:
-            folder = workplace / "language_model"
+            self._written = tempfile.TemporaryDirectory(prefix="imagebind-llm-plain-")
+            folder = Path(self._written.name)
             await asyncio.to_thread(plain.write_plain, self.model, folder)
+            self._folder = folder
         log = workplace / "vllm.log"
         paths = child.write_path_folder(workplace / "path")
         environment = child.environment(paths, workplace, self.options.second_runner)
@@ -128,7 +131,6 @@ class VllmBackend:
             raise child.failure(self.python, kept, code)
         self.context_length = int(answer.header["context"])
         if self._forget:
-            self._given_folder = self._given_folder or _moved(folder, workplace)
             plain.forget_language_model(self.model)
         self._lost = None
         self._listener = asyncio.create_task(self._listen(reader), name="vllm events")
@@ -232,7 +234,10 @@ class VllmBackend:
             "sampling": self._sampling(request, limit),
         }
         try:
-            await self._send(Frame(header, data))
+            try:
+                await self._send(Frame(header, data))
+            except OSError:
+                raise BackendLostError(self._lost or _LOST) from None
             while True:
                 event = await box.get()
                 if event.error is not None:
@@ -240,8 +245,6 @@ class VllmBackend:
                 yield event
                 if event.last:
                     return
-        except OSError:
-            raise BackendLostError(_LOST) from None
         finally:
             if self._boxes.pop(number, None) is not None and self._lost is None:
                 self._abort(number)
@@ -390,12 +393,3 @@ def _keep_log(log: Path) -> Path:
     os.close(descriptor)
     shutil.copyfile(log, name)
     return Path(name)
-
-
-def _moved(folder: Path, workplace: Path) -> Path:
-    """A plain folder that is needed for another start, out of the workplace that goes."""
-    target = Path(tempfile.mkdtemp(prefix="imagebind-llm-language-model-"))
-    for file in folder.iterdir():
-        shutil.move(file, target / file.name)
-    assert target != workplace
-    return target

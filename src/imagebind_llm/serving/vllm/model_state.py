@@ -11,8 +11,7 @@ CUDA graph. Rows and table are static, so a recorded graph reads what was writte
 
 from typing import Any
 
-from imagebind_llm.serving.vllm.plugin import ROWS, take_in
-from imagebind_llm.serving.vllm.rows import ConditionRows
+from imagebind_llm.serving.vllm.rows import ROWS, ConditionRows, take_in
 
 
 def state_class(vllm_config: Any, model: Any) -> type:

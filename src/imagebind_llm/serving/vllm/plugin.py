@@ -14,10 +14,9 @@ from typing import Any
 
 from imagebind_llm.serving.vllm import hooks
 from imagebind_llm.serving.vllm.carried import NAME, Carried, RefusedError, require_salt
-from imagebind_llm.serving.vllm.rows import ConditionRows
+from imagebind_llm.serving.vllm.rows import ROWS, ConditionRows, carried_by, take_in
 
-ROWS = "_imagebind_llm_rows"
-"""The attribute of vLLM's model that holds its :class:`ConditionRows`."""
+_WRAPPED = "_imagebind_llm"
 
 
 def register() -> None:
@@ -33,10 +32,10 @@ def register() -> None:
 
 def _wrap(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
     method = getattr(owner, name)
-    if getattr(method, ROWS, False):
+    if getattr(method, _WRAPPED, False):
         return
     wrapped = wraps(method)(around(method))
-    setattr(wrapped, ROWS, True)
+    setattr(wrapped, _WRAPPED, True)
     setattr(owner, name, wrapped)
 
 
@@ -117,30 +116,14 @@ def fill_from_runner(rows: ConditionRows, runner: Any) -> None:
     batch = runner.input_batch
     count = batch.num_reqs
     names = batch.req_ids[:count]
-    for gone in rows.known - runner.requests.keys():
+    known = rows.known
+    for gone in known - runner.requests.keys():
         rows.remove(gone)
     for name in names:
-        if name not in rows.known:
+        if name not in known:
             state = runner.requests[name]
             take_in(rows, name, state.sampling_params, len(state.prompt_token_ids or ()))
     rows.fill(names, runner.query_start_loc.np[: count + 1], batch.num_computed_tokens_cpu[:count])
-
-
-def take_in(rows: ConditionRows, name: str, sampling: Any, tokens: int) -> None:
-    """Read what a request carries; one with conditions is added to ``rows``.
-
-    Raises:
-        RefusedError: it is not whole, or has not the salt of its conditions.
-    """
-    given = carried_by(sampling)
-    if given is not None and given["shape"][0]:
-        rows.add(name, Carried.unpack(given, tokens))
-
-
-def carried_by(sampling: Any) -> dict[str, Any] | None:
-    """What vLLM's ``SamplingParams`` carry for this package."""
-    extra = getattr(sampling, "extra_args", None) or {}
-    return extra.get(NAME)
 
 
 def _salting(preprocess: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,11 +9,15 @@ their positions in the request count.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from imagebind_llm.serving.vllm.carried import Carried
+from imagebind_llm.serving.vllm.carried import NAME, Carried
+
+ROWS = "_imagebind_llm_rows"
+"""The attribute of vLLM's model that holds its :class:`ConditionRows`."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class ConditionRows:
         self.table = torch.zeros(layers, places + 1, width, dtype=dtype, device=device)
         self.rows = torch.zeros(tokens, dtype=torch.int64, device=device)
         self._staged = np.zeros(tokens, dtype=np.int64)
+        self._sent = np.zeros(tokens, dtype=np.int64)
         self._filled = 0
         self._requests: dict[str, _Request] = {}
         self._places: dict[str, int] = {}
@@ -130,5 +135,24 @@ class ConditionRows:
             touched = end
         self._filled = touched
         changed = max(before, touched)
-        if changed:  # from memory that is not pinned: the copy is taken before this returns
+        # while all requests are writing, every step has the same rows; the copy to a GPU waits for it
+        if not np.array_equal(staged[:changed], self._sent[:changed]):
+            self._sent[:changed] = staged[:changed]
             self.rows[:changed].copy_(torch.from_numpy(staged[:changed]))
+
+
+def take_in(rows: ConditionRows, name: str, sampling: Any, tokens: int) -> None:
+    """Read what a request carries; one with conditions is added to ``rows``.
+
+    Raises:
+        RefusedError: it is not whole, or has not the salt of its conditions.
+    """
+    given = carried_by(sampling)
+    if given is not None and given["shape"][0]:
+        rows.add(name, Carried.unpack(given, tokens))
+
+
+def carried_by(sampling: Any) -> dict[str, Any] | None:
+    """What vLLM's ``SamplingParams`` carry for this package."""
+    extra = getattr(sampling, "extra_args", None) or {}
+    return extra.get(NAME)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from imagebind_llm.serving.vllm.plugin import ROWS
+from imagebind_llm.serving.vllm.rows import ROWS
 
 
 class ConditionWorker:
