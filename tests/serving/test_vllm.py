@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -30,6 +31,14 @@ pytestmark = [
 ]
 OPTIONS = VllmOptions(max_rows=32, max_prefill=64, max_conditions=64, block_size=32)
 CHILD = Path(__file__).with_name("vllm_without_salt.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_compile_cache(tmp_path_factory):
+    """Nothing is taken from, or left in, the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLLM_CACHE_ROOT", str(tmp_path_factory.mktemp("vllm_cache")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +111,14 @@ def test_nano_answers_as_the_engine_in_this_process(loop, backend, nano):
 def test_grouped_queries_in_both_styles(loop, started, style, tuned, layers):
     model = grouped_llama(style, tuned, layers=layers)
     compare(loop, started(model), model, f"grouped Llama, {style}{', tuned' if tuned else ''}")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
+def test_a_compiled_model_reads_the_rows_too(loop, started):
+    """The hooks are traced with the layers, and the graph reads buffers that are written in place."""
+    model = grouped_llama()
+    options = replace(OPTIONS, compiled=True, environment={"VLLM_CPU_CI_ENV": "0"})
+    compare(loop, started(model, options), model, "grouped Llama, compiled")
 
 
 def test_end_tokens_logprobs_and_sampling(loop, backend, nano):

@@ -126,9 +126,9 @@ class VllmBackend:
         await self._send(Frame({"op": "start", **self._settings(folder)}))
         answer = await read_frame(reader)
         if answer is None or answer.header.get("op") != "ready":
-            code = await asyncio.to_thread(_code, process)
-            kept = _keep_log(log)
-            raise child.failure(self.python, kept, code)
+            error = None if answer is None else str(answer.header.get("error") or "")
+            code = await asyncio.to_thread(child.end, process, _PATIENCE)
+            raise child.failure(self.python, _keep_log(log), code, error)
         self.context_length = int(answer.header["context"])
         if self._forget:
             plain.forget_language_model(self.model)
@@ -377,14 +377,6 @@ class VllmBackend:
             if not asked.done():
                 asked.set_exception(BackendLostError(why))
         self._asked.clear()
-
-
-def _code(process: subprocess.Popen[bytes]) -> int | None:
-    """Its exit status, if it ends soon."""
-    try:
-        return process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        return None
 
 
 def _keep_log(log: Path) -> Path:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -111,19 +112,32 @@ def spawn(
     return process, ours
 
 
-def end(process: subprocess.Popen[bytes], patience: float) -> None:
-    """Wait for the process, then end it and all that it started."""
-    try:
-        process.wait(patience)
-    except subprocess.TimeoutExpired:
+def end(process: subprocess.Popen[bytes], patience: float) -> int:
+    """Wait for the process, then end it and all that it started; returns its exit status.
+
+    Args:
+        process: from :func:`spawn`.
+        patience: seconds until it is asked to end, and again until it is killed.
+    """
+    if not _ended(process, patience):
         process.terminate()
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    with contextlib.suppress(OSError):  # workers of a model that is spread over several devices
-        os.killpg(process.pid, signal.SIGKILL)
+        _ended(process, patience)
+    if process.returncode is None:  # nobody has asked for its status yet, so its number is still its own
+        with contextlib.suppress(OSError):  # with the workers of a model that is spread over devices
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
+
+
+def _ended(process: subprocess.Popen[bytes], patience: float) -> bool:
+    """Wait until it has ended, without taking its exit status."""
+    until = time.monotonic() + patience
+    while process.returncode is None:
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def last_words(log: Path) -> str:
@@ -139,16 +153,22 @@ def last_words(log: Path) -> str:
     return one_line((errors or said or ["it said nothing"])[-1])
 
 
-def failure(python: str, log: Path, code: int | None) -> UserError:
-    """What to tell the user of a process that ended before it was ready."""
-    words = last_words(log)
+def failure(python: str, log: Path, code: int, error: str | None = None) -> UserError:
+    """What to tell the user of a process that ended before it was ready.
+
+    Args:
+        python: what it was started with.
+        log: what it wrote.
+        code: its exit status.
+        error: what it sent, if it could.
+    """
+    words = one_line(error) if error else last_words(log)
     if re.search(r"No module named '?vllm", words):
         return UserError(
             f"{python!r} has no vLLM; give the Python of an environment that has (--vllm-python; make "
             "test-vllm creates .venv-vllm)"
         )
-    how = "" if code is None else f" (exit status {code})"
-    return UserError(f"vLLM did not start{how}: {words}; its log is {str(log)!r}")
+    return UserError(f"vLLM did not start (exit status {code}): {words}; its log is {str(log)!r}")
 
 
 def default_command(python: str) -> list[str]:

@@ -60,10 +60,14 @@ def equip(model: Any, settings: dict[str, Any], vllm_config: Any) -> None:
     """Give a loaded model its buffers, hooks and the state for the V2 runner.
 
     Raises:
-        RuntimeError: vLLM runs it through transformers' layers, or its layers are not where they should be.
+        RuntimeError: vLLM runs it through transformers' layers, its layers are not where they should be, or
+            its layers do not see the tokens of a batch as they are packed.
     """
     if ".models.transformers" in type(model).__module__:
         raise RuntimeError(f"vLLM has no layers of its own for {vllm_config.model_config.architecture}")
+    parallel = vllm_config.parallel_config
+    if parallel.num_ubatches > 1 or parallel.prefill_context_parallel_size > 1:
+        raise RuntimeError("batches that are split (dual batch overlap, context parallel) have no conditions")
     parameter = next(model.parameters())
     rows = ConditionRows(
         int(settings["injected"]),
