@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
 import socket
+import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +24,7 @@ from imagebind_llm.inference.engine import TokenRequest
 from imagebind_llm.inference.sampler import Sampling
 from imagebind_llm.model.adaptation import add_biases, merge_lora
 from imagebind_llm.serving.backend import BackendLostError
+from imagebind_llm.serving.vllm import backend as backend_module
 from imagebind_llm.serving.vllm import child, hooks, plain, plugin, process, salts
 from imagebind_llm.serving.vllm.admission import Admission
 from imagebind_llm.serving.vllm.backend import VllmBackend
@@ -591,6 +595,9 @@ start = receive(connection).header
 if start["arguments"]["max_num_seqs"] == 7:
     print("RuntimeError: too small a machine", flush=True)
     os._exit(3)
+if start["arguments"]["max_num_seqs"] == 8:
+    print("INFO loading", flush=True)
+    time.sleep(100)
 send(op="ready", context=64)
 seen = []
 while (frame := receive(connection)) is not None:
@@ -681,6 +688,40 @@ def test_a_process_that_does_not_start_is_named_with_its_last_words(tmp_path):
     backend = Echoed(tmp_path, open_gates(make_model()), sys.executable, VllmOptions(max_rows=7))
     with pytest.raises(UserError, match=r"exit status 3\): RuntimeError: too small a machine"):
         asyncio.run(backend.start())
+
+
+def test_a_process_that_takes_too_long_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(backend_module, "_PATIENCE", 0.2)
+    options = VllmOptions(max_rows=8, start_timeout=15)
+    backend = Echoed(tmp_path, open_gates(make_model()), sys.executable, options)
+    started = []
+    real = child.spawn
+
+    def spawn(*arguments):
+        found = real(*arguments)
+        started.append(found[0])
+        return found
+
+    monkeypatch.setattr(child, "spawn", spawn)
+    with pytest.raises(UserError, match="did not start in 15 seconds; it said last: INFO loading"):
+        asyncio.run(backend.start())
+    assert started[0].returncode == -15
+    assert backend.log is None
+
+
+def test_nobody_needs_a_model_that_is_being_loaded_when_the_server_has_ended():
+    """Run in a process of its own, which it ends."""
+    script = """
+        import queue, socket, threading, time
+        from imagebind_llm.serving.vllm import process
+        ours, theirs = socket.socketpair()
+        threading.Thread(target=process._read, args=(theirs, queue.Queue(), threading.Event())).start()
+        ours.close()
+        time.sleep(100)
+    """
+    environment = {**os.environ, "PYTHONPATH": str(Path(process.__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=environment, timeout=60)
+    assert done.returncode == 1
 
 
 def test_requests_for_the_real_engine_say_something():

@@ -100,10 +100,9 @@ class VllmBackend:
         try:
             await asyncio.wait_for(self._start(self._workplace), self.options.start_timeout)
         except BaseException as error:
-            log = self.log
+            words = child.last_words(self._workplace / "vllm.log")
             await self._end()
             if isinstance(error, TimeoutError):
-                words = "it said nothing" if log is None else child.last_words(log)
                 raise UserError(
                     f"vLLM did not start in {self.options.start_timeout:g} seconds; it said last: {words}"
                 ) from None

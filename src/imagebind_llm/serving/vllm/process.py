@@ -197,28 +197,32 @@ def serve(connection: socket.socket) -> int:
     first = receive(connection)
     if first is None or first.header.get("op") != "start":
         return 2
+    inbox: queue.Queue[Frame | None] = queue.Queue()
+    ready = threading.Event()
+    threading.Thread(target=_read, args=(connection, inbox, ready), daemon=True, name="frames").start()
     try:
         runner = Runner(connection, first.header["arguments"], first.header["settings"])
     except Exception as error:
         connection.sendall(Frame({"op": "failed", "error": f"{type(error).__name__}: {error}"}).encode())
         raise
-    inbox: queue.Queue[Frame | None] = queue.Queue()
-
-    def read() -> None:
-        frame = None
-        try:
-            while (frame := receive(connection)) is not None:
-                inbox.put(frame)
-        finally:
-            inbox.put(None)
-
-    threading.Thread(target=read, daemon=True, name="frames").start()
+    ready.set()
     connection.sendall(Frame({"op": "ready", "context": runner.context}).encode())
     try:
         runner.run(inbox)
     finally:
         runner.engine.engine_core.shutdown()
     return 0
+
+
+def _read(connection: socket.socket, inbox: "queue.Queue[Frame | None]", ready: threading.Event) -> None:
+    """Put frames into the inbox, and None at the end. A model that is being loaded then is for nobody."""
+    try:
+        while (frame := receive(connection)) is not None:
+            inbox.put(frame)
+    finally:
+        if not ready.is_set():
+            os._exit(1)
+        inbox.put(None)
 
 
 def main(arguments: list[str]) -> NoReturn:
