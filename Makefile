@@ -69,6 +69,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) install -q -c constraints.txt -e .
 	touch $@
 
+$(VENV)/.installed-serve: $(VENV)/.installed
+	$(PIP) install -q -c constraints.txt -e ".[serve]"
+	touch $@
+
 $(VENV)/.installed-train: $(VENV)/.installed projects/nano/pyproject.toml
 	$(PIP) install -q -c constraints.txt -e ".[train]" -e projects/nano
 	touch $@

@@ -155,9 +155,9 @@ def test_a_shape_can_be_turned_and_asked_about(visit, file):
     page.tab.wait_for_timeout(600)
     assert canvas.screenshot() != turned
     page.tab.keyboard.press("Escape")
-    assert {"airplane": "airplane", "ship": "ship", "car": "car", "five": "five"}[
-        file.partition(".")[0]
-    ] in (page.ask("What is this?"))
+    assert {"airplane": "airplane", "ship": "ship", "car": "car", "five": "five"}[file.partition(".")[0]] in (
+        page.ask("What is this?")
+    )
 
 
 def test_mix_two_media_with_weights(visit):

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,8 +209,8 @@ class VllmBackend:
             )
         return min(int(wanted), left)
 
-    async def stream(self, request: TokenRequest) -> AsyncIterator[Event]:
-        """The events of one request as they come, up to one that is last.
+    async def stream(self, request: TokenRequest, session: str | None = None) -> AsyncGenerator[Event, None]:
+        """The events of one request as they come, up to one that is last; ``session`` changes nothing here.
 
         Raises:
             UserError: a request that cannot be answered.
