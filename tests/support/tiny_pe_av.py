@@ -1,8 +1,11 @@
 """A tiny PE-AV of transformers' real classes, in a folder as the published ones lie."""
 
 import json
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 import torch
 
 SIDE = 32
@@ -68,7 +71,9 @@ def values(vision=None):
 
 
 def whole_model(vision=None, seed=3):
-    """A random ``PeAudioVideoModel``."""
+    """A random ``PeAudioVideoModel``. Its configuration needs timm in transformers 5.13; newer ones do not."""
+    if find_spec("timm") is None and version("transformers").startswith("5.13."):
+        pytest.skip("PE-AV needs timm with this transformers (the extra pe-av)")
     from transformers import PeAudioVideoModel
 
     from imagebind_llm.encoders.pe_av.settings import PeAvDescription, pe_av_config
