@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +34,11 @@ from imagebind_llm.serving.vllm.model_state import with_conditions
 from imagebind_llm.serving.vllm.options import VllmOptions
 from imagebind_llm.serving.vllm.rows import ROWS, ConditionRows
 from imagebind_llm.serving.vllm.wire import Frame, WireError, read_frame, receive
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def deltas(count, layers=2, width=4, seed=0):
