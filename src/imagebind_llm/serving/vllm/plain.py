@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 SUPPORTED = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3")
-"""Families that vLLM runs with layers of its own, in which the hooks find their place. All but Gemma 1 were run
-against the engine in this process."""
+"""Families that vLLM runs with layers of its own, in which the hooks find their place. All but Gemma 1
+were run against the engine in this process."""
 _LIKE_LLAMA = ("llama", "mistral", "qwen2")
 _ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 _MLP = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
