@@ -136,6 +136,10 @@ class Perception:
         processor: how the encoder wants its media.
         cache: the visual cache.
         workers: threads that decode.
+
+    Attributes:
+        weights_stay: nobody trains the encoder meanwhile, so whether it has changed is not looked at (which
+            takes milliseconds for each request).
     """
 
     def __init__(
@@ -148,6 +152,7 @@ class Perception:
         self.model = model
         self.processor = processor
         self.cache = cache
+        self.weights_stay = False
         self._workers = workers or min(4, os.cpu_count() or 1)
         self.renew()
         renewed_in_children(self)
@@ -352,6 +357,8 @@ class Perception:
 
     def _forget_other_weights(self) -> None:
         """Forget embeddings of an encoder that was trained since."""
+        if self.weights_stay:
+            return
         encoder = self.model.encoder
         weights = None if encoder is None else version_of(encoder)
         with self._lock:

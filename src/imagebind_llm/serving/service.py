@@ -160,6 +160,7 @@ class Service:
         self.backend = backend
         self.settings = settings
         self.metrics = Metrics(backend, self)
+        assistant.pipeline.perception.weights_stay = True
         self.perceiver = Perceiver(assistant.pipeline.perception)
         self.ready = False
         self.inside = 0
