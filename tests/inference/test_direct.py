@@ -19,8 +19,6 @@ from imagebind_llm.model.direct import load_folded
 from imagebind_llm.model.families import FAMILIES
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
 
-_RENAMED = {"gpt_neox"}
-"""Families whose tensors have other names on disk."""
 CPU = torch.device("cpu")
 
 
@@ -115,8 +113,8 @@ def test_every_family_is_the_same(family, tmp_path):
     Model(config, language_model=language).save_pretrained(tmp_path)
     expected = Model.from_pretrained(tmp_path, dtype=torch.float32)
     found = load_folded(tmp_path, torch.float32)
-    if family in _RENAMED:
-        assert found is None
+    if not load_file(tmp_path / "model.safetensors").keys() <= expected.state_dict().keys():
+        assert found is None  # tensors have other names on disk: GPT-NeoX, in newer versions of transformers
         found = load_model(tmp_path, CPU, torch.float32)
     assert found is not None
     assert_same(found, expected)

@@ -3,6 +3,7 @@
 from io import BytesIO
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from PIL import Image, ImageCms
@@ -52,6 +53,10 @@ def test_colour_is_colour_in_every_mode(mode):
 @pytest.mark.parametrize("mode", ["LAB", "CMYK", "YCbCr", "P", "RGBA"])
 def test_colour_tiff_is_read_as_image_and_thermal_and_refused_as_depth(mode):
     data = saved(in_mode(mode), "TIFF")
+    if mode == "YCbCr" and int(PIL.__version__.partition(".")[0]) < 13:  # reads it as cut off
+        with pytest.raises(MediaError, match="damaged TIFF"):
+            load_media("image", data, SMALL)
+        return
     near = 8 if mode == "LAB" else 4
     assert open_image(data, "a.tiff", Limits()).mode == mode
     found = np.asarray(to_rgb(open_image(data, "a.tiff", Limits()))).astype(int)

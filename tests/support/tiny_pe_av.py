@@ -71,7 +71,7 @@ def values(vision=None):
 
 
 def whole_model(vision=None, seed=3):
-    """A random ``PeAudioVideoModel``. Its configuration needs timm in transformers 5.13; newer ones do not."""
+    """A random ``PeAudioVideoModel``. It needs timm in transformers 5.13; in newer ones it does not."""
     if find_spec("timm") is None and version("transformers").startswith("5.13."):
         pytest.skip("PE-AV needs timm with this transformers (the extra pe-av)")
     from transformers import PeAudioVideoModel

@@ -180,9 +180,6 @@ def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
 
 
-keys_app = typer.Typer(no_args_is_help=True, help="API keys: only their hashes are kept.")
-app.add_typer(keys_app, name="keys")
-
 _KEYS_EXAMPLES = """
 \b
 Examples:
@@ -190,6 +187,10 @@ Examples:
   imagebind-llm serve keys list --file keys.json
   imagebind-llm serve keys remove alice --file keys.json
 """
+keys_app = typer.Typer(
+    no_args_is_help=True, help="API keys: only their hashes are kept.", epilog=_KEYS_EXAMPLES
+)
+app.add_typer(keys_app, name="keys")
 _FileOption = Annotated[Path, typer.Option("--file", metavar="FILE", help="The file of keys.")]
 _KEYS = Path("keys.json")
 

@@ -68,7 +68,8 @@ class Options:
 
         for name in ("cache_k", "max_new_tokens", "seed"):
             with suppress(TypeError):  # numpy's whole numbers are ours, too
-                if not isinstance(value := getattr(self, name), bool):
+                value = getattr(self, name)
+                if not isinstance(value, bool) and str(getattr(value, "dtype", "")) != "bool":
                     object.__setattr__(self, name, operator.index(value))
         for name in ("cache_k", "max_new_tokens"):
             value = getattr(self, name)
