@@ -68,7 +68,7 @@ class Page:
         """The last answer, when it is complete."""
         self.tab.wait_for_selector("#stop", state="hidden")
         self.tab.wait_for_selector(".turn.answer:last-child[aria-busy=false]")
-        return self.tab.locator(".turn.answer:last-child .answer-body > .prose").inner_text()
+        return self.tab.locator(".turn.answer:last-child .prose").inner_text()
 
     def sent(self) -> list[dict]:
         """A list that gets the body of every question sent from now on."""

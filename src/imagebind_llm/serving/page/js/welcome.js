@@ -44,12 +44,14 @@ function card(example, ask) {
   const button = el('button', { class: 'example' },
     el('span', { class: 'example-media' }, ...frames), el('span', { class: 'example-words' }, title, question));
   const loaded = Promise.all(example.media.map(attach));
-  loaded.then((items) => items.forEach(async (item, at) => {
+  const show = async (item, at) => {
     fill(frames[at], item);
-    item.thumb ??= example.media[at].thumb ? await picture(example.media[at].thumb) : null;
+    const { thumb } = example.media[at];
+    item.thumb ??= thumb ? await picture(thumb).catch(() => null) : null;
     if (!item.thumb) await draw(item);
     fill(frames[at], item);
-  })).catch(() => button.parentElement?.remove());
+  };
+  loaded.then((items) => Promise.all(items.map(show))).catch(() => button.parentElement?.remove());
   button.addEventListener('click', async () => ask(question.textContent, structuredClone(await loaded)));
   return Object.assign(el('li', {}, button), { words });
 }
