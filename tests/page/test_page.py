@@ -155,9 +155,7 @@ def test_a_shape_can_be_turned_and_asked_about(visit, file):
     page.tab.wait_for_timeout(600)
     assert canvas.screenshot() != turned
     page.tab.keyboard.press("Escape")
-    assert {"airplane": "airplane", "ship": "ship", "car": "car", "five": "five"}[file.partition(".")[0]] in (
-        page.ask("What is this?")
-    )
+    assert file.partition(".")[0] in page.ask("What is this?")
 
 
 def test_mix_two_media_with_weights(visit):
@@ -600,7 +598,7 @@ def test_in_the_dark(visit, viewport):
     page.tab.locator("#settings-open").click()
     page.shot(f"{name}-settings")
     page.tab.get_by_role("radio", name="Light").check()
-    assert page.tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(251, 250, 248)"
+    page.until("getComputedStyle(document.body).backgroundColor === 'rgb(251, 250, 248)'")
     page.tab.reload()
     assert page.tab.evaluate("document.documentElement.dataset.theme") == "light"
 
