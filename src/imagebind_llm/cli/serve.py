@@ -1,6 +1,7 @@
 """``imagebind-llm serve``: the web page and the API."""
 
 import logging
+import os
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -94,6 +95,8 @@ def serve(
     """Serve a model: a web page for people, OpenAI's API for programs."""
     if context.invoked_subcommand is not None:
         return
+    # other threads want the cores too, so torch's must not wait busily; read when torch is loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     require("fastapi", "serve", "serving")
     require("uvicorn", "serve", "serving")
     from imagebind_llm.serving.guard import check_binding
