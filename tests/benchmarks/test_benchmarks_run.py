@@ -34,6 +34,19 @@ ROWS = {
         "| ours | 1 |",
         "| ours | 4 |",
     ],
+    "serving.py": [
+        "| one at a time | 1 |",
+        "| one at a time | 4 |",
+        "| continuous batching | 1 |",
+        "| continuous batching | 4 |",
+        "greedy answers as Assistant.ask: 6 of 6; seeded ones as when alone: 2 of 2",
+    ],
+    "soak.py": [
+        "| answered | 180 |",
+        "| cancelled | 10 |",
+        "| refused | 10 |",
+        "left inside: nothing",
+    ],
     "training.py": [
         "| 1 | packed, precomputed |",
         "| 1 | padded to 96, precomputed |",

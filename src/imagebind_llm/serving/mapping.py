@@ -9,6 +9,8 @@ from torch import Tensor
 from imagebind_llm.cache import VisualCache
 
 _SEED = 0
+_LOOKED_AT = 8
+"""Pictures whose thumbnails are looked for: a cache keeps those of all, or of none."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class CacheMap:
         rows: their numbers in the cache.
         points: ``[N, 2]`` their places.
         captions: of those that have one, by number.
+        pictures: whether any of them has a thumbnail.
         mean: ``[D]`` what is subtracted before projecting.
         axes: ``[D, 2]`` the two directions.
     """
@@ -26,6 +29,7 @@ class CacheMap:
     rows: list[int]
     points: Tensor
     captions: dict[int, str]
+    pictures: bool
     mean: Tensor
     axes: Tensor
 
@@ -45,7 +49,8 @@ class CacheMap:
         )  # a direction and its opposite are the same axis
         rows = chosen.tolist()
         captions = {row: caption for row in rows if (caption := cache.entry(row).caption)}
-        return cls(rows, (vectors - mean) @ axes, captions, mean, axes)
+        pictures = any(cache.entry(row).thumbnail is not None for row in rows[:_LOOKED_AT])
+        return cls(rows, (vectors - mean) @ axes, captions, pictures, mean, axes)
 
     def place(self, vector: Tensor) -> list[float]:
         """Where a vector ``[D]`` lies."""
@@ -58,4 +63,4 @@ class CacheMap:
             [round(x, 4), round(y, 4), row]
             for (x, y), row in zip(self.points.tolist(), self.rows, strict=True)
         ]
-        return {"points": points, "captions": self.captions}
+        return {"points": points, "captions": self.captions, "pictures": self.pictures}

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.serving.backend import BackendLostError
@@ -44,11 +45,26 @@ async def _left(request: Request) -> None:
         pass
 
 
-def event_stream(events: AsyncGenerator[str, None]) -> StreamingResponse:
-    """Server-sent events. An error after the first byte becomes an event of its own."""
-    return StreamingResponse(
-        _guarded(events), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
-    )
+class EventStream(StreamingResponse):
+    """Server-sent events. An error after the first byte becomes an event of its own.
+
+    Args:
+        events: as :func:`data` writes them.
+        close: called at the end in any case, also when the client left before the first event was asked for
+            (a generator that was never begun has no end).
+    """
+
+    def __init__(self, events: AsyncGenerator[str, None], close: Callable[[], None]) -> None:
+        super().__init__(
+            _guarded(events), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+        )
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._close()
 
 
 async def _guarded(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
@@ -56,7 +72,10 @@ async def _guarded(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, Non
         async for event in events:
             yield event
     except Exception as error:
-        yield data(error_body(*status_of(error)))
+        status, words = status_of(error)
+        body = error_body(status, words)
+        body["error"]["status"] = status  # that of HTTP has been sent
+        yield data(body)
     finally:
         await events.aclose()
 

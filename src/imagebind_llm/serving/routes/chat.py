@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,7 +15,7 @@ from imagebind_llm.serving.parts import read_dialog
 from imagebind_llm.serving.protocol import ChatBody
 from imagebind_llm.serving.server import Server, explained, make_request, options_of, stops_of
 from imagebind_llm.serving.service import Job, Piece, Running
-from imagebind_llm.serving.streams import DONE, data, event_stream, unless_left
+from imagebind_llm.serving.streams import DONE, EventStream, data, unless_left
 from imagebind_llm.serving.texts import TokenLogprob
 from imagebind_llm.serving.usage import usage_of
 
@@ -32,7 +33,7 @@ def router(server: Server) -> APIRouter:
         running = await unless_left(request, server.service.open(job))
         head = _Head(server.service.settings.model_name, body)
         if body.stream:
-            return event_stream(_events(running, head, body))
+            return EventStream(_events(running, head, body), running.close)
         try:
             return JSONResponse(await unless_left(request, _whole(running, head, body)))
         finally:
@@ -116,19 +117,16 @@ async def _events(running: Running, head: _Head, body: ChatBody) -> AsyncGenerat
     usage = bool(body.stream_options and body.stream_options.include_usage)
     more: dict[str, Any] = {"usage": None} if usage else {}
     tokens: dict[int, int] = {}
-    try:
-        begun = [_delta(number, {"role": "assistant", "content": ""}) for number in range(body.n or 1)]
-        yield data(head(kind, begun, imagebind=explained(running), **more))
-        pieces = running.pieces()
+    begun = [_delta(number, {"role": "assistant", "content": ""}) for number in range(body.n or 1)]
+    yield data(head(kind, begun, imagebind=explained(running), **more))
+    async with aclosing(running.pieces()) as pieces:
         async for piece in pieces:
             tokens[piece.choice] = piece.tokens
             if piece.text or piece.logprob is not None or piece.finish_reason is not None:
                 yield data(head(kind, [_choice(piece, bool(body.logprobs))], **more))
-        if usage:
-            yield data(head(kind, [], usage=usage_of(running, tokens)))
-        yield DONE
-    finally:
-        running.close()
+    if usage:
+        yield data(head(kind, [], usage=usage_of(running, tokens)))
+    yield DONE
 
 
 def _choice(piece: Piece, logprobs: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,7 +15,7 @@ from imagebind_llm.serving.errors import ApiError, refused
 from imagebind_llm.serving.protocol import CompletionBody
 from imagebind_llm.serving.server import Server, options_of, stops_of
 from imagebind_llm.serving.service import Job, Piece, Running
-from imagebind_llm.serving.streams import DONE, data, event_stream, unless_left
+from imagebind_llm.serving.streams import DONE, EventStream, data, unless_left
 from imagebind_llm.serving.usage import usage_of
 
 
@@ -36,7 +37,7 @@ def router(server: Server) -> APIRouter:
             "model": server.service.settings.model_name,
         }
         if body.stream:
-            return event_stream(_events(running, head, body))
+            return EventStream(_events(running, head, body), running.close)
         try:
             return JSONResponse(await unless_left(request, _whole(running, head, body)))
         finally:
@@ -99,15 +100,13 @@ async def _whole(running: Running, head: dict[str, Any], body: CompletionBody) -
 async def _events(running: Running, head: dict[str, Any], body: CompletionBody) -> AsyncGenerator[str, None]:
     tokens: dict[int, int] = {}
     usage = bool(body.stream_options and body.stream_options.include_usage)
-    try:
-        async for piece in running.pieces():
+    async with aclosing(running.pieces()) as pieces:
+        async for piece in pieces:
             tokens[piece.choice] = piece.tokens
             logprobs = [piece] if body.logprobs is not None else None
             yield data(
                 {**head, "choices": [_choice(piece.choice, piece.text, piece.finish_reason, logprobs)]}
             )
-        if usage:
-            yield data({**head, "choices": [], "usage": usage_of(running, tokens)})
-        yield DONE
-    finally:
-        running.close()
+    if usage:
+        yield data({**head, "choices": [], "usage": usage_of(running, tokens)})
+    yield DONE

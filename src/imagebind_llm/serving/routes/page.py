@@ -1,10 +1,13 @@
 """The web page at ``/`` and its examples."""
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from imagebind_llm.serving.errors import ApiError
 
@@ -33,6 +36,15 @@ def router() -> APIRouter:
     return routes
 
 
-def static() -> StaticFiles:
-    """The page's scripts, styles and libraries."""
-    return StaticFiles(directory=PAGE)
+class _Static(StaticFiles):
+    """Asked for anew each time (a 304, as a rule): an upgraded server must not meet its old scripts."""
+
+    def file_response(self, *arguments: Any, **keywords: Any) -> Response:
+        response = super().file_response(*arguments, **keywords)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def static() -> ASGIApp:
+    """The page's scripts, styles and libraries, compressed on their way."""
+    return GZipMiddleware(_Static(directory=PAGE))

@@ -6,6 +6,7 @@ Nothing is stored: the dialog comes with each request.
 import time
 import uuid
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -18,7 +19,7 @@ from imagebind_llm.serving.parts import read_dialog
 from imagebind_llm.serving.protocol import Message, ResponseBody
 from imagebind_llm.serving.server import Server, explained, make_request, options_of
 from imagebind_llm.serving.service import Job, Running
-from imagebind_llm.serving.streams import data, event_stream, status_of, unless_left
+from imagebind_llm.serving.streams import EventStream, data, status_of, unless_left
 from imagebind_llm.serving.usage import usage_of
 
 
@@ -38,7 +39,7 @@ def router(server: Server) -> APIRouter:
         running = await unless_left(request, server.service.open(job))
         answer = _Answer(server.service.settings.model_name, body, running)
         if body.stream:
-            return event_stream(answer.events())
+            return EventStream(answer.events(), running.close)
         try:
             return JSONResponse(await unless_left(request, answer.whole()))
         finally:
@@ -111,10 +112,11 @@ class _Answer:
             yield self._event("response.in_progress", response=begun)
             yield self._event("response.output_item.added", output_index=0, item=self._item("in_progress"))
             yield self._event("response.content_part.added", **part, part=_text(""))
-            async for piece in self._running.pieces():
-                text, tokens, reason = text + piece.text, piece.tokens, piece.finish_reason
-                if piece.text:
-                    yield self._event("response.output_text.delta", **part, delta=piece.text, logprobs=[])
+            async with aclosing(self._running.pieces()) as pieces:
+                async for piece in pieces:
+                    text, tokens, reason = text + piece.text, piece.tokens, piece.finish_reason
+                    if piece.text:
+                        yield self._event("response.output_text.delta", **part, delta=piece.text, logprobs=[])
             yield self._event("response.output_text.done", **part, text=text, logprobs=[])
             yield self._event("response.content_part.done", **part, part=_text(text))
             yield self._event("response.output_item.done", output_index=0, item=self._item("completed", text))
@@ -127,8 +129,6 @@ class _Answer:
                 "response.failed",
                 response={**self._fields, "status": "failed", "output": [], "error": failed, "usage": None},
             )
-        finally:
-            self._running.close()
 
     def _event(self, kind: str, **fields: Any) -> str:
         self._number += 1
