@@ -23,6 +23,11 @@ LONG = {
     "stream": True,
 }
 
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nwords\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n--b--\r\n'
+)
+
 
 @contextmanager
 def serving(*arguments, environment=None):
@@ -64,6 +69,12 @@ def post(url, body, key=None):
     )
 
 
+def send(url, key, body=None, kind="application/json"):
+    headers = {"Content-Type": kind, "Authorization": f"Bearer {key}"}
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60) as reply:
+        return json.load(reply)
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_answers_under_way_are_finished_before_it_ends(how):
     with serving() as (process, url):
@@ -94,6 +105,13 @@ def test_keys(tmp_path):
             assert json.load(refused.value)["error"]["code"] == "invalid_api_key"
         with post(url, {**LONG, "stream": False, "n": 1}, key) as reply:
             assert json.load(reply)["choices"]
+        other = run("serve", "keys", "new", "bob", "--file", file)[1].strip()
+        mine = send(f"{url}/v1/files", key, FORM, "multipart/form-data; boundary=b")
+        assert send(f"{url}/v1/files/{mine['id']}", key)["filename"] == "a.txt"
+        assert send(f"{url}/v1/files", other)["data"] == []
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            send(f"{url}/v1/files/{mine['id']}/content", other)
+        assert refused.value.code == 404
         assert run("serve", "keys", "remove", "alice", "--file", file)[0] == 0
         with pytest.raises(urllib.error.HTTPError):
             post(url, {**LONG, "stream": False, "n": 1}, key)
