@@ -55,6 +55,10 @@ def serve(
     max_queue: Annotated[
         int, typer.Option("--max-queue", min=0, help="Requests that may wait; more get 429.")
     ] = 256,
+    max_tokens: Annotated[
+        int,
+        typer.Option("--max-tokens", min=64, help="Entries of key-value memory for running answers."),
+    ] = 65_536,
     timeout: Annotated[
         float, typer.Option("--timeout", min=1, help="Seconds from a request to its last token.")
     ] = 120.0,
@@ -113,6 +117,7 @@ def serve(
         max_rows=batch_size,
         max_queue=max_queue,
         timeout=timeout,
+        max_tokens=max_tokens,
         max_body=max_body * MEBIBYTE,
     )
     if ray is not None:
