@@ -295,6 +295,19 @@ def test_files(client, bot):
             "not base64",
         ),
         ({"messages": [user(words("x" * 5000))]}, None, "shorten"),
+        ({"extra_body": {"cache": {"kk": 3}}}, "cache.kk", "use one of enabled, k, temperature, weight"),
+        (
+            {
+                "messages": [
+                    {"role": "system", "content": "Be kind."},
+                    DOG,
+                    {"role": "assistant", "content": "It is a dog."},
+                    user(words("And"), picture("cat.jpg"), {"type": "image", "image": {"data": "AAAA"}}),
+                ]
+            },
+            "messages[3].content[2]",
+            "not a readable image",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(client, running, body, param, says):

@@ -144,7 +144,7 @@ def serve(
 
     _log_to_stderr()
     where = listening.getsockname()
-    shown = f"[{where[0]}]" if ":" in where[0] else where[0]
+    shown = f"[{where[0]}]" if ":" in where[0] else where[0].replace("0.0.0.0", "127.0.0.1")
     typer.echo(f"{settings.model_name} is at http://{shown}:{where[1]}/ and its API at /v1; Ctrl-C stops it")
     server = make_server(bot, settings, backend, allow_url or ())
     run(server, ring, listening, host=host, origins=allow_origin or (), rate_limit=rate_limit)

@@ -11,10 +11,16 @@ from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.common.json_text import parse_json
 from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.serving.errors import ApiError
-from imagebind_llm.serving.protocol import cannot_honour
+from imagebind_llm.serving.protocol import CacheBody, Message, StreamOptions, cannot_honour
 
 Body = TypeVar("Body", bound=BaseModel)
 
+_INNER: dict[str, type[BaseModel]] = {
+    "cache": CacheBody,
+    "stream_options": StreamOptions,
+    "messages": Message,
+}
+"""Parameters that are objects."""
 _LARGE = 1 << 20
 """Bytes from which a body is parsed in another thread."""
 
@@ -72,7 +78,8 @@ def _invalid(error: ValidationError, kind: type[BaseModel]) -> ApiError:
             where += f".{step}" if where else step
     if first["type"] == "extra_forbidden":
         try:
-            refuse_unknown([first["loc"][-1]], sorted(kind.model_fields), what="parameter")
+            inner = _INNER.get(str(first["loc"][0]), kind) if len(first["loc"]) > 1 else kind
+            refuse_unknown([first["loc"][-1]], sorted(inner.model_fields), what="parameter")
         except UserError as unknown:
             return ApiError(400, str(unknown), where, "unknown_parameter")
     if first["type"] == "missing":

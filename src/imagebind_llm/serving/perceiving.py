@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.inference.perception import (
     Conditions,
     PendingConditions,
@@ -15,6 +16,21 @@ from imagebind_llm.inference.perception import (
     Perception,
 )
 from imagebind_llm.model.messages import MediaItem
+
+
+class UnreadableMediumError(UserError):
+    """A medium of a dialog that cannot be read.
+
+    Args:
+        error: why.
+        condition: the number of its condition, from 0: of the turns that bring media.
+        place: its place among the media of that turn.
+    """
+
+    def __init__(self, error: UserError, condition: int, place: int) -> None:
+        super().__init__(str(error))
+        self.condition = condition
+        self.place = place
 
 
 @dataclass(frozen=True)
@@ -108,6 +124,10 @@ class Perceiver:
         self, pending: PendingConditions | Sequence[PendingEmbedding]
     ) -> Conditions | Exception | list[Tensor | Exception]:
         if isinstance(pending, PendingConditions):
+            for condition, group in enumerate(pending.pending):
+                for place, one in enumerate(group):
+                    if isinstance(one.outcome, UserError):
+                        return UnreadableMediumError(one.outcome, condition, place)
             return self.perception.finish_conditions([pending])[0]
         return [one.outcome for one in pending if one.outcome is not None]
 

@@ -1,7 +1,7 @@
 """What the routes share: the service, and how a request becomes a job."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ from imagebind_llm.inference.request import Options, Request
 from imagebind_llm.serving.errors import ApiError, refused
 from imagebind_llm.serving.guard import KEY_NAME
 from imagebind_llm.serving.parts import Sources
+from imagebind_llm.serving.perceiving import UnreadableMediumError
 from imagebind_llm.serving.protocol import CacheBody
 from imagebind_llm.serving.remote import RemotePolicy, fetch
-from imagebind_llm.serving.service import Running, Service
+from imagebind_llm.serving.service import Job, Running, Service
+from imagebind_llm.serving.streams import unless_left
 from imagebind_llm.serving.uploads import Uploads
 
 MOST_STOPS = 4
@@ -54,6 +56,27 @@ class Server:
 
         return Sources(file, None if policy is None else fetched)
 
+    async def open(
+        self, request: HttpRequest, job: Job, dialog: Sequence[Mapping[str, Any]], where: str, first: int = 0
+    ) -> Running:
+        """Let a request in and read its media, unless the client leaves.
+
+        Args:
+            request: of HTTP.
+            job: what is asked.
+            dialog: its messages.
+            where: what they are called in the body.
+            first: how many of them are not in there.
+
+        Raises:
+            ApiError: a medium cannot be read; it names the part.
+        """
+        try:
+            return await unless_left(request, self.service.open(job))
+        except UnreadableMediumError as error:
+            place = _media_of(dialog, where, first)[error.condition][error.place]
+            raise ApiError(400, f"{place}: {error}", place) from error
+
     def check_model(self, name: str) -> None:
         """Refuse another model's name.
 
@@ -90,6 +113,20 @@ def options_of(body: Any, max_new_tokens: int | None) -> Options:
     except UserError as error:
         name = str(error).partition(" ")[0]
         raise refused(error, name.replace("cache_", "cache.")) from error
+
+
+def _media_of(dialog: Sequence[Mapping[str, Any]], where: str, first: int) -> list[list[str]]:
+    """Where the media of each turn that brings some stand in the body."""
+    found = [
+        [
+            f"{where}[{number - first}].content[{place}]"
+            for place, part in enumerate(turn["content"])
+            if isinstance(part, Mapping) and (part["type"] != "text" or part.get("as_media"))
+        ]
+        for number, turn in enumerate(dialog)
+        if isinstance(turn.get("content"), list)
+    ]
+    return [group for group in found if group]
 
 
 def stops_of(given: str | Sequence[str] | None) -> tuple[str, ...]:

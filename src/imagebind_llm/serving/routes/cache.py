@@ -61,8 +61,10 @@ def router(server: Server) -> APIRouter:
     async def picture(index: int) -> Response:
         """The thumbnail of a cached picture."""
         found = await asyncio.to_thread(cache)
-        if not 0 <= index < found.size or (entry := found.entry(index)).thumbnail is None:
-            raise ApiError(404, f"there is no picture {index} in this cache", "index")
+        if not 0 <= index < found.size:
+            raise ApiError(404, f"there is no picture {index}; index is from 0 to {found.size - 1}", "index")
+        if (entry := found.entry(index)).thumbnail is None:
+            raise ApiError(404, "this cache keeps captions and no pictures", "index", "no_pictures")
         stream = BytesIO()
         entry.thumbnail.save(stream, "PNG")
         return Response(stream.getvalue(), media_type="image/png", headers=_KEEP)

@@ -29,8 +29,8 @@ def router(server: Server) -> APIRouter:
         """Answer a dialog with media."""
         body = await read_body(request, ChatBody)
         server.check_model(body.model)
-        job = await _job(body, request)
-        running = await unless_left(request, server.service.open(job))
+        dialog = await read_dialog(body.messages, server.sources(request))
+        running = await server.open(request, _job(body, dialog), dialog, "messages")
         head = _Head(server.service.settings.model_name, body)
         if body.stream:
             return EventStream(_events(running, head, body), running.close)
@@ -39,7 +39,7 @@ def router(server: Server) -> APIRouter:
         finally:
             running.close()
 
-    async def _job(body: ChatBody, request: Request) -> Job:
+    def _job(body: ChatBody, dialog: list[dict[str, Any]]) -> Job:
         if body.max_completion_tokens is not None and body.max_tokens is not None:
             raise ApiError(
                 400, "max_tokens and max_completion_tokens are both given; give the second only", "max_tokens"
@@ -51,7 +51,6 @@ def router(server: Server) -> APIRouter:
             )
         if body.top_logprobs is not None and not body.logprobs:
             raise ApiError(400, "top_logprobs needs logprobs: true", "top_logprobs")
-        dialog = await read_dialog(body.messages, server.sources(request))
         goes_on = body.prompt_cache_key is not None or any(turn["role"] == "assistant" for turn in dialog)
         return Job(
             make_request(dialog, options_of(body, body.max_completion_tokens or body.max_tokens)),

@@ -36,7 +36,8 @@ def router(server: Server) -> APIRouter:
         options = options_of(body, body.max_output_tokens)
         goes_on = body.prompt_cache_key is not None or any(turn["role"] == "assistant" for turn in dialog)
         job = Job(make_request(dialog, options), options, reuse=goes_on, session=body.prompt_cache_key)
-        running = await unless_left(request, server.service.open(job))
+        said = 0 if body.instructions is None else 1
+        running = await server.open(request, job, dialog, "input", said)
         answer = _Answer(server.service.settings.model_name, body, running)
         if body.stream:
             return EventStream(answer.events(), running.close)
