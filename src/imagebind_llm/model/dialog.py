@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary, ref
 from imagebind_llm.common.errors import UserError, one_line
 from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.model.control import INVISIBLE, SPLIT, Control, encode_words
-from imagebind_llm.model.messages import MediaItem, Message, Turn, plain, read_messages
+from imagebind_llm.model.messages import MediaItem, Message, Turn, plain, read_messages, read_words
 from imagebind_llm.model.templates import Budget, TemplateLimitError, names_read, render
 
 if TYPE_CHECKING:
@@ -161,12 +161,20 @@ def _check_length(texts: Sequence[str], encoder: Any, most_tokens: int | None) -
             return
 
 
-def encode_prompt(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+def encode_prompt(
+    text: str, tokenizer: "PreTrainedTokenizerBase", most_tokens: int | None = None
+) -> list[int]:
     """Token ids of a text that the language model goes on with, without a chat template.
 
     Control tokens in it stay text. It begins with what the tokenizer puts before every text (often BOS).
+
+    Raises:
+        TooLongError: it has more than ``most_tokens`` tokens.
+        UserError: it holds half of a character.
     """
+    read_words(text, "the prompt")
     control = _control(tokenizer, tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else "")
+    _check_length([text], _encoder(tokenizer, control), most_tokens)
     before = list(tokenizer.encode("", verbose=False))
     if before and before[-1] == tokenizer.eos_token_id:
         del before[-1]

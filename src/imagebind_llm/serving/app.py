@@ -1,7 +1,6 @@
 """The application: routes, guards, errors, and the life of what stands behind them."""
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imagebind_llm import __version__
@@ -20,10 +20,9 @@ from imagebind_llm.serving.metrics import Metrics
 from imagebind_llm.serving.openapi import describe
 from imagebind_llm.serving.routes import cache, chat, completions, embeddings, files, page, responses, status
 from imagebind_llm.serving.server import Server
-from imagebind_llm.serving.streams import ClientLeftError, status_of
+from imagebind_llm.serving.streams import ClientLeftError, log_fault, status_of
 from imagebind_llm.serving.uploads import NoUploadError, UploadRefusedError
 
-_log = logging.getLogger("imagebind_llm.serving")
 _NOBODY = 499
 """Status of an answer that nobody waits for; nginx's number for it. It is never seen."""
 _LOST = 503
@@ -50,6 +49,7 @@ def create_app(server: Server) -> FastAPI:
         lifespan=life,
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the client's Host
     )
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     for room in (chat, completions, responses, embeddings, cache, files, status):
@@ -99,14 +99,12 @@ def _handle_errors(app: FastAPI) -> None:
         words = f"{what}; /openapi.json lists what there is"
         return JSONResponse(error_body(error.status_code, words), error.status_code, error.headers)
 
-    @app.exception_handler(Exception)
-    async def fault(request: Request, error: Exception) -> Response:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return JSONResponse(error_body(*status_of(error)), 500)
-
 
 class _Counted:
-    """Tells the metrics of every request. Plain ASGI, so that streams and disconnects pass untouched."""
+    """Tells the metrics of every request, and answers what nobody foresaw.
+
+    Plain ASGI, so that streams and disconnects pass untouched.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -123,8 +121,21 @@ class _Counted:
                 status = message["status"]
             await send(message)
 
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await told(message)
+
         try:
-            await self._app(scope, receive, told)
+            await self._app(scope, receive, noted)
+        except ClientDisconnect:
+            status = _NOBODY
+        except Exception as error:
+            log_fault(scope["path"], error)
+            if not begun:
+                await JSONResponse(error_body(*status_of(error)), 500)(scope, receive, told)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.request(route, status, time.perf_counter() - started)

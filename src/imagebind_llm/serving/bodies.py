@@ -1,6 +1,7 @@
 """The bodies of requests, read strictly and within limits."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -21,8 +22,12 @@ _INNER: dict[str, type[BaseModel]] = {
     "messages": Message,
 }
 """Parameters that are objects."""
-_LARGE = 1 << 20
-"""Bytes from which a body is parsed in another thread."""
+_LARGE = 1 << 15
+"""Bytes from which a body is parsed in another thread: smaller ones take less than a millisecond."""
+MOST_VALUES = 100_000
+"""Values in one body: 64 embeddings of 1,024 numbers. Media are one value each."""
+_MOST_KEYS = 200
+"""Keys of one object. No body has so many."""
 
 
 async def read_body(request: Request, kind: type[Body]) -> Body:
@@ -34,14 +39,7 @@ async def read_body(request: Request, kind: type[Body]) -> Body:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "the body is not said to be JSON; send Content-Type: application/json")
     raw = await request.body()
-    parse = asyncio.to_thread(_parsed, raw) if len(raw) > _LARGE else None
-    value = _parsed(raw) if parse is None else await parse
-    if not isinstance(value, Mapping):
-        raise ApiError(400, f"the body is {short(value)}; expected a JSON object")
-    try:
-        body = kind.model_validate(value)
-    except ValidationError as error:
-        raise _invalid(error, kind) from error
+    body = await asyncio.to_thread(_read, raw, kind) if len(raw) > _LARGE else _read(raw, kind)
     if (name := cannot_honour(body)) is not None:
         raise ApiError(
             400,
@@ -52,13 +50,41 @@ async def read_body(request: Request, kind: type[Body]) -> Body:
     return body
 
 
+def _read(raw: bytes, kind: type[Body]) -> Body:
+    value = _parsed(raw)
+    if not isinstance(value, Mapping):
+        raise ApiError(400, f"the body is {short(value)}; expected a JSON object")
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise _invalid(error, kind) from None  # its own text holds what was sent
+
+
 def _parsed(raw: bytes) -> Any:
     try:
-        return parse_json(raw.decode())
+        value = parse_json(raw.decode(), MOST_VALUES)
+        if b"\\u" in raw:
+            json.dumps(value, ensure_ascii=False).encode()
+        _check_sizes(value)
+        return value
+    except UnicodeEncodeError:
+        raise ApiError(400, "the body holds half of a character (a lone \\ud800 … \\udfff)") from None
     except UnicodeDecodeError:
         raise ApiError(400, "the body is not UTF-8; send JSON in UTF-8") from None
     except ValueError as error:
         raise ApiError(400, f"the body is no JSON this server takes: {error}") from None
+
+
+def _check_sizes(value: Any) -> None:
+    """Refuse objects of so many keys that listing what is wrong with them would take long."""
+    for one in (value, *_messages(value)):
+        if isinstance(one, Mapping) and len(one) > _MOST_KEYS:
+            raise ValueError(f"an object of {len(one):,} keys")
+
+
+def _messages(value: Any) -> list[Any]:
+    found = value.get("messages", value.get("input")) if isinstance(value, Mapping) else None
+    return found if isinstance(found, list) else []
 
 
 def _invalid(error: ValidationError, kind: type[BaseModel]) -> ApiError:

@@ -36,9 +36,7 @@ class CacheMap:
     @classmethod
     def of(cls, cache: VisualCache, most: int) -> "CacheMap":
         """A map of at most ``most`` pictures, drawn at random but always the same."""
-        chosen = (
-            torch.randperm(cache.size, generator=torch.Generator().manual_seed(_SEED))[:most].sort().values
-        )
+        chosen = torch.randperm(cache.size, generator=torch.Generator().manual_seed(_SEED))[:most]
         vectors = cache.vectors(chosen)
         mean = vectors.mean(0)
         _, _, directions = torch.pca_lowrank(vectors - mean, q=min(2, *vectors.shape), center=False)
@@ -57,10 +55,11 @@ class CacheMap:
         unit = torch.nn.functional.normalize(vector.float(), dim=0)
         return [round(value, 4) for value in ((unit - self.mean) @ self.axes).tolist()]
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+    def to_dict(self, most: int) -> dict[str, Any]:
+        """The first ``most`` of them, for JSON; they are in no order."""
         points = [
             [round(x, 4), round(y, 4), row]
-            for (x, y), row in zip(self.points.tolist(), self.rows, strict=True)
+            for (x, y), row in zip(self.points[:most].tolist(), self.rows[:most], strict=True)
         ]
-        return {"points": points, "captions": self.captions, "pictures": self.pictures}
+        captions = {row: self.captions[row] for row in self.rows[:most] if row in self.captions}
+        return {"points": points, "captions": captions, "pictures": self.pictures}

@@ -28,6 +28,8 @@ _URLS = {
     "input_image": Modality.IMAGE,
 }
 _TEXTS = ("text", "input_text", "output_text", "refusal")
+MOST_MEDIA = 64
+"""Media of one dialog. Each is held in memory until it has been decoded."""
 _INSTEAD = "send data:…;base64,… or upload it to /v1/files"
 _LARGE = 1 << 20
 """Characters of base64 from which it is decoded in another thread."""
@@ -52,7 +54,8 @@ async def read_dialog(messages: Sequence[Message], sources: Sources) -> list[dic
     Raises:
         ApiError: 400 that names the part.
     """
-    dialog = []
+    dialog: list[dict[str, Any]] = []
+    media = 0
     for number, message in enumerate(messages):
         given: dict[str, Any] = message.model_dump(
             exclude_none=True, exclude={"refusal", "audio", "annotations", "function_call"}
@@ -61,6 +64,9 @@ async def read_dialog(messages: Sequence[Message], sources: Sources) -> list[dic
             name = "audio" if message.audio else "function_call"
             raise ApiError(400, f"messages[{number}].{name} is not supported", f"messages[{number}].{name}")
         if isinstance(message.content, list):
+            media += sum(not _is_words(part) for part in message.content)
+            if media > MOST_MEDIA:
+                raise ApiError(400, f"messages hold more than {MOST_MEDIA} media; send fewer", "messages")
             given["content"] = await read_parts(message.content, sources, f"messages[{number}].content")
         elif message.content is None and message.refusal is not None:
             given["content"] = message.refusal
@@ -73,7 +79,7 @@ async def read_parts(parts: Sequence[Any], sources: Sources, where: str) -> list
     found = []
     for number, part in enumerate(parts):
         place = f"{where}[{number}]"
-        if isinstance(part, Mapping) and part.get("type") in _TEXTS and not part.get("as_media"):
+        if _is_words(part):
             found.append(_words(part, place))
             continue
         item = await read_medium(part, sources, place)
@@ -82,6 +88,10 @@ async def read_parts(parts: Sequence[Any], sources: Sources, where: str) -> list
             | ({"as_media": True} if item.modality is Modality.TEXT else {})
         )
     return found
+
+
+def _is_words(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in _TEXTS and not part.get("as_media")
 
 
 async def read_mixture(given: Any, sources: Sources, where: str = "input") -> list[MediaItem]:
@@ -234,8 +244,11 @@ def _embedding(part: Mapping[str, Any], weight: float, where: str) -> MediaItem:
         except (binascii.Error, ValueError) as error:
             raise UserError(f"{where}.embedding is not base64 of float32 numbers ({error})") from None
     elif isinstance(given, list) and given and all(type(value) in (int, float) for value in given):
-        with np.errstate(over="ignore"):
-            vector = np.asarray(given, np.float64).astype(np.float32)
+        try:
+            with np.errstate(over="ignore"):
+                vector = np.asarray(given, np.float64).astype(np.float32)
+        except OverflowError:
+            raise UserError(f"{where}.embedding holds a number too large for float64") from None
     else:
         raise UserError(
             f"{where}.embedding is {short(given)}; expected a list of numbers, or base64 of float32"

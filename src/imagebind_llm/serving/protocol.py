@@ -4,15 +4,19 @@ Parameters that this server cannot honour are listed where they are: a value tha
 ``null``, an empty list) passes, any other is refused by name.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Part = dict[str, Any]
+Ids = Annotated[list[int], Field(max_length=65_536)]
+Parts = Annotated[list[Part], Field(max_length=512)]
+Inputs = Annotated[list[str | Part], Field(max_length=2048)]
+"""More are refused before each of them is looked at."""
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), hide_input_in_errors=True)
 
 
 class CacheBody(_Body):
@@ -38,7 +42,9 @@ class _Sampled(_Body):
     temperature: float | None = Field(None, ge=0, le=2, description="0: always the likeliest token.")
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=0, lt=2**63)
-    stop: str | list[str] | None = Field(None, description="Up to 4 texts that end the answer.")
+    stop: str | Annotated[list[str], Field(max_length=64)] | None = Field(
+        None, description="Up to 4 texts that end the answer."
+    )
     n: int | None = Field(None, ge=1, le=128)
     stream: bool | None = False
     stream_options: StreamOptions | None = None
@@ -58,7 +64,7 @@ class Message(_Body):
     """One turn. ``content`` is text or a list of parts (see docs/serving.md)."""
 
     role: str
-    content: str | list[Part] | None = None
+    content: str | Parts | None = None
     name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
@@ -72,7 +78,7 @@ class Message(_Body):
 class ChatBody(_Sampled):
     """``POST /v1/chat/completions``."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: Annotated[list[Message], Field(min_length=1, max_length=2048)]
     max_completion_tokens: int | None = Field(None, ge=1)
     max_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = False
@@ -98,7 +104,9 @@ class ChatBody(_Sampled):
 class CompletionBody(_Sampled):
     """``POST /v1/completions``: text that goes on, without a chat template."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: (
+        str | Annotated[list[str], Field(max_length=16)] | Ids | Annotated[list[Ids], Field(max_length=16)]
+    )
     max_tokens: int | None = Field(None, ge=1)
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool | None = None
@@ -110,7 +118,7 @@ class ResponseBody(_Body):
     """``POST /v1/responses``."""
 
     model: str = "default"
-    input: str | list[dict[str, Any]]
+    input: str | Annotated[list[dict[str, Any]], Field(max_length=2048)]
     instructions: str | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
@@ -145,7 +153,7 @@ class EmbeddingBody(_Body):
     """``POST /v1/embeddings``: texts, or parts with media."""
 
     model: str = "default"
-    input: str | Part | list[str | Part] = Field(description="A text, a part with a medium, or a list.")
+    input: str | Part | Inputs = Field(description="A text, a part with a medium, or a list.")
     encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: int | None = None
     user: str | None = None
@@ -154,7 +162,7 @@ class EmbeddingBody(_Body):
 class SearchBody(_Body):
     """``POST /v1/cache/search``: pictures most like a medium, or like a mixture of several."""
 
-    input: str | Part | list[str | Part]
+    input: str | Part | Inputs
     k: int | None = Field(None, ge=1, le=1000)
     temperature: float | None = Field(None, ge=0)
 
@@ -162,7 +170,7 @@ class SearchBody(_Body):
 class MapBody(_Body):
     """``POST /v1/cache/map``: where a mixture lies among the cached pictures, before and after the cache."""
 
-    input: str | Part | list[str | Part]
+    input: str | Part | Inputs
     cache: CacheBody | None = None
 
 

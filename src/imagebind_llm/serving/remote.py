@@ -95,7 +95,7 @@ async def fetch(url: str, policy: RemotePolicy | None) -> bytes:
                 target = found
     except TimeoutError:
         raise RemoteError(f"{host} did not answer within {policy.seconds:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError) as error:
         raise RemoteError(f"{host} could not be read ({type(error).__name__})") from None
     raise RemoteError(f"{host} redirects more than {policy.redirects} times")
 

@@ -1,17 +1,19 @@
 """What the routes share: the service, and how a request becomes a job."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request as HttpRequest
+from torch import Tensor
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.inference.request import Options, Request
+from imagebind_llm.model.messages import MediaItem
 from imagebind_llm.serving.errors import ApiError, refused
 from imagebind_llm.serving.guard import KEY_NAME
-from imagebind_llm.serving.parts import Sources
+from imagebind_llm.serving.parts import Sources, read_mixture
 from imagebind_llm.serving.perceiving import UnreadableMediumError
 from imagebind_llm.serving.protocol import CacheBody
 from imagebind_llm.serving.remote import RemotePolicy, fetch
@@ -22,6 +24,8 @@ from imagebind_llm.serving.uploads import Uploads
 MOST_STOPS = 4
 """As OpenAI allows."""
 _LONGEST_STOP = 256
+_CALLED = {"max_new_tokens": "max_completion_tokens"}
+"""Options of ours that have other names in requests."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,14 @@ class Server:
     def sources(self, request: HttpRequest) -> Sources:
         """Where media of a request may come from."""
         owner, policy = self.owner(request), self.remote
+        known: dict[str, tuple[bytes, str]] = {}
 
         async def file(identity: str) -> tuple[bytes, str]:
+            if identity not in known:  # named twice, read once
+                known[identity] = await read(identity)
+            return known[identity]
+
+        async def read(identity: str) -> tuple[bytes, str]:
             upload = self.uploads.get(owner, identity)
             with self.uploads.open(owner, identity) as stream:
                 return await asyncio.to_thread(stream.read), upload.filename
@@ -57,25 +67,55 @@ class Server:
         return Sources(file, None if policy is None else fetched)
 
     async def open(
-        self, request: HttpRequest, job: Job, dialog: Sequence[Mapping[str, Any]], where: str, first: int = 0
+        self, request: HttpRequest, make: Callable[[], Awaitable[Job]], where: str = "", first: int = 0
     ) -> Running:
         """Let a request in and read its media, unless the client leaves.
 
         Args:
             request: of HTTP.
-            job: what is asked.
-            dialog: its messages.
-            where: what they are called in the body.
+            make: reads what is asked.
+            where: what the messages are called in the body.
             first: how many of them are not in there.
 
         Raises:
             ApiError: a medium cannot be read; it names the part.
         """
+        made: list[Job] = []
+
+        async def noted() -> Job:
+            made.append(await make())
+            return made[0]
+
         try:
-            return await unless_left(request, self.service.open(job))
+            return await unless_left(request, self.service.open(noted))
         except UnreadableMediumError as error:
-            place = _media_of(dialog, where, first)[error.condition][error.place]
+            asked = made[0].request
+            assert isinstance(asked, Request), "a bare prompt has no media"
+            place = _media_of(asked.messages, where, first)[error.condition][error.place]
             raise ApiError(400, f"{place}: {error}", place) from error
+
+    async def embedded(
+        self, request: HttpRequest, given: Any
+    ) -> tuple[list[MediaItem], list[Tensor | Exception]]:
+        """The media of ``input``, and the unit row ``[D]`` of each or its error.
+
+        Raises:
+            ApiError: too many, unreadable, no room or no time.
+        """
+        count = len(given) if isinstance(given, list) else 1
+        if count > self.service.settings.max_inputs:
+            most = self.service.settings.max_inputs
+            raise ApiError(400, f"input has {count} entries; send at most {most}", "input")
+
+        async def work() -> tuple[list[MediaItem], list[Tensor | Exception]]:
+            items = await read_mixture(given, self.sources(request))
+            return items, await self.service.perceiver.embeddings(items)
+
+        self.service.enter()
+        try:
+            return await unless_left(request, self.service.timed(work()))
+        finally:
+            self.service.leave()
 
     def check_model(self, name: str) -> None:
         """Refuse another model's name.
@@ -112,7 +152,7 @@ def options_of(body: Any, max_new_tokens: int | None) -> Options:
         return Options(**{name: value for name, value in values.items() if value is not None})
     except UserError as error:
         name = str(error).partition(" ")[0]
-        raise refused(error, name.replace("cache_", "cache.")) from error
+        raise refused(error, _CALLED.get(name, name.replace("cache_", "cache."))) from error
 
 
 def _media_of(dialog: Sequence[Mapping[str, Any]], where: str, first: int) -> list[list[str]]:

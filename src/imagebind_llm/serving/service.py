@@ -2,16 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.inference.assistant import Assistant
 from imagebind_llm.inference.engine import TokenRequest
 from imagebind_llm.inference.perception import Conditions
-from imagebind_llm.inference.pipeline import Prepared
+from imagebind_llm.inference.pipeline import LONGEST_DIALOG, Prepared
 from imagebind_llm.inference.request import Options, Request
 from imagebind_llm.model.dialog import encode_prompt
 from imagebind_llm.serving.backend import TokenBackend
@@ -104,18 +104,20 @@ class Running:
             ApiError: the time is over.
             Exception: whatever the language model raised.
         """
-        left = self._service.settings.timeout - (time.perf_counter() - self._started)
+        service = self._service
+        left = service.settings.timeout - (time.perf_counter() - self._started)
         first = True
         try:
             async with asyncio.timeout(max(left, 0.001)), aclosing(self._all()) as found:
                 async for piece in found:
                     if first:
-                        self._service.metrics.first_token(time.perf_counter() - self._started)
+                        service.metrics.first_token(time.perf_counter() - self._started)
                         first = False
-                    self._service.metrics.tokens(piece.tokens, piece.finish_reason)
+                    service.metrics.tokens(piece.tokens, piece.finish_reason)
                     yield piece
+            service.took(time.perf_counter() - self._started)
         except TimeoutError:
-            raise self._service.too_slow() from None
+            raise service.too_slow() from None
         finally:
             self.close()
 
@@ -221,8 +223,11 @@ class Service:
         except TimeoutError:
             raise self.too_slow() from None
 
-    async def open(self, job: Job) -> Running:
-        """Let a request in and read its media; :meth:`Running.pieces` writes the answer.
+    async def open(self, make: Callable[[], Awaitable[Job]]) -> Running:
+        """Let a request in, read it and its media; :meth:`Running.pieces` writes the answer.
+
+        Args:
+            make: reads the request, which may take files and addresses.
 
         Raises:
             UserError: what is wrong with the request.
@@ -231,13 +236,16 @@ class Service:
         self.enter()
         started = time.perf_counter()
         try:
-            prompt, conditions, prepared = await self.timed(self._perceived(job))
+            job, prompt, conditions, prepared = await self.timed(self._perceived(make))
         except BaseException:
             self.leave()
             raise
         return Running(self, job, prompt, conditions, prepared, started)
 
-    async def _perceived(self, job: Job) -> tuple[TokenRequest, Conditions, Prepared | None]:
+    async def _perceived(
+        self, make: Callable[[], Awaitable[Job]]
+    ) -> tuple[Job, TokenRequest, Conditions, Prepared | None]:
+        job = await make()
         pipeline = self.assistant.pipeline
         sampling = replace(pipeline.sampling(job.options), logprobs=job.logprobs)
         prepared, conditions = None, Conditions(None)
@@ -246,6 +254,7 @@ class Service:
             conditions = await self.perceiver.conditions(prepared.conditions)
             prompt = pipeline.token_request(prepared, conditions, job.reuse)
         else:
+            self._check_ids(job.request)
             prompt = TokenRequest(job.request)
         prompt = replace(prompt, sampling=sampling)
         length = len(prompt.input_ids)
@@ -255,11 +264,18 @@ class Service:
                 f"a dialog of {length} tokens with its answer needs {most} entries of key-value memory, and "
                 f"this server has {self.settings.max_tokens}; shorten it, or ask for a shorter answer"
             )
-        return prompt, conditions, prepared
+        return job, prompt, conditions, prepared
 
-    def encode_prompt(self, text: str) -> list[int]:
+    def _check_ids(self, ids: list[int]) -> None:
+        most = int(self.assistant.model.config.text_config.vocab_size)
+        if not ids or not all(0 <= token < most for token in ids):
+            found = "no token" if not ids else f"token ids from {short(min(ids))} to {short(max(ids))}"
+            raise ApiError(400, f"prompt has {found}; expected ids from 0 to {most - 1}", "prompt")
+
+    async def encode_prompt(self, text: str) -> list[int]:
         """Token ids of a text that goes on."""
-        return encode_prompt(text, self.assistant.processor.tokenizer)
+        most = self.backend.context_length or LONGEST_DIALOG
+        return await asyncio.to_thread(encode_prompt, text, self.assistant.processor.tokenizer, most)
 
     def took(self, seconds: float) -> None:
         """A request has been answered."""

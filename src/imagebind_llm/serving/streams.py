@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -14,6 +16,7 @@ from imagebind_llm.serving.backend import BackendLostError
 from imagebind_llm.serving.errors import ApiError, error_body
 
 T = TypeVar("T")
+_log = logging.getLogger("imagebind_llm.serving")
 
 
 class ClientLeftError(Exception):
@@ -72,12 +75,20 @@ async def _guarded(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, Non
         async for event in events:
             yield event
     except Exception as error:
+        if not isinstance(error, ApiError | UserError | BackendLostError):
+            log_fault("a stream", error)
         status, words = status_of(error)
         body = error_body(status, words)
         body["error"]["status"] = status  # that of HTTP has been sent
         yield data(body)
     finally:
         await events.aclose()
+
+
+def log_fault(what: str, error: Exception) -> None:
+    """Write down where a fault of ours happened; not its text, which may hold what was asked."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s failed: %s\n%s", what, type(error).__name__, where)
 
 
 def status_of(error: Exception) -> tuple[int, str]:

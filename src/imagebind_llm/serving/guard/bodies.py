@@ -15,6 +15,10 @@ SLOWEST = 16 * 1024
 """Bytes a second that earn more time. Chosen: 128 kbit/s, the uplink of a poor mobile connection."""
 
 
+TOGETHER = 2**30
+"""Bytes of bodies on their way or being answered. Chosen: twenty of the largest."""
+
+
 class BodyLimit:
     """Refuses bodies that are too large (413) or do not come (408).
 
@@ -23,7 +27,8 @@ class BodyLimit:
     Args:
         most: bytes of a body.
         seconds: time for each body, besides one second for each ``slowest`` bytes that came.
-        elsewhere: other numbers of bytes, for single paths.
+        elsewhere: other numbers of bytes, for single paths. Those bodies go to the disk.
+        together: bytes of all other bodies that are held at once (503).
     """
 
     def __init__(
@@ -33,9 +38,12 @@ class BodyLimit:
         seconds: float = GRACE,
         slowest: int = SLOWEST,
         elsewhere: Mapping[str, int] = MappingProxyType({}),
+        together: int = TOGETHER,
     ) -> None:
         self._app, self._most, self._seconds, self._slowest = app, most, seconds, slowest
         self._elsewhere = elsewhere
+        self._together = together
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,11 +58,21 @@ class BodyLimit:
             await refuse(scope, receive, send, 413, _too_large(most), code="request_too_large")
             return
         body = _Body(receive, send, most, self._seconds, self._slowest)
+        counted = scope["path"] not in self._elsewhere
+        expected = int(length or 0) if counted else 0
+        if self._held + expected > self._together:
+            message = "the server holds as many large requests as it can; try again"
+            headers = [("retry-after", "1")]
+            await refuse(scope, receive, send, 503, message, code="too_many_bodies", headers=headers)
+            return
+        self._held += expected
         try:
             await self._app(scope, body.receive, body.send)
         except Exception:
             if not body.fault or body.answered:
                 raise
+        finally:
+            self._held -= expected
         if body.fault and not body.answered:
             status, code = body.fault, "request_timeout" if body.fault == 408 else "request_too_large"
             message = _too_large(most) if status == 413 else "the body of the request did not come in time"
@@ -87,7 +105,7 @@ class _Body:
         begun = clock()
         left = self._seconds + self._got / self._slowest - self._waited
         try:
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(min(left, self._seconds)):  # also who was fast must not fall silent
                 message = await self._receive()
         except TimeoutError:
             self.fault = 408

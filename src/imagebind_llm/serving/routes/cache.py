@@ -15,11 +15,10 @@ from imagebind_llm.model.conditioning import mixtures
 from imagebind_llm.serving.bodies import read_body
 from imagebind_llm.serving.errors import ApiError
 from imagebind_llm.serving.mapping import CacheMap
-from imagebind_llm.serving.parts import read_mixture
 from imagebind_llm.serving.protocol import MapBody, SearchBody
 from imagebind_llm.serving.server import Server, retrieved_as_json
-from imagebind_llm.serving.streams import unless_left
 
+_MOST_POINTS = 5000
 _KEEP = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -27,7 +26,7 @@ def router(server: Server) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["cache"])
     perception = server.service.assistant.pipeline.perception
-    drawn: dict[int, CacheMap] = {}
+    drawn: list[CacheMap] = []
 
     def cache() -> VisualCache:
         found = perception.cache.get()
@@ -36,16 +35,7 @@ def router(server: Server) -> APIRouter:
         return found
 
     async def mixture(request: Request, given: Any) -> Tensor:
-        items = await read_mixture(given, server.sources(request))
-        if len(items) > server.service.settings.max_inputs:
-            raise ApiError(400, f"input has {len(items)} entries; send fewer", "input")
-        server.service.enter()
-        try:
-            rows = await unless_left(
-                request, server.service.timed(server.service.perceiver.embeddings(items))
-            )
-        finally:
-            server.service.leave()
+        items, rows = await server.embedded(request, given)
         return mixtures([[(raised(row), item.weight) for row, item in zip(rows, items, strict=True)]])[0]
 
     @routes.post("/v1/cache/search")
@@ -69,21 +59,21 @@ def router(server: Server) -> APIRouter:
         entry.thumbnail.save(stream, "PNG")
         return Response(stream.getvalue(), media_type="image/png", headers=_KEEP)
 
-    async def map_of(most: int) -> CacheMap:
-        if most not in drawn:
-            drawn[most] = await asyncio.to_thread(CacheMap.of, cache(), most)
-        return drawn[most]
+    async def drawing_of_all() -> CacheMap:
+        if not drawn:
+            drawn.append(await asyncio.to_thread(CacheMap.of, cache(), _MOST_POINTS))
+        return drawn[0]
 
     @routes.get("/v1/cache/map")
-    async def points(most: int = Query(2000, ge=2, le=5000)) -> Response:
+    async def points(most: int = Query(2000, ge=2, le=_MOST_POINTS)) -> Response:
         """The cached pictures (or a sample of them) in two dimensions."""
-        return JSONResponse((await map_of(most)).to_dict(), headers=_KEEP)
+        return JSONResponse((await drawing_of_all()).to_dict(most), headers=_KEEP)
 
     @routes.post("/v1/cache/map")
     async def place(request: Request) -> Response:
         """Where a mixture lies among the cached pictures, before and after it is moved towards them."""
         body = await read_body(request, MapBody)
-        drawing = await map_of(2000)
+        drawing = await drawing_of_all()
         own = await mixture(request, body.input)
         asked = body.cache
         options = Options(

@@ -29,8 +29,8 @@ def router(server: Server) -> APIRouter:
         """Answer a dialog with media."""
         body = await read_body(request, ChatBody)
         server.check_model(body.model)
-        dialog = await read_dialog(body.messages, server.sources(request))
-        running = await server.open(request, _job(body, dialog), dialog, "messages")
+        _check(body)
+        running = await server.open(request, lambda: _job(body, request), "messages")
         head = _Head(server.service.settings.model_name, body)
         if body.stream:
             return EventStream(_events(running, head, body), running.close)
@@ -39,24 +39,27 @@ def router(server: Server) -> APIRouter:
         finally:
             running.close()
 
-    def _job(body: ChatBody, dialog: list[dict[str, Any]]) -> Job:
+    def _check(body: ChatBody) -> None:
         if body.max_completion_tokens is not None and body.max_tokens is not None:
             raise ApiError(
                 400, "max_tokens and max_completion_tokens are both given; give the second only", "max_tokens"
             )
-        choices = body.n or 1
-        if choices > server.service.settings.max_choices:
-            raise ApiError(
-                400, f"n is {choices}; expected at most {server.service.settings.max_choices}", "n"
-            )
+        most = server.service.settings.max_choices
+        if (body.n or 1) > most:
+            raise ApiError(400, f"n is {body.n}; expected at most {most}", "n")
         if body.top_logprobs is not None and not body.logprobs:
             raise ApiError(400, "top_logprobs needs logprobs: true", "top_logprobs")
+
+    async def _job(body: ChatBody, request: Request) -> Job:
+        options = options_of(body, body.max_completion_tokens or body.max_tokens)
+        stops = stops_of(body.stop)
+        dialog = await read_dialog(body.messages, server.sources(request))
         goes_on = body.prompt_cache_key is not None or any(turn["role"] == "assistant" for turn in dialog)
         return Job(
-            make_request(dialog, options_of(body, body.max_completion_tokens or body.max_tokens)),
-            options_of(body, body.max_completion_tokens or body.max_tokens),
-            stops_of(body.stop),
-            choices,
+            make_request(dialog, options),
+            options,
+            stops,
+            body.n or 1,
             (body.top_logprobs or 0) if body.logprobs else None,
             reuse=goes_on,
             session=body.prompt_cache_key,

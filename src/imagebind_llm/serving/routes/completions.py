@@ -1,5 +1,6 @@
 """``POST /v1/completions``: texts that go on, without a chat template and without media."""
 
+import itertools
 import time
 import uuid
 from collections.abc import AsyncGenerator
@@ -28,8 +29,7 @@ def router(server: Server) -> APIRouter:
         """Go on with a text."""
         body = await read_body(request, CompletionBody)
         server.check_model(body.model)
-        job = _job(body)
-        running = await unless_left(request, server.service.open(job))
+        running = await server.open(request, lambda: _job(body))
         head = {
             "id": f"cmpl-{uuid.uuid4().hex}",
             "object": "text_completion",
@@ -43,25 +43,25 @@ def router(server: Server) -> APIRouter:
         finally:
             running.close()
 
-    def _job(body: CompletionBody) -> Job:
+    async def _job(body: CompletionBody) -> Job:
         choices = body.n or 1
         if choices > server.service.settings.max_choices:
             raise ApiError(
                 400, f"n is {choices}; expected at most {server.service.settings.max_choices}", "n"
             )
         try:
-            ids = _prompt(body.prompt)
+            ids = await _prompt(body.prompt)
         except UserError as error:
             raise refused(error, "prompt") from error
         return Job(ids, options_of(body, body.max_tokens), stops_of(body.stop), choices, body.logprobs)
 
-    def _prompt(given: Any) -> list[int]:
+    async def _prompt(given: Any) -> list[int]:
         if isinstance(given, list) and given and isinstance(given[0], str | list):
             if len(given) > 1:
                 raise UserError(f"prompt has {len(given)} texts; send one request for each")
             given = given[0]
         if isinstance(given, str):
-            return server.service.encode_prompt(given)
+            return await server.service.encode_prompt(given)
         return list(given)
 
     return routes
@@ -75,7 +75,7 @@ def _choice(number: int, text: str, reason: str | None, logprobs: list[Piece] | 
             "tokens": [one.token for one in own],
             "token_logprobs": [one.logprob for one in own],
             "top_logprobs": [dict(one.top) for one in own],
-            "text_offset": [],
+            "text_offset": [0, *itertools.accumulate(len(one.token) for one in own[:-1])] if own else [],
         }
     return found
 

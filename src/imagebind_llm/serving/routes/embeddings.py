@@ -11,10 +11,8 @@ from torch import Tensor
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.serving.bodies import read_body
 from imagebind_llm.serving.errors import ApiError
-from imagebind_llm.serving.parts import read_mixture
 from imagebind_llm.serving.protocol import EmbeddingBody
 from imagebind_llm.serving.server import Server
-from imagebind_llm.serving.streams import unless_left
 
 
 def router(server: Server) -> APIRouter:
@@ -27,23 +25,13 @@ def router(server: Server) -> APIRouter:
         body = await read_body(request, EmbeddingBody)
         server.check_model(body.model)
         service = server.service
-        count = len(body.input) if isinstance(body.input, list) else 1
-        if count > service.settings.max_inputs:
-            raise ApiError(
-                400, f"input has {count} entries; send at most {service.settings.max_inputs}", "input"
-            )
-        items = await read_mixture(body.input, server.sources(request))
+        items, rows = await server.embedded(request, body.input)
         for number, item in enumerate(items):
             if item.weight != 1:
                 where = f"input[{number}].weight"
                 raise ApiError(
                     400, f"{where} is {item.weight:g}; embeddings of single media have none", where
                 )
-        service.enter()
-        try:
-            rows = await unless_left(request, service.timed(service.perceiver.embeddings(items)))
-        finally:
-            service.leave()
         found = [_row(row, number) for number, row in enumerate(rows)]
         if body.dimensions is not None and body.dimensions != len(found[0]):
             raise ApiError(

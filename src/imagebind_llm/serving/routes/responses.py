@@ -32,12 +32,16 @@ def router(server: Server) -> APIRouter:
         """Answer a dialog with media, in the form of the Responses API."""
         body = await read_body(request, ResponseBody)
         server.check_model(body.model)
-        dialog = await read_dialog(_messages(body), server.sources(request))
-        options = options_of(body, body.max_output_tokens)
-        goes_on = body.prompt_cache_key is not None or any(turn["role"] == "assistant" for turn in dialog)
-        job = Job(make_request(dialog, options), options, reuse=goes_on, session=body.prompt_cache_key)
+        messages = _messages(body)
+
+        async def job() -> Job:
+            dialog = await read_dialog(messages, server.sources(request))
+            options = options_of(body, body.max_output_tokens)
+            goes_on = body.prompt_cache_key is not None or any(turn["role"] == "assistant" for turn in dialog)
+            return Job(make_request(dialog, options), options, reuse=goes_on, session=body.prompt_cache_key)
+
         said = 0 if body.instructions is None else 1
-        running = await server.open(request, job, dialog, "input", said)
+        running = await server.open(request, job, "input", said)
         answer = _Answer(server.service.settings.model_name, body, running)
         if body.stream:
             return EventStream(answer.events(), running.close)
@@ -61,7 +65,12 @@ def _messages(body: ResponseBody) -> list[Message]:
                 400, f"{where} has the type {short(item['type'])}; this model takes messages", f"{where}.type"
             )
         role, content = item.get("role"), item.get("content")
-        if not isinstance(role, str) or not isinstance(content, str | list):
+        parts = content if isinstance(content, list) else []
+        if (
+            not isinstance(role, str)
+            or not isinstance(content, str | list)
+            or not all(isinstance(part, dict) for part in parts)
+        ):
             raise ApiError(400, f"{where} is {short(item)}; expected role and content", where)
         found.append(Message(role=role, content=content))
     return found
