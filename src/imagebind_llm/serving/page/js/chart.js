@@ -1,7 +1,7 @@
 // A canvas of dots that can be moved and zoomed, with the place of a query.
 
 import { lessMotion } from './dom.js';
-import { colourOf } from './palette.js';
+import { colourOf, shapeOf } from './palette.js';
 
 const REACH = 12;
 
@@ -71,8 +71,7 @@ export class Chart {
       const caption = this.dots.captions[index] ?? '';
       const dim = this.picked !== null && this.picked !== caption;
       draw.fillStyle = colourOf(caption, dim ? 0.06 : this.place && this.picked === null && !this.near.has(index) ? 0.42 : 0.8);
-      draw.beginPath();
-      draw.arc(...this.#at(x, y), this.near.has(index) ? size + 1.5 : size, 0, 7);
+      outline(draw, shapeOf(caption), ...this.#at(x, y), this.near.has(index) ? size + 1.5 : size);
       draw.fill();
       if (!this.near.has(index)) continue;
       draw.lineWidth = 1.5;
@@ -189,5 +188,17 @@ export class Chart {
       if (far < (best?.far ?? REACH)) best = { x: ax, y: ay, far, index, caption: this.dots.captions[index] ?? '' };
     }
     return best;
+  }
+}
+
+function outline(draw, shape, x, y, size) {
+  draw.beginPath();
+  if (shape === 'circle') draw.arc(x, y, size, 0, 7);
+  else if (shape === 'square') draw.rect(x - size * 0.9, y - size * 0.9, size * 1.8, size * 1.8);
+  else {
+    draw.moveTo(x, y - size * 1.25);
+    draw.lineTo(x + size * 1.15, y + size * 0.85);
+    draw.lineTo(x - size * 1.15, y + size * 0.85);
+    draw.closePath();
   }
 }

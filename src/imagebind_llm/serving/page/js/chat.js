@@ -3,7 +3,7 @@
 import { ApiError, chat as stream } from './api.js';
 import { newId } from './dom.js';
 import { keepError } from './errors.js';
-import { forgetUploads, partOf } from './media/item.js';
+import { forgetUploads, itemAt, partOf } from './media/item.js';
 import { requestOptions, settings } from './settings.js';
 import { saveChat } from './store.js';
 
@@ -107,8 +107,11 @@ export class Chat {
 
   async #read(record, answer, version, signal) {
     for (let attempt = 0; ; attempt++) {
+      let sent = [];
       try {
-        const body = { model: this.hooks.model()?.id ?? 'default', messages: await bodyOf(record, answer, signal), ...requestOptions(this.hooks.model()) };
+        const { messages, from } = await bodyOf(record, answer, signal);
+        sent = from;
+        const body = { model: this.hooks.model()?.id ?? 'default', messages, ...requestOptions(this.hooks.model()) };
         for await (const chunk of stream(body, signal)) {
           if (chunk.imagebind) version.imagebind = chunk.imagebind;
           if (chunk.usage) version.tokens = chunk.usage.completion_tokens ?? null;
@@ -117,6 +120,7 @@ export class Chat {
         }
         return;
       } catch (error) {
+        error.item ??= itemAt(error, sent.map((message) => message?.media));
         const stale = error instanceof ApiError && /file/.test(error.message) && [400, 404].includes(error.status);
         if (attempt || !stale || !forgetUploads()) throw error; // uploads expire: once more with fresh ones
       }
@@ -128,19 +132,27 @@ function fresh() {
   return { id: newId(), title: '', created: Date.now(), updated: Date.now(), messages: [] };
 }
 
+// The messages to send, and from which of the chat's own each is: what is refused is named by its place among them.
 async function bodyOf(record, answer, signal) {
   const end = record.messages.indexOf(answer);
   const first = answer.alone ? end - 1 : 0;
   const messages = settings.system ? [{ role: 'system', content: settings.system }] : [];
+  const from = messages.map(() => null);
   for (const message of record.messages.slice(first, end)) {
     if (message.role === 'user') {
       const parts = await Promise.all(message.media.map((item) => partOf(item, signal)));
       messages.push({ role: 'user', content: parts.length ? [...parts, { type: 'text', text: message.text }] : message.text });
+      from.push(message);
     } else {
       const version = message.versions[message.shown];
-      if (version?.text) messages.push({ role: 'assistant', content: version.text });
-      else messages.pop(); // a question that got no answer
+      if (version?.text) {
+        messages.push({ role: 'assistant', content: version.text });
+        from.push(null);
+      } else { // a question that got no answer
+        messages.pop();
+        from.pop();
+      }
     }
   }
-  return messages;
+  return { messages, from };
 }

@@ -2,14 +2,14 @@
 
 import { byId, el } from './dom.js';
 import { label, t } from './i18n.js';
-import { Tray } from './chips.js';
+import { kindName, kindWords, Tray } from './chips.js';
 import { camera } from './dialogs/camera.js';
 import { askWords } from './dialogs/dialog.js';
 import { microphone } from './dialogs/microphone.js';
 import { sketch } from './dialogs/sketch.js';
 import { fromFile, fromText } from './media/item.js';
-import { accepted, fileKinds, iconOf, takes } from './media/modalities.js';
-import { kindWords } from './chips.js';
+import { shortName } from './media/check.js';
+import { accepted, allKinds, fileKinds, iconOf, takes } from './media/modalities.js';
 import { openMenu } from './menu.js';
 import { toast } from './toast.js';
 
@@ -44,6 +44,8 @@ export class Composer {
     this.field.addEventListener('paste', (event) => this.#paste(event));
     this.#drop();
     this.#changed();
+    const high = () => document.documentElement.style.setProperty('--foot', `${byId('composer').offsetHeight}px`);
+    new ResizeObserver(high).observe(byId('composer'));
   }
 
   /** Show the buttons for what the model takes. */
@@ -71,18 +73,24 @@ export class Composer {
     await this.taking; // a file that was dropped just now belongs to the question
     const text = this.field.value.trim() || (this.tray.items.length ? t('whatIsThis') : '');
     if (!text || this.running) return;
+    const blocked = this.tray.block();
+    if (blocked) return toast(blocked.problem === 'problem.empty' ? 'removeFirst' : 'chooseFirst', { name: shortName(blocked.item.name) });
     const { instead } = this;
     const media = structuredClone(this.tray.items);
     this.clear();
     this.acts.send(text, media, instead);
   }
 
-  /** Change an earlier question. */
-  edit(message) {
+  /**
+   * Change an earlier question.
+   * @param {any} message
+   * @param {Set<string>} refused ids of its media that the server has refused
+   */
+  edit(message, refused) {
     this.instead = message.id;
     byId('editing').hidden = false;
     this.field.value = message.text;
-    this.tray.set(message.media);
+    this.tray.set(message.media, refused);
     this.#changed();
     this.field.focus();
   }
@@ -117,7 +125,7 @@ export class Composer {
     for (const file of files) {
       const item = await fromFile(file, kind);
       if (item) this.tray.add(item);
-      else toast('cannotTake', { name: file.name });
+      else toast('cannotTake', { name: shortName(file.name), kinds: allKinds().map(kindName).join(t('comma')) });
     }
   }
 

@@ -17,13 +17,25 @@ const FIRST = 6;
  */
 export function gallery({ retrieved: found, cached }) {
   const body = el('div', { class: 'gallery-body' });
-  const box = el('section', { class: 'gallery', tLabel: 'similarPictures' },
-    el('h3', { t: 'similarPictures' }), el('p', { class: 'gallery-note', t: cached ? 'similarNote' : 'similarOnly' }), body);
+  const pictured = found.some((one) => one.picture);
+  const title = pictured ? 'similarPictures' : 'similarTo';
+  const box = el('section', { class: 'gallery', tLabel: title },
+    el('h3', { t: title }), el('p', { class: 'gallery-note', t: cached ? 'similarNote' : 'similarOnly' }), body,
+    captionNote(found.map((one) => one.caption)));
   body.append(bars(found));
-  if (found.some((one) => one.picture)) {
+  if (pictured) {
     pictureUrl(found.find((one) => one.picture).picture).then((url) => { if (url) body.replaceChildren(...tiles(found)); });
   }
   return box;
+}
+
+/**
+ * A quiet note that captions are as the collection has them; the page shows it where its language is another.
+ * @param {string[]} captions
+ */
+export function captionNote(captions) {
+  const chinese = captions.some((caption) => /\p{Script=Han}/u.test(caption));
+  return el('span', { class: `caption-note ${chinese ? 'in-chinese' : 'not-chinese'}`, t: 'captionsAsKept' });
 }
 
 function bars(found) {

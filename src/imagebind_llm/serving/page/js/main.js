@@ -32,7 +32,8 @@ onKeyNeeded((wrong) => {
 
 const panel = new Panel();
 const thread = new Thread(byId('thread'), byId('scroll'), {
-  edit: (message) => composer.edit(message),
+  edit: (message, refused) => composer.edit(message, refused),
+  fresh: () => enter(() => chat.start()),
   again,
   map: (message) => openMap(message.media),
   turn(message, step) {
@@ -51,7 +52,7 @@ const sidebar = new Sidebar({
 });
 
 byId('language').addEventListener('click', () => setLanguage(language() === 'zh' ? 'en' : 'zh'));
-byId('map-open').addEventListener('click', () => openMap(composer.tray.items.length ? composer.tray.items : lastMedia()));
+byId('map-open').addEventListener('click', () => openMap(composer.tray.sound().length ? composer.tray.sound() : lastMedia()));
 byId('to-end').addEventListener('click', () => thread.toEnd());
 byId('scroll').addEventListener('scroll', () => { byId('to-end').hidden = thread.atEnd(); }, { passive: true });
 onLanguage(names);
@@ -77,7 +78,7 @@ async function begin() {
   byId('model').textContent = model.id;
   byId('model').hidden = false;
   byId('map-open').hidden = !model.cache;
-  welcome(byId('welcome'), (question, media) => chat.ask(question, media));
+  welcome(byId('welcome'), model.id, (question, media) => chat.ask(question, media));
 }
 
 function show() {

@@ -1,7 +1,7 @@
 // The turns of the chat on the page.
 
 import { el, lessMotion } from './dom.js';
-import { kindWords, fill } from './chips.js';
+import { kindWords, fill, nameLine } from './chips.js';
 import { preview } from './dialogs/preview.js';
 import { errorCard } from './errors.js';
 import { gallery } from './gallery.js';
@@ -15,7 +15,7 @@ export class Thread {
   /**
    * @param {HTMLElement} list
    * @param {HTMLElement} scroller
-   * @param {{edit: (message: any) => void, again: (id: string, how?: object) => void, map: (message: any) => void, turn: (message: any, step: number) => void, hasMap: () => boolean}} acts
+   * @param {{edit: (message: any, refused: Set<string>) => void, fresh: () => void, again: (id: string, how?: object) => void, map: (message: any) => void, turn: (message: any, step: number) => void, hasMap: () => boolean}} acts
    */
   constructor(list, scroller, acts) {
     Object.assign(this, { list, scroller, acts });
@@ -31,6 +31,7 @@ export class Thread {
   show(record, running) {
     const stay = this.atEnd();
     this.views.clear();
+    this.refused = refusedOf(record);
     this.list.replaceChildren(...record.messages.map((message, at) => {
       const last = at === record.messages.length - 1;
       return message.role === 'user' ? this.#question(message) : this.#answer(record, message, running && last);
@@ -69,11 +70,11 @@ export class Thread {
   #question(message) {
     return el('article', { class: 'turn question' },
       el('h2', { class: 'visually-hidden', t: 'you' }),
-      message.media.length ? el('ul', { class: 'given' }, ...message.media.map((item) => given(item, message.media.length))) : null,
+      message.media.length ? el('ul', { class: 'given' }, ...message.media.map((item) => given(item, message.media, this.refused))) : null,
       el('div', { class: 'said' },
         el('div', { class: 'acts' },
           act('copy', 'copy', () => copy(message.text)),
-          act('pencil', 'edit', () => this.acts.edit(message))),
+          act('pencil', 'edit', () => this.acts.edit(message, this.refused))),
         el('div', { class: 'bubble', text: message.text })));
   }
 
@@ -93,6 +94,8 @@ export class Thread {
     this.#similar(view, version);
     const error = version.error && errorCard(version.error, {
       retry: () => this.acts.again(message.id),
+      edit: () => this.acts.edit(ownerOf(record, version.error.item) ?? question, this.refused),
+      fresh: this.acts.fresh,
       shorten: later ? () => this.acts.again(message.id, { alone: true }) : null,
     });
     if (error && !version.text) text.remove();
@@ -129,13 +132,23 @@ function act(icon, key, click, disabled = false) {
   return el('button', { class: 'icon-button small', icon, tLabel: key, disabled, on: { click } });
 }
 
-function given(item, count) {
+function given(item, media, refused) {
   const frame = el('button', { class: 'thumb large', tLabel: 'show', tWith: { name: item.name } });
   fill(frame, item);
   frame.addEventListener('click', async () => preview(item, item.modality === 'text' ? null : await medium(item.id)));
-  const weighed = count > 1 || item.weight !== 1;
-  return el('li', {}, frame, el('span', { class: 'given-name' }, el('span', kindWords(item.modality)),
+  const weighed = media.some((one) => one.weight !== item.weight) || item.weight < 0;
+  return el('li', { class: refused.has(item.id) ? 'refused' : '' }, frame, nameLine(item, 'given-file'), el('span', { class: 'given-name' }, el('span', kindWords(item.modality)),
     weighed ? el('span', { class: 'number tip', text: `× ${format(item.weight)}`, tLabel: 'weightShown', tWith: { weight: format(item.weight) } }) : null));
+}
+
+// The media that answers failed on.
+function refusedOf(record) {
+  const errors = record.messages.map((message) => message.versions?.[message.shown]?.error?.item?.id);
+  return new Set(errors.filter(Boolean));
+}
+
+function ownerOf(record, item) {
+  return item && record.messages.find((message) => message.media?.some((one) => one.id === item.id));
 }
 
 // What the answer before was shown with; a turn that goes on about the same media need not repeat it.

@@ -11,5 +11,5 @@ import { t } from './i18n.js';
 export function toast(key, given) {
   const note = el('div', { class: 'toast', text: t(key, given) });
   byId('toasts').append(note);
-  setTimeout(() => note.remove(), 4200);
+  setTimeout(() => note.remove(), Math.max(4200, 70 * note.textContent.length));
 }

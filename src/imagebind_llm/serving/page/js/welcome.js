@@ -10,17 +10,19 @@ import { takes } from './media/modalities.js';
 /**
  * Draw the greeting and the examples.
  * @param {HTMLElement} host
+ * @param {string} model its id
  * @param {(question: string, media: any[]) => void} ask
  */
-export async function welcome(host, ask) {
+export async function welcome(host, model, ask) {
   const cards = el('ul', { class: 'examples' });
-  host.replaceChildren(
+  host.replaceChildren(...[
     el('img', { class: 'welcome-mark', src: new URL('../mark.svg', import.meta.url).href, alt: '', width: 60, height: 60 }),
     el('h2', { t: 'welcome' }),
     el('p', { class: 'welcome-lead', t: 'welcomeLead' }),
+    model === 'nano' ? el('p', { class: 'welcome-knows', t: 'nanoKnows' }) : null,
     el('h3', { class: 'examples-title', t: 'tryOne', hidden: true }),
     cards,
-  );
+  ].filter(Boolean));
   let examples;
   try {
     examples = (await json('examples.json')).filter((one) => one.media.every(({ modality }) => takes(modality)));
@@ -59,7 +61,8 @@ function card(example, ask) {
 async function attach({ modality, url, text, weight }) {
   if (modality === 'text') return fromText(text, weight);
   const blob = await (await request(url)).blob();
-  return fromFile(new File([blob], url.slice(url.lastIndexOf('/') + 1), { type: blob.type }), modality, weight);
+  const item = await fromFile(new File([blob], url.slice(url.lastIndexOf('/') + 1), { type: blob.type }), modality, weight);
+  return { ...item, example: true }; // a name that gives the answer away is not shown
 }
 
 async function picture(url) {

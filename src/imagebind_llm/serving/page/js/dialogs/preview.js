@@ -1,6 +1,7 @@
 // A medium, large: a picture, a player, a shape to turn, curves, words.
 
 import { el } from '../dom.js';
+import { extension } from '../media/modalities.js';
 import { curves, wave } from '../media/paint.js';
 import { colours, numbers } from '../media/thumbnail.js';
 import { openDialog } from './dialog.js';
@@ -35,7 +36,7 @@ export async function preview(item, blob) {
 
 const MAKERS = {
   image: player('img', { alt: '' }),
-  video: player('video', { controls: true, playsInline: true }),
+  video: (stage, blob, item) => (extension(item.name) === 'gif' ? MAKERS.image : player('video', { controls: true, playsInline: true }))(stage, blob, item),
   audio: async (stage, blob, item) => {
     try {
       stage.append(await wave(await blob.arrayBuffer(), 720, 160));

@@ -3,14 +3,16 @@
 import { upload } from '../api.js';
 import { newId } from '../dom.js';
 import { medium, saveMedium } from '../store.js';
-import { kindsOf } from './modalities.js';
+import { lookInside, WORDS } from './check.js';
+import { hintsOf, kindsOf } from './modalities.js';
 import { thumbnail } from './thumbnail.js';
 
 const LARGE = 3 * 1024 * 1024;
 const uploaded = new Map();
 
 /**
- * @typedef {{id: string, modality: string, kinds: string[], name: string, weight: number, thumb: string | null, text?: string}} Item
+ * @typedef {{id: string, modality: string, kinds: string[], name: string, weight: number, thumb: string | null, text?: string, cut?: boolean, example?: boolean}} Item
+ * `modality` is empty as long as only the person can know what a file is.
  */
 
 /**
@@ -22,9 +24,15 @@ const uploaded = new Map();
  */
 export async function fromFile(file, modality, weight = 1) {
   const possible = kindsOf(file);
-  const kinds = modality ? [modality, ...possible.filter((kind) => kind !== modality)] : possible;
-  if (!kinds.length) return null;
-  const item = { id: newId(), modality: kinds[0], kinds, name: file.name, weight, thumb: null };
+  if (!modality && !possible.length) return null;
+  const [likely, ...others] = modality
+    ? [modality, ...possible.filter((kind) => kind !== modality)]
+    : await lookInside(file, possible, hintsOf(file.name).some((kind) => possible.includes(kind)));
+  const item = { id: newId(), modality: likely, kinds: likely ? [likely, ...others] : others, name: file.name, weight, thumb: null };
+  if (item.kinds.includes('text')) {
+    const words = (await file.slice(0, 4 * WORDS).text()).trim();
+    Object.assign(item, { text: words.slice(0, WORDS), cut: words.length > WORDS || file.size > 4 * WORDS });
+  }
   await saveMedium(item.id, file);
   return item;
 }
@@ -44,7 +52,7 @@ export function fromText(text, weight = 1) {
  * @param {Item} item
  */
 export async function draw(item) {
-  if (item.modality === 'text') return;
+  if (item.modality === 'text' || !item.modality) return;
   const blob = await medium(item.id);
   item.thumb = blob ? await thumbnail(blob, item.modality, item.name) : null;
 }
@@ -56,17 +64,30 @@ export async function draw(item) {
  * @returns {Promise<object>}
  */
 export async function partOf(item, signal) {
-  const weight = item.weight;
+  const { weight } = item;
   if (item.modality === 'text') return { type: 'text', text: item.text, as_media: true, weight };
   const blob = await medium(item.id);
-  if (!blob) throw new MediumGone(item.name);
+  if (!blob) throw Object.assign(new MediumGone(item.name), { item: { id: item.id, name: item.name } });
   let content = uploaded.get(item.id);
   if (!content && blob.size > LARGE) {
-    content = { file_id: await upload(blob, item.name, signal) };
+    content = { file_id: await upload(blob, item.name, signal).catch((error) => { throw Object.assign(error, { item: { id: item.id, name: item.name } }); }) };
     uploaded.set(item.id, content);
   }
   content ??= { data: await base64(blob), filename: item.name };
   return { type: item.modality, [item.modality]: content, weight };
+}
+
+/**
+ * The medium that a refusal is about, by its place among what was sent; null if it is about none.
+ * @param {{param?: string | null, message: string}} error
+ * @param {(Item[] | undefined)[]} sent the media of every message that was sent
+ * @returns {{id: string, name: string} | null}
+ */
+export function itemAt(error, sent) {
+  const place = /messages\[(\d+)\]\.content\[(\d+)\]/;
+  const found = place.exec(error.param ?? '') ?? place.exec(error.message ?? '');
+  const item = found && sent[Number(found[1])]?.[Number(found[2])];
+  return item ? { id: item.id, name: item.name } : null;
 }
 
 /** Forget what was uploaded: the server keeps files for a time only. */

@@ -8,6 +8,7 @@ const FILES = {
   depth: ['png', 'tif', 'tiff', 'npy', 'npz', 'jpg', 'jpeg'],
   thermal: ['png', 'jpg', 'jpeg', 'tif', 'tiff', 'npy', 'npz'],
   imu: ['csv', 'tsv', 'npy', 'npz', 'txt'],
+  text: ['txt', 'md'],
 };
 const HINTS = [
   ['depth', /depth|深度/i],
@@ -35,6 +36,11 @@ export function offer(names) {
  */
 export function takes(modality) {
   return offered.includes(modality);
+}
+
+/** All kinds that the model takes. */
+export function allKinds() {
+  return offered;
 }
 
 /**
@@ -66,11 +72,20 @@ export function accepted(modality) {
 export function kindsOf(file) {
   const end = extension(file.name);
   const likely = ['image', 'video', 'audio'].filter((kind) => file.type.startsWith(`${kind}/`));
-  const possible = ORDER.filter((kind) => FILES[kind].includes(end));
-  const hinted = HINTS.filter(([kind, words]) => words.test(file.name) && possible.includes(kind)).map(([kind]) => kind);
+  const possible = ['text', ...ORDER].filter((kind) => FILES[kind].includes(end));
+  const hinted = hintsOf(file.name).filter((kind) => possible.includes(kind));
   const own = end === 'npy' || end === 'npz' || !possible.length ? fileKinds().filter((kind) => !(kind in FILES)) : [];
   if (end === 'csv' || end === 'tsv') possible.sort((a, b) => (a === 'imu' ? -1 : 0) - (b === 'imu' ? -1 : 0));
   return [...new Set([...hinted, ...likely, ...possible, ...own])].filter(takes);
+}
+
+/**
+ * The kinds that words in a file's name speak for.
+ * @param {string} name
+ * @returns {string[]}
+ */
+export function hintsOf(name) {
+  return HINTS.filter(([, words]) => words.test(name)).map(([kind]) => kind);
 }
 
 /**

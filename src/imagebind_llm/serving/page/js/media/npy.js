@@ -6,6 +6,17 @@ const TYPES = {
 };
 
 /**
+ * The shape of a .npy file by its beginning, without axes of length 1; null where it is none.
+ * @param {ArrayBuffer} buffer
+ * @returns {number[] | null}
+ */
+export function readShape(buffer) {
+  if (buffer.byteLength < 12 || new DataView(buffer).getUint32(0) !== 0x934e554d) return null;
+  const found = /'shape':\s*\(([^)]*)\)/.exec(new TextDecoder('latin1').decode(buffer));
+  return found && found[1].split(',').filter((one) => one.trim()).map(Number).filter((one) => one !== 1);
+}
+
+/**
  * Read a .npy file.
  * @param {ArrayBuffer} buffer
  * @returns {{shape: number[], values: Float64Array} | null} null where it is none that a page can read

@@ -79,7 +79,8 @@ async function pixels(blob) {
   return { shape: [picture.height, picture.width], values };
 }
 
-async function frame(blob) {
+async function frame(blob, name) {
+  if (extension(name) === 'gif') return MAKERS.image(blob);
   const video = document.createElement('video');
   const url = URL.createObjectURL(blob);
   try {
