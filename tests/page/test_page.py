@@ -1,9 +1,12 @@
 """The page in a real browser, on nano."""
 
+import base64
 import json
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 from support.web_page import DESK, INPUTS, PHONE
 
 pytestmark = [pytest.mark.page, pytest.mark.timeout(300)]
@@ -27,7 +30,11 @@ def test_the_first_screen(visit):
     assert page.tab.locator("#model").inner_text() == "nano"
     assert page.tab.locator(".example").count() == len(RIGHT)
     assert page.fits()
+    assert page.tab.get_by_text("ten digits and ten things").is_visible()
     page.shot("welcome")
+    page.tab.set_viewport_size({"width": 1366, "height": 768})
+    last = page.tab.locator(".example").last.bounding_box()
+    assert last["y"] + last["height"] <= page.tab.locator(".composer").bounding_box()["y"]
 
 
 def test_every_example_asks_and_is_answered_right(visit):
@@ -57,6 +64,8 @@ def test_a_sound_with_the_similar_pictures(visit):
     assert "bird" in page.ask("What do you hear?")
     gallery = page.tab.locator(".gallery")
     assert "a photo of a bird" in gallery.inner_text()
+    assert gallery.locator("h3").inner_text() == "Similar to"
+    assert gallery.locator(".caption-note").is_hidden()
     assert re.search(r"\d+%", gallery.inner_text())
     page.shot("sound")
     page.tab.locator("#settings-open").click()
@@ -274,6 +283,7 @@ def test_in_chinese(visit):
     page.shot("chinese-welcome")
     page.attach("图片", "car.jpg")
     assert page.ask("这是什么？") == "这是一辆汽车。"
+    assert page.tab.locator(".caption-note").inner_text() == "说明文字保留图库原文。"
     page.tab.locator("#settings-open").click()
     page.shot("chinese")
     page.tab.locator("#language").click()
@@ -293,6 +303,7 @@ def test_an_error_says_what_to_do(visit, tmp_path):
     assert "The server cannot answer this" in card.inner_text()
     assert "image" in card.locator(".error-words").inner_text()
     page.shot("error")
+    assert card.get_by_role("button", name="Edit").is_visible()
     card.get_by_role("button", name="Try again").click()
     card.wait_for()
     page.tab.wait_for_selector("#stop", state="hidden")
@@ -301,6 +312,119 @@ def test_an_error_says_what_to_do(visit, tmp_path):
     page.tab.get_by_label("Remove broken.png").click()
     page.attach("Picture", "ship.jpg")
     assert page.ask("What is this?") == "It is a ship."
+
+
+def test_a_bad_attachment_is_named(visit, tmp_path):
+    page = visit()
+    page.refusals = True
+    page.ask("Hello")  # so that places are not those of the question alone
+    (tmp_path / "text.png").write_text("no picture")
+    page.attach("Picture", "car.jpg")
+    page.attach("Picture", tmp_path / "text.png")
+    chip = page.tab.locator(".chip").last
+    assert "text.png" in chip.inner_text()
+    assert "Looks damaged" in chip.locator(".chip-problem").inner_text()
+    place = "messages[2].content[1]"
+    words = {
+        "error": {
+            "message": f"{place}.image: not a readable image",
+            "type": "invalid_request_error",
+            "param": place,
+            "code": None,
+        }
+    }
+    page.tab.route(
+        "**/v1/chat/completions", lambda route: route.fulfill(status=400, json=words), times=1
+    )
+    page.tab.fill("#question", "What is this?")
+    page.tab.press("#question", "Enter")
+    card = page.tab.get_by_role("alert")
+    assert card.locator(".error-words").inner_text() == "text.png: not a readable image"
+    assert page.tab.locator(".given .refused .given-file").all_inner_texts() == ["text.png"]
+    page.shot("error-attachment")
+    card.get_by_role("button", name="Edit").click()
+    assert page.tab.locator(".chip.bad .chip-name").all_inner_texts() == ["text.png"]
+    page.tab.get_by_label("Remove text.png").click()
+    assert page.ask("What is this?") == "It is a car."
+
+
+def test_an_empty_file_is_not_sent(visit, tmp_path):
+    page = visit()
+    (tmp_path / "empty.wav").write_bytes(b"")
+    page.attach("Sound", tmp_path / "empty.wav")
+    page.tab.get_by_text("The file is empty").wait_for()
+    page.tab.locator("#send").click()
+    page.tab.get_by_text("“empty.wav” is empty. Remove it, then send.").wait_for()
+    assert page.tab.locator(".turn").count() == 0
+    assert page.tab.evaluate("document.activeElement.className").endswith("chip-remove")
+
+
+def drop(page, *files):
+    page.tab.evaluate(
+        """(files) => {
+          const carried = new DataTransfer();
+          for (const [name, text] of files) {
+            carried.items.add(new File([Uint8Array.from(atob(text), (one) => one.charCodeAt(0))], name));
+          }
+          dispatchEvent(new DragEvent('drop', { dataTransfer: carried, bubbles: true, cancelable: true }));
+        }""",
+        [[file.name, base64.b64encode(file.read_bytes()).decode()] for file in files],
+    )
+    page.tab.locator(".chip").nth(len(files) - 1).wait_for()
+    page.drawn()
+
+
+def test_what_dropped_files_are_is_told_by_their_content(visit, tmp_path):
+    page = visit()
+    made = {name: tmp_path / name for name in ("ship.txt", "cloud.txt", "cloud.npy", "map.npy")}
+    made["ship.txt"].write_text("a photo of a ship")
+    made["cloud.txt"].write_text("0 0 1\n1 0 0\n0 1 0\n1 1 1\n")
+    np.save(made["cloud.npy"], np.zeros((9, 3)))
+    np.save(made["map.npy"], np.ones((8, 9)))
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    for name, more in (("moves.gif", frames[1:]), ("still.gif", [])):
+        made[name] = tmp_path / name
+        frames[0].save(made[name], save_all=True, append_images=more)
+    drop(page, *made.values())
+    kinds = page.tab.locator(".chip select").evaluate_all("(all) => all.map((one) => one.value)")
+    assert kinds == ["text", "point", "point", "", "video", "image"]
+    page.tab.locator("#send").click()
+    page.tab.get_by_text("Say what “map.npy” is, then send.").wait_for()
+    page.shot("kinds")
+    chooser = page.tab.locator(".chip").nth(3).locator("select")
+    chooser.select_option("depth")
+    page.drawn()
+    assert page.tab.locator(".chip.bad").count() == 0
+    for name in list(made)[1:]:
+        page.tab.get_by_label(f"Remove {name}").click()
+    bodies = page.sent()
+    assert page.ask("What is it?") == "It is a ship."
+    assert bodies[0]["messages"][0]["content"][0]["text"] == "a photo of a ship"
+
+
+def test_a_file_no_model_takes_says_what_it_takes(visit, tmp_path):
+    page = visit()
+    (tmp_path / "doc.pdf").write_text("%PDF")
+    page.attach("Picture", "car.jpg")
+    drop(page, tmp_path / "doc.pdf")
+    toast = page.tab.locator(".toast")
+    assert "“doc.pdf”. It takes: Picture, Video, Sound" in toast.inner_text()
+    box, chips = toast.bounding_box(), page.tab.locator(".chip").bounding_box()
+    assert box["y"] + box["height"] <= chips["y"]
+
+
+def test_a_chat_too_long_can_be_begun_anew(visit):
+    page = visit()
+    page.refusals = True
+    page.tab.fill("#question", "Hello. " * 200)
+    page.tab.press("#question", "Enter")
+    card = page.tab.get_by_role("alert")
+    assert "This chat is too long for the model" in card.inner_text()
+    assert "Shorten the question or start a new chat." in card.inner_text()
+    page.shot("too-long")
+    card.get_by_role("button", name="New chat").click()
+    page.tab.wait_for_selector(".welcome h2")
+    assert page.tab.locator(".turn").count() == 0
 
 
 def test_a_dialog_too_long_can_go_on_alone(visit):
@@ -487,6 +611,13 @@ def test_the_map(visit):
     page.tab.get_by_label("Show on the map").click()
     page.tab.get_by_text("Nearest: a photo of a bird.").wait_for()
     page.tab.get_by_text("What you gave", exact=True).wait_for()
+    captions = page.tab.locator(".map-legend button").all_inner_texts()
+    assert captions[0] == "a photo of a bird"
+    assert len(captions) == len(set(captions)) == 21
+    marks = page.tab.locator(".map-legend button i").evaluate_all(
+        "(all) => all.map((one) => one.className + one.style.background)"
+    )
+    assert len(set(marks)) >= 20
     page.shot("map")
     canvas = page.tab.locator(".map-canvas")
     box = canvas.bounding_box()

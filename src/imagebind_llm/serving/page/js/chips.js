@@ -64,8 +64,9 @@ export class Tray {
     if (at < 0) return null;
     const chip = this.list.children[at];
     chip.scrollIntoView({ block: 'nearest', inline: 'nearest' });
-    chip.querySelector('select, .chip-remove').focus();
-    return { item: this.items[at], problem: this.problems.get(this.items[at]) };
+    const problem = this.problems.get(this.items[at]);
+    chip.querySelector(problem === 'problem.unclear' ? 'select' : '.chip-remove').focus();
+    return { item: this.items[at], problem };
   }
 
   /** The media that nothing is known to be wrong with. */
@@ -184,7 +185,7 @@ export function fill(frame, item) {
   frame.classList.toggle('drawn', Boolean(item.thumb));
   frame.dataset.kind = item.modality;
   if (item.thumb) frame.replaceChildren(el('img', { src: item.thumb, alt: '' }), badge(item.modality));
-  else if (item.modality === 'text') frame.replaceChildren(el('span', { class: 'thumb-text', text: item.text }));
+  else if (item.modality === 'text') frame.replaceChildren(el('span', { class: 'thumb-text', text: item.text.slice(0, 120) }));
   else frame.replaceChildren(icon(iconOf(item.modality)));
 }
 
