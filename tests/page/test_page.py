@@ -333,9 +333,7 @@ def test_a_bad_attachment_is_named(visit, tmp_path):
             "code": None,
         }
     }
-    page.tab.route(
-        "**/v1/chat/completions", lambda route: route.fulfill(status=400, json=words), times=1
-    )
+    page.tab.route("**/v1/chat/completions", lambda route: route.fulfill(status=400, json=words), times=1)
     page.tab.fill("#question", "What is this?")
     page.tab.press("#question", "Enter")
     card = page.tab.get_by_role("alert")

@@ -44,7 +44,9 @@ export class Composer {
     this.field.addEventListener('paste', (event) => this.#paste(event));
     this.#drop();
     this.#changed();
-    const high = () => document.documentElement.style.setProperty('--foot', `${byId('composer').offsetHeight}px`);
+    const high = () => {
+      for (const one of [document.documentElement, byId('toasts')]) one.style.setProperty('--foot', `${byId('composer').offsetHeight}px`);
+    };
     new ResizeObserver(high).observe(byId('composer'));
   }
 
