@@ -407,8 +407,10 @@ def test_a_file_no_model_takes_says_what_it_takes(visit, tmp_path):
     drop(page, tmp_path / "doc.pdf")
     toast = page.tab.locator(".toast")
     assert "“doc.pdf”. It takes: Picture, Video, Sound" in toast.inner_text()
-    box, chips = toast.bounding_box(), page.tab.locator(".chip").bounding_box()
-    assert box["y"] + box["height"] <= chips["y"]
+    page.until(
+        "document.querySelector('.toast').getBoundingClientRect().bottom"
+        " <= document.querySelector('.chip').getBoundingClientRect().top"
+    )
 
 
 def test_a_chat_too_long_can_be_begun_anew(visit):
