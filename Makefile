@@ -34,7 +34,7 @@ test-page: $(VENV)/.installed-test
 	@test -x /usr/bin/chromium || { apt-get update -q && apt-get install -y -q chromium; }
 	@fc-list :lang=zh | grep -q . || apt-get install -y -q fonts-noto-cjk
 	$(PIP) install -q -c constraints.txt playwright
-	$(RUN)/python -m pytest tests/page -q
+	$(RUN)/python -m pytest tests/page -q -n 2 --dist load
 
 fuzz: $(VENV)/.installed-test
 	PYTHONPATH=. $(RUN)/python -m fuzz --seconds $(SECONDS) --most $(CASES)
