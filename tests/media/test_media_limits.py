@@ -415,7 +415,7 @@ def test_tables_in_blocks_are_those_line_by_line():
         (40_000, "1 2 3", "line 40005 with 3 numbers; expected 4"),  # a header and three lines of remarks
         (40_000, "1 2 3 4 5", "line 40005 with 5 numbers; expected 4"),
         (40_000, "1 2\n3 4", "line 40005 with 2 numbers; expected 4"),
-        (40_000, "1 2 x 4", "line 40005: could not convert"),
+        (40_000, "1 2 x 4", "line 40005: 'x' is no number"),
     ):
         bad = ("x y z w\n" + "\n".join([*lines[:place], line, *lines[place + 1 :]])).encode()
         with pytest.raises(MediaError, match=words):
