@@ -699,8 +699,7 @@ def test_on_a_phone(visit):
     assert page.fits()
     page.shot("phone-answer")
     page.tab.locator("#side-open").click()
-    page.tab.wait_for_timeout(300)
-    assert page.tab.evaluate("document.activeElement.id") == "side-close"
+    page.tab.wait_for_function("document.activeElement.id === 'side-close'")
     page.shot("phone-chats")
     page.tab.keyboard.press("Escape")
     page.tab.locator("#side").wait_for(state="hidden")
