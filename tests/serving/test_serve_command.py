@@ -135,7 +135,7 @@ def test_keys(tmp_path):
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(arguments, says):
-    code, _, err = run("serve", *arguments)
+    code, _, err = run("serve", "--port", "0", *arguments)
     assert code == 2, err
     assert says in err
     assert len(err.strip().splitlines()) == 1, err
