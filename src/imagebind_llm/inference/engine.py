@@ -88,6 +88,35 @@ class Event:
         return self.finish_reason is not None or self.error is not None
 
 
+def new_tokens(
+    model: "ImageBindLLMForConditionalGeneration",
+    context_length: int | None,
+    prompt: int,
+    wanted: int | None = None,
+) -> int:
+    """How many tokens the answer to a prompt of ``prompt`` tokens may have.
+
+    Args:
+        model: its generation configuration says how many, unless ``wanted`` does.
+        context_length: tokens of the prompt with its answer; None: any number.
+        prompt: tokens of the prompt.
+        wanted: by the request.
+
+    Raises:
+        UserError: the prompt alone fills the context.
+    """
+    wanted = wanted or model.generation_config.max_new_tokens or DEFAULT_NEW_TOKENS
+    if context_length is None:
+        return int(wanted)
+    left = context_length - prompt
+    if left < 1:
+        raise UserError(
+            f"the question (with its dialog) has {prompt} tokens and the model's context is "
+            f"{context_length}; shorten it"
+        )
+    return min(int(wanted), left)
+
+
 class Engine:
     """Runs a model. All methods may be called from several threads; steps never overlap.
 
@@ -143,16 +172,7 @@ class Engine:
         Raises:
             UserError: the prompt alone fills the context.
         """
-        wanted = wanted or self.model.generation_config.max_new_tokens or DEFAULT_NEW_TOKENS
-        if self.context_length is None:
-            return int(wanted)
-        left = self.context_length - prompt
-        if left < 1:
-            raise UserError(
-                f"the question (with its dialog) has {prompt} tokens and the model's context is "
-                f"{self.context_length}; shorten it"
-            )
-        return min(int(wanted), left)
+        return new_tokens(self.model, self.context_length, prompt, wanted)
 
     def add(self, request: TokenRequest) -> int:
         """Put a request into the queue; returns the number of its sequence.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.inference.engine import DEFAULT_NEW_TOKENS, Event, TokenRequest
+from imagebind_llm.inference.engine import Event, TokenRequest, new_tokens
 from imagebind_llm.model.families import family_of
 from imagebind_llm.serving.backend import BackendLostError, Load
 from imagebind_llm.serving.vllm import child, plain, salts
@@ -198,16 +198,7 @@ class VllmBackend:
         Raises:
             UserError: the prompt alone fills the context.
         """
-        wanted = wanted or self.model.generation_config.max_new_tokens or DEFAULT_NEW_TOKENS
-        if self.context_length is None:
-            return int(wanted)
-        left = self.context_length - prompt
-        if left < 1:
-            raise UserError(
-                f"the question (with its dialog) has {prompt} tokens and the model's context is "
-                f"{self.context_length}; shorten it"
-            )
-        return min(int(wanted), left)
+        return new_tokens(self.model, self.context_length, prompt, wanted)
 
     async def stream(self, request: TokenRequest, session: str | None = None) -> AsyncGenerator[Event, None]:
         """The events of one request as they come, up to one that is last; ``session`` changes nothing here.
