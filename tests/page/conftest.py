@@ -26,8 +26,9 @@ document.addEventListener('securitypolicyviolation', (event) => {
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """Chromium, for one file of tests: while Playwright runs, its thread's event loop is taken."""
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     if not Path(CHROMIUM).exists():
         pytest.skip("Chromium is not installed; set CHROMIUM or run make test-page")
@@ -37,7 +38,7 @@ def browser():
         found.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(browser):
     pytest.importorskip("fastapi", reason="the extra serve is not installed")
     from support.live_server import live

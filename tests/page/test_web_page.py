@@ -699,7 +699,7 @@ def test_on_a_phone(visit):
     assert page.fits()
     page.shot("phone-answer")
     page.tab.locator("#side-open").click()
-    page.tab.wait_for_function("document.activeElement.id === 'side-close'")
+    page.tab.locator("#side-close:focus").wait_for()
     page.shot("phone-chats")
     page.tab.keyboard.press("Escape")
     page.tab.locator("#side").wait_for(state="hidden")
