@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from imagebind_llm.common.errors import ConfigError
-from imagebind_llm.evaluation.runner import _Answers
+from imagebind_llm.evaluation.kept import KeptAnswers
 from imagebind_llm.training.report import read_metrics
 
 IDENTITY = {"schema": 1, "task": "x", "model": {}, "settings": {}}
@@ -14,14 +14,11 @@ ODD = "one\u2028two\u2029three\x85four\x0bfive\x1csix\rseven\n"
 
 def test_answers_are_read_back_with_every_letter(tmp_path):
     items = [SimpleNamespace(key=f"k\u2028{number}") for number in range(3)]
-    with _Answers(tmp_path, IDENTITY).opened() as kept:
-        kept.add(items, [SimpleNamespace(text=ODD), SimpleNamespace(text="plain"), ValueError(ODD)])
-    with _Answers(tmp_path, IDENTITY).opened() as again:
-        assert again.found == {
-            items[0].key: {"answer": ODD},
-            items[1].key: {"answer": "plain"},
-            items[2].key: {"error": ODD},
-        }
+    with KeptAnswers(tmp_path, IDENTITY).opened() as kept:
+        kept.add(items, [ODD, "plain", ValueError(ODD)])
+    with KeptAnswers(tmp_path, IDENTITY).opened() as again:
+        assert [again.answer(item.key) for item in items] == [ODD, "plain", None]
+        assert [again.error(item.key) for item in items] == [None, None, ODD]
 
 
 def test_metrics_are_read_back_with_every_letter(tmp_path):
@@ -36,7 +33,7 @@ def contents(folder):
 
 def refused(folder, words):
     before = contents(folder)
-    with pytest.raises(ConfigError, match=words) as caught, _Answers(folder, IDENTITY).opened():
+    with pytest.raises(ConfigError, match=words) as caught, KeptAnswers(folder, IDENTITY).opened():
         pass
     assert "\n" not in str(caught.value)
     assert contents(folder) == before
@@ -52,10 +49,10 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path, name, content):
 
 def test_other_files_may_lie_there(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with _Answers(tmp_path, IDENTITY).opened() as kept:
-        kept.add([SimpleNamespace(key="a")], [SimpleNamespace(text="b")])
-    with _Answers(tmp_path, IDENTITY).opened() as again:
-        assert again.found == {"a": {"answer": "b"}}
+    with KeptAnswers(tmp_path, IDENTITY).opened() as kept:
+        kept.add([SimpleNamespace(key="a")], ["b"])
+    with KeptAnswers(tmp_path, IDENTITY).opened() as again:
+        assert again.answer("a") == "b"
 
 
 def test_a_file_is_no_folder(tmp_path):
@@ -63,7 +60,7 @@ def test_a_file_is_no_folder(tmp_path):
     refused(tmp_path / "file", "is a file; give a folder")
     with (
         pytest.raises(ConfigError, match="it is a file"),
-        _Answers(tmp_path / "file" / "x", IDENTITY).opened(),
+        KeptAnswers(tmp_path / "file" / "x", IDENTITY).opened(),
     ):
         pass
 
@@ -72,8 +69,8 @@ def test_a_file_is_no_folder(tmp_path):
     "line", ["[1]", "{", '{"key": 5, "answer": "b"}', '{"key": "a"}', "\xff", "[" * 5000]
 )
 def test_tampered_answers_are_refused(tmp_path, line):
-    with _Answers(tmp_path, IDENTITY).opened() as kept:
-        kept.add([SimpleNamespace(key="a")], [SimpleNamespace(text="b")])
+    with KeptAnswers(tmp_path, IDENTITY).opened() as kept:
+        kept.add([SimpleNamespace(key="a")], ["b"])
     with (tmp_path / "answers.jsonl").open("a", encoding="latin-1") as file:
         file.write(line + "\n")
     refused(tmp_path, "line 2 is no answer of an evaluation")

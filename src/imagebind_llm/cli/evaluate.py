@@ -5,6 +5,8 @@ from typing import Any
 import typer
 
 from imagebind_llm.cli.plugins import PluginCommands, command
+from imagebind_llm.cli.suites import command_of
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.evaluation.suite import SUITES, suite_kind
 
 
@@ -16,7 +18,10 @@ class SuiteCommands(PluginCommands):
     def build(self, name: str) -> Any:
         """The command of the suite ``name``."""
         kind = suite_kind(name)
-        return command(name, kind.command, kind.summary, kind.examples)
+        if kind.command is None and kind.make is None:
+            raise ConfigError(f"suite {name!r} has neither a command nor make; its package must bring one")
+        function = kind.command or command_of(kind.make)  # type: ignore[arg-type]
+        return command(name, function, kind.summary, kind.examples)
 
 
 app = typer.Typer(

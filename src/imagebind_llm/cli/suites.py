@@ -1,68 +1,140 @@
-"""The command of a suite of items, for packages that bring one."""
+"""The standard command of a suite of items, for suites of ours and of packages that bring one."""
 
+import inspect
 import json
+import shlex
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
 from imagebind_llm.cli import options as shared
+from imagebind_llm.common.settings import MOST_AT_ONCE
 from imagebind_llm.evaluation.suite import Suite
 
-DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the suite's data.")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Folder (or file) of the suite's data.")]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder for answers and results; the same command goes on there.")
 ]
-ItemsOption = Annotated[int | None, typer.Option("--items", min=1, help="Most items. Default: all.")]
+ItemsOption = Annotated[
+    int | None, typer.Option("--items", min=1, help="About how many items, spread evenly. Default: all.")
+]
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        help="Ask a served model: http://127.0.0.1:8000/v1. A key is taken from IMAGEBIND_LLM_API_KEY.",
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="nano|DIR|HUB_ID",
+        help="Which model. Default: nano; with --endpoint the one that is served there.",
+    ),
+]
+AtOnceOption = Annotated[
+    int, typer.Option("--at-once", min=1, max=MOST_AT_ONCE, help="Requests under way, with --endpoint.")
+]
 
 
-def command_of(make: Callable[[], Suite]) -> Callable[..., None]:
+def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
     """A function for :class:`~imagebind_llm.evaluation.suite.SuiteKind` that asks a model all items.
 
     Args:
-        make: the suite's class, or another function that returns one.
+        make: the suite's class, or another function that returns one. Its own parameters, each with a
+            default and annotated ``Annotated[type, "help text"]``, become options.
     """
+    own = {} if inspect.isclass(make) else dict(inspect.signature(make, eval_str=True).parameters)
 
     def measure(
         data: DataOption = None,
-        model: shared.ModelOption = "nano",
+        model: ModelOption = None,
+        endpoint: EndpointOption = None,
+        at_once: AtOnceOption = 16,
         out: OutOption = None,
         items: ItemsOption = None,
         batch_size: shared.BatchSizeOption = 64,
         new_tokens: shared.NewTokensOption = None,
+        temperature: shared.TemperatureOption = 0.0,
+        seed: shared.SeedOption = None,
+        cache: shared.CacheOption = None,
         cache_dir: shared.CacheFolderOption = None,
         device: shared.DeviceOption = "auto",
         dtype: shared.DtypeOption = "auto",
         json_: shared.JsonOption = False,
+        **arguments: Any,
     ) -> None:
-        from imagebind_llm.common.files import atomic_write
-        from imagebind_llm.common.locate import locate_folder
-        from imagebind_llm.evaluation.provenance import environment, model_facts
+        from imagebind_llm.evaluation.folder import write_outcome
+        from imagebind_llm.evaluation.provenance import environment
         from imagebind_llm.evaluation.report import markdown
         from imagebind_llm.evaluation.runner import run_suite
 
         if out is not None:
             shared.check_out(out, folder=True)
-        folder = locate_folder(model)
-        bot = shared.open_assistant(str(folder), device, dtype, cache_dir)
-        found = run_suite(
-            make(),
-            bot,
+        suite = make(**arguments)
+        engine: Any
+        if endpoint is not None:
+            from imagebind_llm.evaluation.endpoint import Endpoint
+
+            engine = Endpoint(endpoint, model, at_once=at_once)
+            about = engine.about()
+        else:
+            engine, about = _local(model or "nano", device, dtype, cache_dir, batch_size)
+        options = {"max_new_tokens": new_tokens, "seed": seed, "cache": cache}
+        options = {name: value for name, value in options.items() if value is not None}
+        started = time.time()
+        outcome = run_suite(
+            suite,
+            engine,
             data,
             out=out,
             limit=items,
             batch_size=batch_size,
-            about=model_facts(bot, Path(model).name, folder),
-            options={} if new_tokens is None else {"max_new_tokens": new_tokens},
+            about=about,
+            options=options | ({"temperature": temperature} if temperature else {}),
+            arguments={name: value for name, value in arguments.items() if value is not None},
+            progress=True,
         )
-        results = {**found, "environment": environment()}
+        outcome.results["environment"] = environment()
         if out is not None:
-            text = json.dumps(results, ensure_ascii=False, indent=1) + "\n"
-            for name, content in (("results.json", text), ("results.md", markdown(results))):
-                with atomic_write(out / name) as temporary:
-                    temporary.write_text(content, encoding="utf-8")
-        typer.echo(json.dumps(results, ensure_ascii=False) if json_ else markdown(results), nl=json_)
+            command = shlex.join(["imagebind-llm", *sys.argv[1:]])
+            write_outcome(outcome, out, command, started)
+        typer.echo(
+            json.dumps(outcome.results, ensure_ascii=False) if json_ else markdown(outcome.results), nl=json_
+        )
 
+    standard = inspect.signature(measure, eval_str=True)
+    parameters = [one for one in standard.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    added = [_option(one) for one in own.values()]
+    measure.__signature__ = standard.replace(parameters=[*added, *parameters])  # type: ignore[attr-defined]
+    measure.__annotations__ = {one.name: one.annotation for one in (*added, *parameters)}
     measure.__doc__ = make.__doc__
     return measure
+
+
+def _local(model: str, device: str, dtype: str, cache_dir: str | None, batch_size: int) -> tuple[Any, Any]:
+    from imagebind_llm.common.locate import locate_folder
+    from imagebind_llm.evaluation.engine import LocalEngine
+    from imagebind_llm.evaluation.provenance import model_facts
+
+    folder = locate_folder(model)
+    bot = shared.open_assistant(str(folder), device, dtype, cache_dir, batch_size=batch_size)
+    return LocalEngine(bot), model_facts(bot, Path(model).name, folder)
+
+
+def _option(parameter: inspect.Parameter) -> inspect.Parameter:
+    """A parameter of a suite as an option of its command."""
+    kind, text = parameter.annotation, None
+    if get_origin(kind) is Annotated:
+        kind, text, *_ = get_args(kind)
+    name = "--" + parameter.name.strip("_").replace("_", "-")
+    flags = (f"{name}/--no-{name[2:]}",) if kind is bool else (name,)
+    return parameter.replace(
+        annotation=Annotated[kind, typer.Option(*flags, help=text)], kind=parameter.KEYWORD_ONLY
+    )

@@ -10,7 +10,11 @@ from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.files import load_json
 from imagebind_llm.evaluation.suite import suite_kind
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of a results file; a reader refuses another."""
+_PARTS = (
+    "task", "model", "settings", "n", "units", "main", "shown", "metrics", "groups", "failed", "environment"
+)  # fmt: skip
 Score = Mapping[str, Any]
 
 
@@ -35,13 +39,37 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
 
 
+def shown(estimate: Mapping[str, Any] | None, unit: str = "share") -> str:
+    """``97.2 (96.4–97.9)``: a metric and its 95 % interval, shares in per cent; a dash without a value."""
+    if estimate is None or estimate["value"] is None:
+        return "–"
+    factor = 100 if unit == "share" else 1
+    text = f"{factor * estimate['value']:.1f}" if unit == "share" else f"{estimate['value']:.4g}"
+    if estimate["low"] is None or estimate["high"] is None:
+        return text
+    ends = [factor * estimate[end] for end in ("low", "high")]
+    return text + (" ({:.1f}–{:.1f})" if unit == "share" else " ({:.4g}–{:.4g})").format(*ends)
+
+
 def markdown(results: Mapping[str, Any]) -> str:
-    """The scores of :func:`.runner.run_suite` as a report."""
-    rows: list[Sequence[object]] = [
-        [name, score["n"], percent(score)] for name, score in sorted(results["groups"].items())
-    ]
-    rows.append(["all", results["score"]["n"], percent(results["score"])])
-    text = f"# {results['task']}\n\n" + table(["items", "n", "right, % (95 % interval)"], rows)
+    """The results of :func:`.runner.run_suite` as a report."""
+    metrics, units = results["metrics"], results["shown"]
+    by_group = results["groups"]
+    head = ["items", "n", *metrics]
+    rows: list[Sequence[object]] = []
+    for name, group in [*sorted(by_group.items()), ("all", results)]:
+        cells = [shown(group["metrics"].get(metric), units.get(metric, "share")) for metric in metrics]
+        rows.append([name, group["n"], *cells])
+    text = f"# {results['task']}\n\n"
+    if by_group or len(metrics) <= 4:
+        text += table(head, rows)
+    else:
+        turned = [[metric, cell] for metric, cell in zip(metrics, rows[0][2:], strict=True)]
+        text += table(["metric", f"n = {results['n']}"], turned)
+    text += "\nShares in per cent; in brackets 95 % bootstrap intervals"
+    if results["units"] != results["n"]:
+        text += f" over {results['units']} units (items that belong together are drawn together)"
+    text += ".\n"
     if results["failed"]:
         text += f"\n{results['failed']} items could not be asked and count as wrong.\n"
     return text
@@ -62,14 +90,18 @@ def read_results(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise UserError(f"{name!r} is not JSON ({error}); run the evaluation again") from None
-    schema = values.get("schema") if isinstance(values, dict) else None
+    if not isinstance(values, dict) or not isinstance(values.get("task"), str):
+        raise UserError(f"{name!r} lacks task; run the evaluation again")
+    read = suite_kind(values["task"]).read
+    if read is not None:
+        return dict(read(Path(path)))
+    schema = values.get("schema")
     if schema != SCHEMA:
         raise UserError(f"{name!r} has schema {schema!r}; expected {SCHEMA}; run the evaluation again")
-    missing = [part for part in ("task", "model") if part not in values]
+    missing = [part for part in _PARTS if part not in values]
     if missing:
         raise UserError(f"{name!r} lacks {', '.join(missing)}; run the evaluation again")
-    read = suite_kind(values["task"]).read
-    return dict(values if read is None else read(Path(path)))
+    return values
 
 
 def evaluation_for_card(folder: Path) -> Evaluation:
@@ -95,10 +127,13 @@ def card_section(results: Mapping[str, Any]) -> CardSection:
     card = suite_kind(str(results.get("task"))).card
     if card is not None:
         return card(results)
-    score = results["score"]
+    main = results["main"]
+    value = results["metrics"][main]["value"]
+    if value is not None and results["shown"].get(main, "share") == "share":
+        value = round(100 * value, 2)
     entry = {
         "task": {"type": "any-to-any", "name": results["task"]},
         "dataset": {"name": results["task"], "type": results["task"]},
-        "metrics": [{"type": "accuracy", "name": "accuracy", "value": round(100 * score["accuracy"], 2)}],
+        "metrics": [{"type": main, "name": main, "value": value}],
     }
-    return CardSection(markdown(results).partition("\n")[2].lstrip(), [entry])
+    return CardSection(markdown(results).partition("\n")[2].lstrip(), [] if value is None else [entry])

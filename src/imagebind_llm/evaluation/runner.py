@@ -1,32 +1,22 @@
-"""Ask a model all items of a suite. What was answered is kept, so that a run goes on where it stopped."""
+"""Ask a model all items of a suite, and sum up. What came back is kept, so that a run goes on."""
 
+import hashlib
 import json
-import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.common.errors import ConfigError, UserError, one_line
-from imagebind_llm.common.files import atomic_write, load_json, locked, sync, write_json
-from imagebind_llm.common.folders import claim, make_parents, require_claimable
-from imagebind_llm.common.json_text import parse_json
-from imagebind_llm.common.text_files import decode_text
-from imagebind_llm.evaluation.metrics import Score
-from imagebind_llm.evaluation.model import ModelUnderTest
-from imagebind_llm.evaluation.suite import Item, Suite, check_items
-
-SCHEMA = 1
-"""Of a results file; a reader refuses another."""
-_IDENTITY, _ANSWERS = "identity.json", "answers.jsonl"
-_WRITES = (_IDENTITY, _ANSWERS, "results.json", "results.md")
-"""What is written to a folder. One that holds any of these and is no evaluation's is somebody else's."""
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.evaluation.bootstrap import Sums, estimates
+from imagebind_llm.evaluation.engine import Engine
+from imagebind_llm.evaluation.kept import KeptAnswers
+from imagebind_llm.evaluation.report import SCHEMA
+from imagebind_llm.evaluation.suite import Item, Sample, Suite, check_items
 
 
 def run_suite(
     suite: Suite,
-    model: ModelUnderTest,
+    engine: Engine,
     data: Path | None = None,
     *,
     out: Path | None = None,
@@ -34,143 +24,185 @@ def run_suite(
     batch_size: int = 64,
     about: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    arguments: Mapping[str, Any] | None = None,
+    progress: bool = False,
+) -> "Outcome":
     """Ask all items and score the answers.
 
     Args:
         suite: what is asked.
-        model: who answers.
+        engine: who answers.
         data: folder for the suite.
         out: answers are kept here as they come (``answers.jsonl``); the same call goes on. None: nowhere.
-        limit: most items, spread evenly; None: all.
-        batch_size: items asked, and kept, at once.
+        limit: most items, spread evenly over units; None: all.
+        batch_size: items after which what came back is written down.
         about: facts of the model for the record, as plain JSON; with others, old answers are refused.
-        options: settings of every request (``max_new_tokens``, ``cache`` …).
-
-    Returns:
-        Plain values for JSON: ``schema``, ``task``, ``model``, ``settings``, ``score``, ``groups``,
-        ``failed`` (items whose media could not be read; they count as wrong) and ``seconds``.
+        options: settings of every request (``max_new_tokens``, ``cache`` …); not for embeddings.
+        arguments: what the suite was made with, for the record.
+        progress: show a progress bar on a terminal.
 
     Raises:
         UserError: the suite has no items, or every item failed.
         ConfigError: ``out`` holds answers to another suite, of another model or with other settings, is in
             use, is no folder, or holds files of such names that no evaluation wrote.
     """
-    items = _some(list(suite.items(data)), limit)
-    check_items(items, suite.name)
-    options = dict(options or {})
-    settings = {"limit": limit, "options": options, "data": None if data is None else str(data)}
+    every = list(suite.items(data))
+    check_items(every, suite.name)
+    items = _some(every, limit)
+    options = dict(options or {}) if suite.asks == "answers" else {}
+    settings = {
+        "limit": limit,
+        "options": options,
+        "data": None if data is None else str(data),
+        "suite": dict(arguments or {}),
+        "items_sha256": _digest(items),
+    }
     identity = {"schema": SCHEMA, "task": suite.name, "model": dict(about or {}), "settings": settings}
-    start = time.perf_counter()
-    with _Answers(out, identity).opened() if out is not None else nullcontext(_Answers(None, {})) as kept:
-        waiting = [item for item in items if item.key not in kept.found]
-        for at in range(0, len(waiting), batch_size):
-            part = waiting[at : at + batch_size]
-            answers = model.ask_batch([{**item.request, **options} for item in part])
-            kept.add(part, answers)
-    right: dict[str, list[bool]] = {}
-    for item in items:
-        answer = kept.found[item.key].get("answer")
-        right.setdefault(item.group, []).append(answer is not None and suite.right(item, answer))
-    errors = [entry["error"] for item in items if "error" in (entry := kept.found[item.key])]
+    with KeptAnswers(out, identity).opened() as kept:
+        waiting = [item for item in items if item.key not in kept]
+        _ask(suite, engine, waiting, kept, options, batch_size, progress, len(items))
+    answers = [kept.answer(item.key) for item in items]
+    errors = [error for item in items if (error := kept.error(item.key)) is not None]
     if len(errors) == len(items):
         raise UserError(f"none of the {len(items)} items could be asked; the first: {errors[0]}")
+    samples = list(suite.judge(items, answers))
+    records = [
+        {
+            "key": item.key,
+            "group": item.group,
+            "unit": item.unit,
+            "request": plain(item.request),
+            "expected": plain(item.expected),
+            **({"answer": answer} if isinstance(answer, str) else {}),
+            **({"error": error} if (error := kept.error(item.key)) is not None else {}),
+            "read": plain(sample.read),
+            "score": sample.score,
+            "sums": {name: float(value) for name, value in sample.sums.items()},
+        }
+        for item, answer, sample in zip(items, answers, samples, strict=True)
+    ]
+    return Outcome({**identity, **summary(suite, items, samples), "failed": len(errors)}, records)
+
+
+class Outcome:
+    """What an evaluation found.
+
+    Attributes:
+        results: plain values for JSON: ``schema``, ``task``, ``model``, ``settings``, ``n``, ``units``,
+            ``main``, ``shown``, ``metrics`` and ``groups`` (each metric with ``value``, ``low``, ``high``),
+            ``failed`` (items whose media could not be read; they count as wrong).
+        samples: one record for each item: ``key``, ``group``, ``unit``, ``request``, ``expected``,
+            ``answer`` or ``error``, ``read``, ``score``, ``sums``.
+    """
+
+    def __init__(self, results: dict[str, Any], samples: list[dict[str, Any]]) -> None:
+        self.results, self.samples = results, samples
+
+
+def summary(suite: Suite, items: Sequence[Item], samples: Sequence[Sample]) -> dict[str, Any]:
+    """``n``, ``units``, ``main``, ``shown``, ``metrics`` and ``groups`` of judged items."""
+    sums = Sums.of(items, samples)
+    groups: dict[str, list[int]] = {}
+    for number, item in enumerate(items):
+        if item.group:
+            groups.setdefault(item.group, []).append(number)
     return {
-        **identity,
-        "score": Score.of(outcome for outcomes in right.values() for outcome in outcomes).to_dict(),
-        "groups": {group: Score.of(outcomes).to_dict() for group, outcomes in right.items() if group},
-        "failed": len(errors),
-        "seconds": round(time.perf_counter() - start, 2),
+        "n": _counted(samples),
+        "units": sums.units,
+        "main": suite.main,
+        "shown": dict(suite.units),
+        "metrics": _plain_estimates(suite, sums),
+        "groups": {
+            group: {
+                "n": _counted([samples[n] for n in numbers]),
+                "metrics": _plain_estimates(
+                    suite, Sums.of([items[n] for n in numbers], [samples[n] for n in numbers])
+                ),
+            }
+            for group, numbers in groups.items()
+            if len(groups) > 1
+        },
     }
 
 
+def _counted(samples: Sequence[Sample]) -> int:
+    return sum(bool(sample.sums) for sample in samples)
+
+
+def _plain_estimates(suite: Suite, sums: Sums) -> dict[str, Any]:
+    return {name: found.to_dict() for name, found in estimates(sums, suite.metrics).items()}
+
+
+def _ask(
+    suite: Suite,
+    engine: Engine,
+    items: Sequence[Item],
+    kept: KeptAnswers,
+    options: Mapping[str, Any],
+    batch_size: int,
+    progress: bool,
+    total: int,
+) -> None:
+    from tqdm import tqdm
+
+    requests: Iterator[Mapping[str, Any]] = ({**item.request, **options} for item in items)
+    ask: Any = engine.answers if suite.asks == "answers" else engine.embeddings
+    waiting: list[Any] = []
+    done = 0
+    with tqdm(
+        total=total,
+        initial=total - len(items),
+        unit="item",
+        desc=suite.name,
+        disable=None if progress else True,
+    ) as bar:
+        try:
+            for answer in ask(requests):
+                waiting.append(answer)
+                bar.update()
+                if len(waiting) == batch_size:
+                    kept.add(items[done : done + len(waiting)], waiting)
+                    done, waiting = done + len(waiting), []
+        finally:  # what came before a mishap is worth keeping
+            if waiting:
+                kept.add(items[done : done + len(waiting)], waiting)
+
+
 def _some(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
+    """About ``limit`` items, spread evenly, units whole (both questions about a picture, or none)."""
     if limit is None or limit >= len(items):
         return items
-    return [items[number * len(items) // limit] for number in range(limit)]
+    units: dict[tuple[bool, str], list[Item]] = {}
+    for item in items:
+        if not item.always:
+            units.setdefault((not item.unit, item.unit or item.key), []).append(item)
+    order = list(units.values())
+    wanted = max(1, round(limit * len(order) / sum(map(len, order)))) if order else 0
+    chosen = {item.key for number in range(wanted) for item in order[number * len(order) // wanted]}
+    return [item for item in items if item.always or item.key in chosen]
 
 
-def _recorded(file: Path) -> dict[str, Any] | None:
-    """The identity in a folder; None if there is none of an evaluation."""
-    try:
-        values = load_json(file)
-    except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) and {"schema", "task"} <= values.keys() else None
+def _digest(items: Sequence[Item]) -> str:
+    """SHA-256 over what is asked and expected."""
+    digest = hashlib.sha256()
+    for item in items:
+        record = [item.key, plain(item.request), plain(item.expected), item.group, item.unit]
+        digest.update(json.dumps(record, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()
 
 
-class _Answers:
-    """Answers by key, in memory and (with a folder) on disk: one JSON line each, the last one maybe torn."""
-
-    def __init__(self, folder: Path | None, identity: Mapping[str, Any]) -> None:
-        self._folder, self._identity = folder, identity
-        self.found: dict[str, dict[str, Any]] = {}
-
-    @contextmanager
-    def opened(self) -> Iterator["_Answers"]:
-        """Hold the folder and read what it has."""
-        assert self._folder is not None
-        if _recorded(self._folder / _IDENTITY) is None:  # before a lock is put there
-            require_claimable(self._folder, _WRITES, ConfigError)
-        make_parents(self._folder / _IDENTITY, ConfigError)
-        refusal = ConfigError(f"{str(self._folder)!r} is in use by another evaluation; wait, or use another")
-        with locked(self._folder / ".lock", refusal):
-            self._check_identity(self._folder)
-            self._read(self._folder / _ANSWERS)
-            yield self
-
-    def _check_identity(self, folder: Path) -> None:
-        """Take the folder, or see that it is of this evaluation."""
-        file = folder / _IDENTITY
-        before = _recorded(file)
-        if before is None:
-            claim(folder, _WRITES, ConfigError)
-            left = next((name for name in (_IDENTITY, _ANSWERS) if os.path.lexists(folder / name)), None)
-            if left is not None:  # of ours, but of which evaluation?
-                raise ConfigError(f"{str(folder / left)!r} is damaged or alone; use another folder")
-            write_json(file, self._identity)
-            return
-        now = json.loads(json.dumps(self._identity))
-        changed = sorted(key for key in set(before) | set(now) if before.get(key) != now.get(key))
-        if changed:
-            other = one_line(" and ".join(changed), 100)
-            raise ConfigError(
-                f"{str(folder)!r} holds an evaluation with another {other}; use another folder, or delete "
-                "this one"
-            )
-
-    def _read(self, file: Path) -> None:
-        if not file.is_file():
-            return
-        whole = file.read_bytes()
-        kept = whole[: whole.rfind(b"\n") + 1]
-        if len(kept) < len(whole):  # a line that was being written when the run was killed
-            with atomic_write(file) as temporary:
-                temporary.write_bytes(kept)
-        for number, line in enumerate(kept.splitlines(), start=1):
-            try:
-                entry = parse_json(decode_text(line))
-                key = entry.pop("key")
-                known = isinstance(key, str) and isinstance(entry.get("answer", entry.get("error")), str)
-            except (ValueError, KeyError, AttributeError, TypeError):
-                known = False
-            if not known:
-                raise ConfigError(
-                    f"{str(file)!r}: line {number} is no answer of an evaluation; use another folder, or "
-                    "delete this one"
-                )
-            self.found[key] = entry
-
-    def add(self, items: Sequence[Item], answers: Sequence[Any]) -> None:
-        """Remember the answers, or errors, to ``items``."""
-        lines = []
-        for item, answer in zip(items, answers, strict=True):
-            failed = isinstance(answer, Exception)
-            entry = {"error": str(answer)} if failed else {"answer": answer.text}
-            self.found[item.key] = entry
-            lines.append(json.dumps({"key": item.key, **entry}, ensure_ascii=False) + "\n")
-        if self._folder is not None:
-            file = self._folder / _ANSWERS
-            with file.open("a", encoding="utf-8") as stream:
-                stream.writelines(lines)
-            sync(file)
+def plain(value: Any) -> Any:
+    """As JSON can hold it: bytes and arrays become their SHA-256."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"sha256": hashlib.sha256(value).hexdigest()}
+    if hasattr(value, "tobytes"):
+        return {"sha256": hashlib.sha256(value.tobytes()).hexdigest()}
+    return repr(value)

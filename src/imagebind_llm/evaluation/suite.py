@@ -42,6 +42,8 @@ class Item:
         group: metrics are reported by group too.
         unit: items of one unit are not independent (the questions about one picture), and are drawn together
             by the bootstrap. Empty: the item alone.
+        always: asked also when only some items are (the class names of a zero-shot suite). Not counted as an
+            item in results if its sample has no sums.
     """
 
     key: str
@@ -49,6 +51,7 @@ class Item:
     expected: Any = None
     group: str = ""
     unit: str = ""
+    always: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""Who answers: a model in this process. Another way to have one is :mod:`.endpoint`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from imagebind_llm.evaluation.suite import Floats
+
+if TYPE_CHECKING:
+    from imagebind_llm.inference.assistant import Assistant
+
+
+class Engine(Protocol):
+    """What an evaluation needs of a model. Tests put an oracle in its place."""
+
+    def answers(self, requests: Iterable[Mapping[str, Any]]) -> Iterator[str | Exception]:
+        """The text that answers each request, or its error, in order, as they come."""
+        ...
+
+    def embeddings(self, requests: Iterable[Mapping[str, Any]]) -> Iterator[Floats | Exception]:
+        """The unit embedding ``[D]`` of the one medium of each request, or its error, in order."""
+        ...
+
+
+class LocalEngine:
+    """An assistant in this process. While it answers, the media of the next requests are decoded."""
+
+    def __init__(self, assistant: Assistant) -> None:
+        self.assistant = assistant
+
+    def answers(self, requests: Iterable[Mapping[str, Any]]) -> Iterator[str | Exception]:
+        """See :class:`Engine`."""
+        for found in self.assistant.iter_batch(requests):
+            yield found if isinstance(found, Exception) else found.text
+
+    def embeddings(self, requests: Iterable[Mapping[str, Any]]) -> Iterator[Floats | Exception]:
+        """See :class:`Engine`."""
+        from imagebind_llm.model.messages import media_items
+
+        media = (item for request in requests for item in media_items(request))
+        for found in self.assistant.iter_embed(media):
+            yield found if isinstance(found, Exception) else np.asarray(found, dtype=np.float64)
