@@ -52,7 +52,7 @@ class Endpoint:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise UserError(f"{url!r} is no address of an API; expected for example http://127.0.0.1:8000/v1")
         key = key or os.environ.get("IMAGEBIND_LLM_API_KEY")
-        self.url, self._at_once = url.rstrip("/"), at_once
+        self.url, self._at_once, self._pause = url.rstrip("/"), at_once, 0.5
         self._errors = httpx.HTTPError
         self._client = httpx.Client(
             timeout=timeout,
@@ -142,14 +142,14 @@ class Endpoint:
                 reply = self._client.request(method, self.url + path, json=body)
             except self._errors as error:
                 if attempt < _TRIES and path != "/models":
-                    time.sleep(0.5 * 2**attempt)
+                    time.sleep(self._pause * 2**attempt)
                     continue
                 raise _GoneError(
                     f"cannot reach {self.url} ({one_line(str(error) or type(error).__name__, 100)})"
                 ) from None
             if reply.status_code in (429, 503) and attempt < _TRIES:
                 asked = reply.headers.get("Retry-After", "")
-                time.sleep(min(float(asked), _PATIENCE) if asked.isdigit() else 0.5 * 2**attempt)
+                time.sleep(min(float(asked), _PATIENCE) if asked.isdigit() else self._pause * 2**attempt)
                 continue
             break
         try:
