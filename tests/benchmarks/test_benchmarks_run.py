@@ -34,6 +34,7 @@ ROWS = {
         "| ours | 1 |",
         "| ours | 4 |",
     ],
+    "evaluating.py": ["| random, nano's size |"],
     "serving.py": [
         "| one at a time | 1 |",
         "| one at a time | 4 |",
