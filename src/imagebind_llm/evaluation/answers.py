@@ -18,21 +18,20 @@ that's there'd there'd've there're there's they'd they'd've they'll they're they
 weren't what'll what're what's what've when's where'd where's where've who'd who'd've who'll who's who've
 why'll why're why's won't would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're
 you've
-""".split()
+"""
 _CONTRACTIONS: Mapping[str, str] = {
     # each with one of its apostrophes left out
     **{
-        form[: at.start()] + form[at.end() :]: form for form in _RIGHT_FORMS for at in re.finditer("'", form)
+        form[: at.start()] + form[at.end() :]: form
+        for form in _RIGHT_FORMS.split()
+        for at in re.finditer("'", form)
     },
     "somebody'd": "somebodyd",  # sic, in the script
 }
 _NUMBERS = {
-    "none": "0",
-    **{
-        word: str(number)
-        for number, word in enumerate("zero one two three four five six seven eight nine ten".split())
-    },
-}
+    "none": "0", "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6",
+    "seven": "7", "eight": "8", "nine": "9", "ten": "10",
+}  # fmt: skip
 _ARTICLES = frozenset(("a", "an", "the"))
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _COMMA_IN_NUMBER = re.compile(r"\d,\d")
@@ -166,8 +165,8 @@ _UNSURE = re.compile(
     r"\b(not (sure|certain|clear|possible)|no (idea|way to)|(don'?t|do not) know|can(no|'?)t (tell|say|be))|"
     r"是不是|是否|有没有|对不对|不(确定|知道|清楚)|无法"
 )
-_YES = frozenset("yes yeah yep yup y true correct".split())
-_NO = frozenset("no nope n false incorrect wrong".split())
+_YES = frozenset(("yes", "yeah", "yep", "yup", "y", "true", "correct"))
+_NO = frozenset(("no", "nope", "n", "false", "incorrect", "wrong"))
 _DENIALS = frozenset(("not", "none", "never", "neither", "cannot"))
 _CHINESE_NO = re.compile(r"不|没|否|无|错|非|未")
 _CHINESE_YES = re.compile(r"是|对|有|正确|真|嗯")
@@ -207,7 +206,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Of options, in their order."""
 _FIRST_LETTER = re.compile(r"[(\[*\"']*([A-Za-z])[)\]*\"']*(?:[.):,]|$|\n)")
 _NAMED_LETTER = re.compile(
-    r"(?:\b(?:answer|option|choice)\b(?:\s+is)?|答案(?:是|为)?|选项?)[\s:]*[(\[*\"']*([A-Z])(?![A-Za-z'])"
+    r"(?:\b(?i:answer|option|choice)\b(?:\s+is)?|答案(?:是|为)?|选项?)[\s:]*[(\[*\"']*([A-Z])(?![A-Za-z'])"
 )
 
 

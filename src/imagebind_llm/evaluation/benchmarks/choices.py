@@ -1,4 +1,4 @@
-"""Questions with given answers: ScienceQA (Lu et al. 2022), IconQA (Lu et al. 2021) and VSR (Liu et al. 2023).
+"""Questions with given answers: ScienceQA (Lu et al. 2022), IconQA (Lu et al. 2021), VSR (Liu et al. 2023).
 
 Options are listed with letters, as LLaVA asks ScienceQA. The letter or the words of an option are read
 (:func:`~imagebind_llm.evaluation.answers.choice`); an answer that names none is wrong. ScienceQA's own script
@@ -27,7 +27,9 @@ from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 
 def _listed(question: str, options: Sequence[str]) -> str:
     lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
-    return "\n".join([question.strip(), *lines, "Answer with the option's letter from the given choices directly."])
+    return "\n".join(
+        [question.strip(), *lines, "Answer with the option's letter from the given choices directly."]
+    )
 
 
 def _options(row: Row) -> tuple[Sequence[str], int]:
@@ -68,7 +70,9 @@ def _scienceqa(split: str, folder: Path) -> Iterator[Item]:
         yield Item(
             key=key,
             request={
-                "question": _listed(f"Context: {hint}\n{row.text('question')}" if hint else row.text("question"), options),
+                "question": _listed(
+                    f"Context: {hint}\n{row.text('question')}" if hint else row.text("question"), options
+                ),
                 "image": media.path(row, f"{key}/{row.text('image')}"),
                 "max_new_tokens": SHORT_TOKENS,
             },
@@ -85,12 +89,13 @@ def _iconqa(split: str, task: str, folder: Path) -> Iterator[Item]:
     entries = sorted(entry for entry in found.iterdir() if entry.is_dir())
     for entry in sorted(entries, key=lambda entry: (len(entry.name), entry.name)):
         row = json_object(find_file(entry, "data.json"))
-        question, expected = row.text("question"), None
+        expected: Any
         if task == "choose_txt":
             options, right = _options(row)
-            question, expected = _listed(question, options), {"options": options, "right": right}
+            question = _listed(row.text("question"), options)
+            expected = {"options": options, "right": right}
         else:
-            question, expected = question.strip() + SHORT, [row.id("answer")]
+            question, expected = row.text("question").strip() + SHORT, [row.id("answer")]
         image = Media(entry, ".").path(row, "image.png")
         yield Item(
             key=entry.name,

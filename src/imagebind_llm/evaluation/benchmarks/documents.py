@@ -1,8 +1,7 @@
-"""Questions about text in scenes and documents, scored by ANLS: ST-VQA (Biten et al. 2019) and DocVQA (Mathew et
-al. 2021).
+"""Questions about text in scenes and documents: ST-VQA (Biten et al. 2019), DocVQA (Mathew et al. 2021).
 
-ANLS is that of the Robust Reading Competition's script, with its threshold of 0.5. The parts for the
-competition have no answers; those for training and validation have.
+They are scored by ANLS as in the Robust Reading Competition's script, with its threshold of 0.5. The parts
+for the competition have no answers; those for training and validation have.
 """
 
 from collections.abc import Iterator

@@ -1,12 +1,12 @@
 """Questions about sounds, videos and 3D scenes, and questions of one's own about any medium.
 
-Clotho-AQA (Lipping et al. 2022), MSVD-QA and MSRVTT-QA (Xu et al. 2017), ActivityNet-QA (Yu et al. 2019), ScanQA
-(Azuma et al. 2022). All are scored by the same words, as their papers do (ScanQA calls it EM@1); scores that a
-language model gives are not made here.
+Clotho-AQA (Lipping et al. 2022), MSVD-QA and MSRVTT-QA (Xu et al. 2017), ActivityNet-QA (Yu et al. 2019),
+ScanQA (Azuma et al. 2022). All are scored by the same words, as their papers do (ScanQA calls it EM@1).
+Scores that a language model gives are not made here.
 
-The suite ``qa`` has a layout of this package: JSON lines, each with a question, its answer or a list of answers
-that are all right, and one or more media: ``{"point": "chair.npy", "question": "What is this?", "answer":
-"chair"}``. The questions of Point-Bind and of PointLLM fit in it, with their text as it is.
+The suite ``qa`` has a layout of this package: JSON lines, each with a question, its answer or a list of
+answers that are all right, and one or more media. Questions are asked as they stand. So a question about an
+object, as PointLLM asks it, is ``{"point": "chair.npy", "question": "What is this?", "answer": "chair"}``.
 """
 
 from collections import Counter
@@ -64,7 +64,9 @@ def _as_all_say(answer: str, answers: Any) -> float | None:
     return None if len(set(answers)) > 1 else float(plain(answer) == answers[0])
 
 
-def _video_items(rows: Sequence[Row], videos: Mapping[str, Sequence[str]] | None, media: Media) -> Iterator[Item]:
+def _video_items(
+    rows: Sequence[Row], videos: Mapping[str, Sequence[str]] | None, media: Media
+) -> Iterator[Item]:
     """Items of MSVD-QA and MSRVTT-QA. ``videos``: id → names without suffix; None: MSRVTT's."""
     for key, row in by_id(rows, "id").items():
         number = row.id("video_id")
@@ -117,7 +119,7 @@ def _activitynet(split: str, folder: Path) -> Iterator[Item]:
         yield Item(
             key=key,
             request=_asked(row.text("question").strip() + "?", "video", media.path(row, *names)),
-            expected=[found.text("answer")],
+            expected=[found.id("answer")],
             group=_ACTIVITYNET_TYPES[kind],
             unit=video,
         )
@@ -141,7 +143,7 @@ def _scanqa(split: str, folder: Path) -> Iterator[Item]:
 
 def _own(file: str, folder: Path) -> Iterator[Item]:
     media = Media(folder, ".")
-    modalities = [modality.value for modality in Modality]
+    modalities = [modality.value for modality in Modality if modality is not Modality.TEXT]
     for number, row in enumerate(json_rows(find_file(folder, file)), start=1):
         given = {name: media.path(row, row.text(name)) for name in modalities if name in row.values}
         if not given:
@@ -252,8 +254,8 @@ QA = SuiteKind(
     "  imagebind-llm eval qa --data folder\n",
     make=make_qa,
     facts=Facts(
-        layout="questions.jsonl: question, answer, and image, video, audio, point, depth, thermal or imu, a file "
-        "each",
+        layout="questions.jsonl: question, answer, and files by modality (image, video, audio, point, depth, "
+        "thermal, imu)",
         metric="accuracy: the same words as one of the answers; by modality",
         source="your own; the layout is this package's",
         licence="your own",

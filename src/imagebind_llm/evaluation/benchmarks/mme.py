@@ -1,8 +1,9 @@
 """MME: fourteen sub-tasks of yes-or-no questions, two a picture (Fu et al. 2023).
 
-Scored as its ``eval_tool/calculation.py`` does. A sub-task's score, of 200, is its accuracy plus its accuracy+
-(the share of pictures with both answers right), both in per cent. Perception is the sum of ten scores (of
-2000), cognition of four (of 800). To say yes to everything gives 50 a sub-task, and to guess about 75.
+Scored as its ``eval_tool/calculation.py`` does. A sub-task's score, of 200, is its accuracy plus its
+accuracy+ (the share of pictures with both answers right), both in per cent. Perception is the sum of ten
+scores (of 2000), cognition of four (of 800). To say yes to everything gives 50 a sub-task, and to guess about
+75.
 
 Questions are asked as they stand in the release, where each ends in ``Please answer yes or no.``
 """
@@ -68,7 +69,9 @@ class MME(Suite):
                 f"{item.group}.n": 1.0,
                 f"{item.group}.right": float(right[place]),
             }
-            if place == both[0] and len(both) == 2:  # a picture of which one question was left out has no pair
+            if (
+                place == both[0] and len(both) == 2
+            ):  # a picture of which one question was left out has no pair
                 sums["pairs"] = sums[f"{item.group}.pairs"] = 1.0
                 sums["pairs.right"] = sums[f"{item.group}.pairs.right"] = float(all(right[at] for at in both))
             samples.append(Sample(sums, read, float(right[place])))
@@ -130,13 +133,13 @@ def _pair(line: str, file: Path, number: int) -> tuple[str, str]:
     expected = answer.strip().lower()
     if not question.strip() or expected not in ("yes", "no"):
         raise UserError(
-            f"{str(file)!r}: line {number} is {one_line(line, 60)!r}; expected a question, a tab, and Yes or No"
+            f"{str(file)!r}: line {number} is {one_line(line, 60)!r}; expected a question, a tab, Yes or No"
         )
     return question.strip(), expected
 
 
 def make_mme() -> Suite:
-    """Ask MME's yes-or-no questions: ten sub-tasks of perception and four of cognition, of 200 points each."""
+    """Ask MME's yes-or-no questions: ten sub-tasks of perception and four of cognition."""
     return MME()
 
 
@@ -148,7 +151,7 @@ MME_KIND = SuiteKind(
         layout="a folder a sub-task: images/ and questions_answers_YN/, or pictures and .txt side by side; "
         "two lines a .txt: question, tab, Yes or No",
         metric="perception (of 2000) and cognition (of 800): accuracy + accuracy+ of each sub-task",
-        source="on request from its authors (BradyFU/Awesome-Multimodal-Large-Language-Models, branch Evaluation)",
+        source="its authors, on request (BradyFU/Awesome-Multimodal-Large-Language-Models)",
         licence="research only; pictures of COCO and of their owners",
         published="775.77 perception, 213.57 cognition (MME's leaderboard, 2023-06-30; not the paper): "
         "existence 128.33, count 60.00, position 46.67, color 73.33, posters 64.97, celebrity 76.47, "

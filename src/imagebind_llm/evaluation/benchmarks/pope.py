@@ -29,7 +29,9 @@ class POPE(Suite):
         files = {
             kind: found
             for kind in _KINDS
-            for found in sorted([*folder.glob(f"*_pope_{kind}.json"), *folder.glob(f"*/*_pope_{kind}.json")])[:1]
+            for found in sorted([*folder.glob(f"*_pope_{kind}.json"), *folder.glob(f"*/*_pope_{kind}.json")])[
+                :1
+            ]
         }
         if not files:
             raise UserError(
@@ -93,8 +95,8 @@ POPE_KIND = SuiteKind(
     examples="  imagebind-llm eval pope --data pope\n",
     make=make_pope,
     facts=Facts(
-        layout="coco_pope_random.json, coco_pope_popular.json, coco_pope_adversarial.json (JSON lines); pictures "
-        "in val2014/",
+        layout="coco_pope_random.json, coco_pope_popular.json, coco_pope_adversarial.json (JSON lines); "
+        "pictures in val2014/",
         metric="accuracy, precision, recall, F1, share of yes; by file",
         source="github.com/AoiDragon/POPE; pictures: COCO val2014",
         licence="MIT; annotations of COCO CC BY 4.0, pictures by their owners",

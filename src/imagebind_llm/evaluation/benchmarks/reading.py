@@ -179,7 +179,9 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         if not any(cells):
             continue
         if len(cells) != len(names):
-            raise UserError(f"{str(path)!r}: row {number} has {len(cells)} cells; the first row has {len(names)}")
+            raise UserError(
+                f"{str(path)!r}: row {number} has {len(cells)} cells; the first row has {len(names)}"
+            )
         yield Row(dict(zip(names, cells, strict=True)), f"{str(path)!r}: row {number}")
 
 
@@ -193,7 +195,9 @@ def by_id(rows: Iterable[Row], name: str) -> Mapping[str, Row]:
     for row in rows:
         key = row.id(name)
         if key in found:
-            raise UserError(f"{row.where} has the {name} {key!r}, as {found[key].where} has; each may come once")
+            raise UserError(
+                f"{row.where} has the {name} {key!r}, as {found[key].where} has; each may come once"
+            )
         found[key] = row
     return found
 
@@ -235,10 +239,9 @@ class Media:
                     self._places.remove(place)  # the next is most likely there, too
                     self._places.insert(0, place)
                     return str(found)
-        raise UserError(
-            f"{row.where} needs {' or '.join(repr(name) for name in names[:3])}, which is in none of "
-            f"{', '.join(repr(str(self._folder / place)) for place in sorted(self._places))}; get the media too"
-        )
+        places = ", ".join(repr(str(self._folder / place)) for place in sorted(self._places))
+        wanted = " or ".join(repr(name) for name in names[:3])
+        raise UserError(f"{row.where} needs {wanted}, which is in none of {places}; get the media too")
 
 
 def _rows(values: Any, where: str) -> Sequence[Row]:

@@ -1,10 +1,9 @@
 """Questions about pictures: VQA v2, OK-VQA, VizWiz, TextVQA (agreement with ten people), GQA, OCR-VQA (the
 same words).
 
-VQA v2, OK-VQA and VizWiz are scored by the script of VQA v2, whose tables and order of steps VizWiz's own
-script shares; TextVQA by its script in MMF, which LLaVA and lmms-eval use as M4C's. The two differ where all
-ten people gave the same answer and in what they do to references: see
-:func:`~imagebind_llm.evaluation.answers.vqa_accuracy`.
+VQA v2, OK-VQA and VizWiz are scored by the script of VQA v2; TextVQA by its script in MMF, known as M4C's.
+The two differ in what they do to references: see :func:`~imagebind_llm.evaluation.answers.vqa_accuracy`.
+LLaVA and lmms-eval score all four by M4C's.
 
 Each question is followed by LLaVA 1.5's ``Answer the question using a single word or phrase.``
 """
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
+from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.evaluation.answers import (
     evalai_normal,
     exact_match,
@@ -62,7 +62,9 @@ def _coco(prefix: str, split: str, folder: Path) -> Iterator[Item]:
         if found.whole("image_id") != picture:
             raise found.refused("image_id", f"{picture}, as the question has it")
         answers = [answer.text("answer", empty=True) for answer in found.rows("answers")]
-        group = kinds.get(found.text("question_type")) if isinstance(kinds, dict) else found.text("answer_type")
+        group = (
+            kinds.get(found.text("question_type")) if isinstance(kinds, dict) else found.text("answer_type")
+        )
         yield Item(
             key=key,
             request=_asked(row.text("question"), media.path(row, f"COCO_{split}_{picture:012d}.jpg")),
@@ -137,9 +139,9 @@ def _agreement(name: str, read: Any) -> Suite:
     return Questions(name, read, {"accuracy": vqa_accuracy}, lambda answer, _: vqa_normal(answer))
 
 
-def make_vqav2(split: Annotated[str, "Part of COCO: val2014 or train2014."] = "val2014") -> Suite:
-    """Ask the questions of VQA v2 about pictures of COCO."""
-    return _agreement("vqav2", partial(_coco, "v2_", split))
+def make_vqav2() -> Suite:
+    """Ask the questions of VQA v2 about pictures of COCO (val2014; the test part has no answers)."""
+    return _agreement("vqav2", partial(_coco, "v2_", "val2014"))
 
 
 def make_okvqa(split: Annotated[str, "Part of COCO: val2014 or train2014."] = "val2014") -> Suite:
@@ -169,8 +171,6 @@ def make_gqa(split: Annotated[str, "Name before '_questions.json'."] = "testdev_
 
 def make_ocrvqa(split: Annotated[str, "train, val or test."] = "test") -> Suite:
     """Ask the questions of OCR-VQA about covers of books."""
-    from imagebind_llm.common.names import refuse_unknown
-
     refuse_unknown([split], tuple(_OCR_SPLITS), what="part")
     return _same_words("ocrvqa", partial(_ocrvqa, split))
 
@@ -192,7 +192,8 @@ OKVQA = SuiteKind(
     examples="  imagebind-llm eval okvqa --data okvqa\n",
     make=make_okvqa,
     facts=Facts(
-        layout="OpenEnded_mscoco_val2014_questions.json, mscoco_val2014_annotations.json, pictures in val2014/",
+        layout="OpenEnded_mscoco_val2014_questions.json, mscoco_val2014_annotations.json, pictures in "
+        "val2014/",
         metric="accuracy: agreement with ten answers (script of VQA v2); by kind of knowledge",
         source="okvqa.allenai.org",
         licence="not stated; pictures by their owners",
