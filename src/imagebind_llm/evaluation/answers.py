@@ -162,14 +162,15 @@ def pope_yes_no(answer: str) -> str:
 
 
 _UNSURE = re.compile(
-    r"\b(not (sure|certain|clear|possible)|no (idea|way to)|(don'?t|do not) know|can(no|'?)t (tell|say|be))|"
+    r"\b(not (sure|certain|clear|possible)|no (idea|way to)|(don'?t|do not) know|"
+    r"can(no|'?)t (tell|say|be (sure|determined)))|"
     r"是不是|是否|有没有|对不对|不(确定|知道|清楚)|无法"
 )
 _YES = frozenset(("yes", "yeah", "yep", "yup", "y", "true", "correct"))
 _NO = frozenset(("no", "nope", "n", "false", "incorrect", "wrong"))
 _DENIALS = frozenset(("not", "none", "never", "neither", "cannot"))
-_CHINESE_NO = re.compile(r"不|没|否|无|错|非|未")
-_CHINESE_YES = re.compile(r"是|对|有|正确|真|嗯")
+_CHINESE_NO = re.compile(r"不(?!错)|没(?!有?错)|否|无|(?<![不没有])错|非(?!常)|未")
+_CHINESE_YES = re.compile(r"是|对|有|正确|真|嗯|[不没]错")
 
 
 def yes_no(answer: str) -> str | None:
@@ -204,7 +205,7 @@ def yes_no(answer: str) -> str | None:
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Of options, in their order."""
-_FIRST_LETTER = re.compile(r"[(\[*\"']*([A-Za-z])[)\]*\"']*(?:[.):,]|$|\n)")
+_FIRST_LETTER = re.compile(r"[(\[*\"']*([A-Za-z])[)\]*\"']*(?:[.):]|,(?!\s*[A-Za-z]\b)|$|\n)")
 _NAMED_LETTER = re.compile(
     r"(?:\b(?i:answer|option|choice)\b(?:\s+is)?|答案(?:是|为)?|选项?)[\s:]*[(\[*\"']*([A-Z])(?![A-Za-z'])"
 )
@@ -218,8 +219,8 @@ def choice(answer: str, options: Sequence[str]) -> int | None:
     others (an option inside of a longer one that is named as well does not count).
     """
     text = unicodedata.normalize("NFKC", answer).strip()
-    if first := _FIRST_LETTER.match(text):
-        return _place(first[1], options)
+    if (first := _FIRST_LETTER.match(text)) and (place := _place(first[1], options)) is not None:
+        return place
     if named := set(_NAMED_LETTER.findall(text)):
         return _place(named.pop(), options) if len(named) == 1 else None
     wanted = [plain(unicodedata.normalize("NFKC", option)) for option in options]

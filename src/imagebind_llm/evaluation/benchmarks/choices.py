@@ -63,7 +63,7 @@ def _scienceqa(split: str, folder: Path) -> Iterator[Item]:
         row = problems[key]
         if row.values.get("image") is None:  # a question about a text; most models are compared on the others
             continue
-        of = row.text("split")
+        of = row.one_of("split", ("train", "val", "test"))
         media = Media(folder, f"images/{of}", of, f"images/{of}/{of}", "images")
         options, right = _options(row)
         hint = row.text("hint", empty=True).strip()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,7 +34,8 @@ def find_file(folder: Path, *names: str) -> Path:
         UserError: there is none, or one name twice.
     """
     for name in names:
-        found = [folder / name] if (folder / name).is_file() else sorted(folder.glob(f"*/{name}"))
+        places = [folder] if isfile(folder / name) else sorted(folder.iterdir())
+        found = [place / name for place in places if isfile(place / name)]
         if len(found) > 1:
             raise UserError(
                 f"{name!r} is in {str(found[0].parent)!r} and in {str(found[1].parent)!r}; give one as --data"
@@ -230,12 +232,12 @@ class Media:
         """
         for name in names:
             parts = PurePosixPath(name).parts
-            if not parts or PurePosixPath(name).is_absolute() or ".." in parts or re.search(r"[\0\\:]", name):
+            if not parts or PurePosixPath(name).is_absolute() or ".." in parts or re.search(r"[\0\\]", name):
                 raise UserError(f"{row.where} names {one_line(name, 80)!r}; expected a file below --data")
         for place in self._places:
             for name in names:
                 found = self._folder / place / name
-                if found.is_file():
+                if isfile(found):
                     self._places.remove(place)  # the next is most likely there, too
                     self._places.insert(0, place)
                     return str(found)
