@@ -3,7 +3,7 @@ same words).
 
 VQA v2, OK-VQA and VizWiz are scored by the script of VQA v2; TextVQA by its script in MMF, known as M4C's.
 The two differ in what they do to references: see :func:`~imagebind_llm.evaluation.answers.vqa_accuracy`.
-LLaVA and lmms-eval score all four by M4C's.
+lmms-eval scores OK-VQA by M4C's, too.
 
 Each question is followed by LLaVA 1.5's ``Answer the question using a single word or phrase.``
 """
