@@ -1,7 +1,7 @@
 """BLEU, METEOR, ROUGE-L, CIDEr and SPICE of captions, through ``pycocoevalcap``, as sums over captions.
 
-The package holds the programs that the field's tables were made with: Stanford's PTB tokenizer and METEOR 1.5,
-both in Java, and BLEU, ROUGE-L and CIDEr in Python. Each caption comes out as a few sums. Metrics of a corpus
+The package holds the programs that the field's tables were made with: Stanford's PTB tokenizer and METEOR
+1.5, both in Java, and BLEU, ROUGE-L and CIDEr in Python. Each caption comes out as a few sums. Metrics of a corpus
 are functions of their totals, so that any draw of captions has its metrics at once:
 
 - BLEU-1 … 4: matched and written n-grams, and lengths (of the closest reference), summed over captions.
@@ -115,7 +115,8 @@ def caption_sums(
     if spice:
         parts.append(_spice(written, known))
     return [
-        {name: value for part in of_one for name, value in part.items()} for of_one in zip(*parts, strict=True)
+        {name: value for part in of_one for name, value in part.items()}
+        for of_one in zip(*parts, strict=True)
     ]
 
 
@@ -166,8 +167,9 @@ def tokenized(texts: Sequence[str]) -> list[str]:
 
 def _folder() -> Path:
     found = importlib.util.find_spec(_PACKAGE)
-    assert found is not None and found.submodule_search_locations, "require_scorers() came first"
-    return Path(next(iter(found.submodule_search_locations)))
+    places = None if found is None else found.submodule_search_locations
+    assert places, "require_scorers() came first"
+    return Path(next(iter(places)))
 
 
 def _java(*arguments: str, text: str = "") -> str:
@@ -211,8 +213,7 @@ def _bleu(written: Sequence[str], known: Sequence[Sequence[str]]) -> list[dict[s
     from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
 
     found = [
-        cook_test(text, cook_refs(those), eff="closest")
-        for text, those in zip(written, known, strict=True)
+        cook_test(text, cook_refs(those), eff="closest") for text, those in zip(written, known, strict=True)
     ]
     return [
         {

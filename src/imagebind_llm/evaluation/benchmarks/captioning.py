@@ -4,8 +4,8 @@ Scores are those of ``pycocoevalcap`` (:mod:`imagebind_llm.evaluation.caption_sc
 print them; CIDEr can be above 100. CIDEr's document frequencies are those of the references of all pictures
 that were asked, also for a group of them. An answer is scored as it is, and none as an empty caption.
 
-The question is that of LVLM-eHub, "Generate caption of this image:", which LLaMA-Adapter was trained with too.
-LVLM-eHub cuts answers after 16 tokens and skips the tokenizer; here they may have 64.
+The question is that of LVLM-eHub, "Generate caption of this image:". LVLM-eHub cuts answers after 16 tokens and
+skips the tokenizer; here they may have 64 tokens.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -198,16 +198,21 @@ def _make_flickr30k(
     return CaptionSuite("flickr30k", "image", question, read, _FLICKR30K, spice)
 
 
-_FLICKR_FOLDERS = ("flickr30k-images", "flickr30k_images", "Flicker8k_Dataset", "Flickr8k_Dataset", "images", "Images")
+_FLICKR_FOLDERS = (
+    "flickr30k-images",
+    "flickr30k_images",
+    "Flicker8k_Dataset",
+    "Flickr8k_Dataset",
+    "images",
+    "Images",
+)
 _FLICKR8K = (
     "Flickr8k.token.txt and Flickr_8k.testImages.txt, or dataset_flickr8k.json (Karpathy's split), and "
     "Flicker8k_Dataset/ (or images/)"
 )
 
 
-def _make_flickr8k(
-    question: Question = IMAGE_QUESTION, split: Split = "test", spice: Spice = False
-) -> Suite:
+def _make_flickr8k(question: Question = IMAGE_QUESTION, split: Split = "test", spice: Spice = False) -> Suite:
     """Describe the 1,000 test photos of Flickr8k in a sentence.
 
     Flickr8k.token.txt is read with the list of the split beside it (Flickr_8k.testImages.txt).

@@ -45,7 +45,7 @@ def table_in(data: Path, patterns: Sequence[str], suite: str) -> Path:
         found = sorted({*data.glob(pattern), *data.glob(f"annotations/{pattern}")})
         if len(found) > 1:
             raise UserError(
-                f"{str(data)!r} holds {found[0].name!r} and {found[1].name!r}; give one of the files as --data"
+                f"{str(data)!r} holds {found[0].name!r} and {found[1].name!r}; give one of them as --data"
             )
         if found:
             return found[0]
@@ -64,7 +64,13 @@ class MediaFiles:
         tops = (table.parent, table.parent.parent)
         self._folders = [
             *tops,
-            *(found for top in tops for name in folders for found in sorted(top.glob(name)) if found.is_dir()),
+            *(
+                found
+                for top in tops
+                for name in folders
+                for found in sorted(top.glob(name))
+                if found.is_dir()
+            ),
         ]
         self._table = table
 
@@ -154,7 +160,9 @@ def rows_in(file: Path, *columns: str) -> Iterator[tuple[str, dict[str, str]]]:
         )
     for where, row in rows:
         if len(row) != len(header):
-            raise UserError(f"{where} has {len(row)} fields, its first line {len(header)}; get the file again")
+            raise UserError(
+                f"{where} has {len(row)} fields, its first line {len(header)}; get the file again"
+            )
         yield where, dict(zip(header, row, strict=True))
 
 
@@ -170,7 +178,9 @@ def csv_in(file: Path) -> Iterator[tuple[str, list[str]]]:
             if row:
                 yield f"{str(file)!r}: line {reader.line_num}", row
     except csv.Error as error:
-        raise UserError(f"{str(file)!r}: line {reader.line_num}: no CSV ({error}); get the file again") from None
+        raise UserError(
+            f"{str(file)!r}: line {reader.line_num}: no CSV ({error}); get the file again"
+        ) from None
 
 
 def field(holder: Any, name: str, kind: type[Value], where: str) -> Value:

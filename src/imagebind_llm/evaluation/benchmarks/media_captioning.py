@@ -1,7 +1,7 @@
-"""Captions of sounds (Clotho, AudioCaps), videos (MSR-VTT) and 3D objects (Cap3D), scored as those of pictures.
+"""Captions of sounds (Clotho, AudioCaps), videos (MSR-VTT), 3D objects (Cap3D), scored as those of pictures.
 
-No benchmark here has a question of its own. Sounds and videos are asked in the words that LLaMA-Adapter's
-prompt has for pictures; 3D objects in those of PointLLM, "Caption this 3D model in detail.".
+No benchmark here has a question of its own. Sounds and videos are asked in the words that
+are usual for pictures; 3D objects in those of PointLLM, "Caption this 3D model in detail.".
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ _AUDIO_QUESTION = "Generate caption of this audio:"
 _VIDEO_QUESTION = "Generate caption of this video:"
 _POINT_QUESTION = "Caption this 3D model in detail."
 
-SkipMissing = Annotated[bool, "Leave out media that are not there (clips vanish from YouTube); their number counts"]
+SkipMissing = Annotated[bool, "Leave out media that are not there; clips vanish from YouTube"]
 
 
 _CLOTHO = "clotho_captions_evaluation.csv, and evaluation/ with the sounds"
@@ -132,8 +132,8 @@ def _read_msrvtt(table: Path, split: str, skip_missing: bool) -> Iterator[Captio
 
 
 _CAP3D = (
-    'a .jsonl of lines {"point": FILE, "captions": [TEXT, …]}, or Cap3D\'s .csv (uid,caption, no header), and '
-    "points/ with the clouds"
+    'a .jsonl of lines {"point": FILE, "captions": [TEXT, …]}, or Cap3D\'s .csv (uid,caption, no header), '
+    "and points/ with the clouds"
 )
 
 
