@@ -1,8 +1,8 @@
 """BLEU, METEOR, ROUGE-L, CIDEr and SPICE of captions, through ``pycocoevalcap``, as sums over captions.
 
 The package holds the programs that the field's tables were made with: Stanford's PTB tokenizer and METEOR
-1.5, both in Java, and BLEU, ROUGE-L and CIDEr in Python. Each caption comes out as a few sums. Metrics of a corpus
-are functions of their totals, so that any draw of captions has its metrics at once:
+1.5, both in Java, and BLEU, ROUGE-L and CIDEr in Python. Each caption comes out as a few sums.
+Metrics of a corpus are functions of their totals, so that any draw of captions has its metrics at once:
 
 - BLEU-1 … 4: matched and written n-grams, and lengths (of the closest reference), summed over captions.
 - METEOR: matched words, lengths and chunks, summed over captions; a caption that equals a reference in one

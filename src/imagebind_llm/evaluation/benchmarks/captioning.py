@@ -4,8 +4,8 @@ Scores are those of ``pycocoevalcap`` (:mod:`imagebind_llm.evaluation.caption_sc
 print them; CIDEr can be above 100. CIDEr's document frequencies are those of the references of all pictures
 that were asked, also for a group of them. An answer is scored as it is, and none as an empty caption.
 
-The question is that of LVLM-eHub, "Generate caption of this image:". LVLM-eHub cuts answers after 16 tokens and
-skips the tokenizer; here they may have 64 tokens.
+The question is that of LVLM-eHub, "Generate caption of this image:". LVLM-eHub cuts answers after 16 tokens
+and skips the tokenizer; here they may have 64 tokens.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -5,14 +5,14 @@
 - ``CHAIR_s``: the share of descriptions with such a mention.
 - ``recall``: of the objects in the photos, the share that is mentioned.
 
-Lower is better for the first two. An object is in a photo if somebody drew it (instances) or if one of the
-photo's captions mentions it. Words are found as the paper's program finds them: in lower case, in singular and
+Lower is better for the first two. An object is in a photo if somebody outlined it (instances) or one of
+the photo's captions mentions it. Words are found as the paper's program does: in lower case, in singular and
 plural, two words as one where they name another thing ("hot dog", "train track"), and without "baby", "adult"
 and "passenger" before an animal or a vehicle, which would be persons.
 
-The table of synonyms here was written for this package and is not the paper's, so that shares can differ a
-little from those in papers. The option ``--synonyms`` takes the paper's ``synonyms.txt``: one line per object,
-its name first, parted by commas.
+The table of synonyms here was written for this package and is not the paper's, so that shares can differ
+a little from those in papers. The option ``--synonyms`` takes the paper's ``synonyms.txt``: one line per
+object, its name first, parted by commas.
 
 The question is the field's, "Please describe this image in detail.", with up to 512 tokens.
 """
@@ -224,7 +224,7 @@ def _listed(line: str) -> list[str]:
 @cache
 def own_vocabulary() -> Vocabulary:
     """That of :data:`SYNONYMS`."""
-    lines = re.sub(r",\n\s+", ", ", SYNONYMS).strip().split("\n")
+    lines = re.sub(r"\n +", " ", SYNONYMS).strip().split("\n")
     return Vocabulary({names[0]: names[1:] for names in map(_listed, lines)})
 
 

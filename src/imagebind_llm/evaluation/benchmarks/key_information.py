@@ -1,4 +1,4 @@
-"""Key information of documents, scored by F1 of words: SROIE (receipts), FUNSD (forms), POIE (labels of food).
+"""Key information of documents, scored by F1 of words: SROIE (receipts), FUNSD (forms), POIE (food labels).
 
 Asked and judged as LVLM-eHub does. Words are what stands between white space, as written; a word of the
 answer counts if the expected text has it, each word of that once. Precision is matched words by words of the

@@ -1,16 +1,16 @@
 """Reading a word in a picture: IIIT5K, SVT, IC13, IC15, SVTP, CUTE80, COCO-Text, Total-Text, WordArt, ….
 
-Asked and judged as LVLM-eHub does: the question is "what is written in the image?"; answer and word lose all
-but Latin letters, digits and white space, and case; the answer is right if the word stands in it, with no
-letter or digit before and behind it. This is ``accuracy``. ``exact`` is the share of answers that are the word
-and nothing else.
+Asked and judged as LVLM-eHub does: the question is "what is written in the image?"; answer and word lose
+all but Latin letters, digits and white space, and case; the answer is right if the word stands in it, with no
+letter or digit before and behind it. This is ``accuracy``. ``exact`` is the share of answers that are the
+word and nothing else.
 
 Two things differ. A word without Latin letters and digits (``&``) is nothing then, which LVLM-eHub finds in
 any answer; here it must stand in the answer as it is. And LVLM-eHub takes a label up to its first space; here
 all of it counts.
 
-A folder holds pictures cut out around each word, and a list of them. Databases of LMDB, in which some of these
-sets are spread too, are not read; unpack them to files first.
+A folder holds pictures cut out around each word, and a list of them. Databases of LMDB, in which some of
+these sets are spread too, are not read; unpack them to files first.
 """
 
 import re
