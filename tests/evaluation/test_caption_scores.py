@@ -77,7 +77,8 @@ def test_scores_are_those_of_the_package(found):
     from pycocoevalcap.rouge.rouge import Rouge
 
     results = {at: [text] for at, text in enumerate(tokenized(CAPTIONS))}
-    truths = {at: tokenized(those) for at, those in enumerate(REFERENCES)}
+    words = iter(tokenized([text for those in REFERENCES for text in those]))
+    truths = {at: [next(words) for _ in those] for at, those in enumerate(REFERENCES)}
     bleu, _ = Bleu(4).compute_score(truths, results, verbose=0)
     cider, ciders = Cider().compute_score(truths, results)
     rouge, rouges = Rouge().compute_score(truths, results)
@@ -162,7 +163,7 @@ def test_references_without_words_are_refused():
 
 def test_missing_java_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match="needs Java .* install a Java runtime"):
+    with pytest.raises(UserError, match=r"needs Java .* install a Java runtime"):
         require_scorers()
 
 

@@ -107,7 +107,7 @@ def test_flickr8k_of_its_own_files(tmp_path):
     touch(tmp_path, "Flicker8k_Dataset/a.jpg")
     assert brief(items(captioning.FLICKR8K, tmp_path)) == [("a.jpg", "a.jpg", ["A cat .", "Cats #2 ."], "")]
     write(tmp_path / "Flickr_8k.testImages.txt", "c.jpg\n")
-    with pytest.raises(UserError, match="line 1 names 'c.jpg', of which .* has no caption"):
+    with pytest.raises(UserError, match=r"line 1 names 'c.jpg', of which .* has no caption"):
         items(captioning.FLICKR8K, tmp_path)
     write(tmp_path / "Flickr8k.token.txt", "a.jpg A cat\n")
     with pytest.raises(UserError, match=r"Flickr8k.token.txt': line 1 is .* a tab and a caption"):
@@ -207,7 +207,7 @@ def test_every_suite_says_what_it_needs(tmp_path, name):
     kind = suite_kind(name)
     with pytest.raises(UserError, match=f"suite '{name}' needs"):
         list(kind.make().items(None))
-    with pytest.raises(UserError, match=f"holds no .* suite '{name}' needs one"):
+    with pytest.raises(UserError, match=rf"holds no .* suite '{name}' needs one"):
         list(kind.make().items(tmp_path))
     assert kind.make().name == name
     assert kind.facts.layout
@@ -217,5 +217,5 @@ def test_every_suite_says_what_it_needs(tmp_path, name):
 def test_two_tables_are_not_chosen_between(tmp_path):
     write(tmp_path / "captions_a.json", COCO)
     write(tmp_path / "captions_b.json", COCO)
-    with pytest.raises(UserError, match="'captions_a.json' and 'captions_b.json'; give one"):
+    with pytest.raises(UserError, match=r"'captions_a.json' and 'captions_b.json'; give one"):
         items(captioning.COCO, tmp_path)

@@ -122,8 +122,8 @@ def test_damaged_data(tmp_path):
         list(suite.items(coco(tmp_path, categories=None)))
     coco(tmp_path)
     (tmp_path / "val2014/b.jpg").unlink()
-    with pytest.raises(UserError, match="'b.jpg', which is not there"):
+    with pytest.raises(UserError, match=r"'b.jpg', which is not there"):
         list(suite.items(tmp_path))
     (tmp_path / "annotations/captions_val2014.json").unlink()
-    with pytest.raises(UserError, match="there is no 'captions_val2014.json' beside"):
+    with pytest.raises(UserError, match=r"there is no 'captions_val2014.json' beside"):
         list(suite.items(tmp_path))

@@ -28,7 +28,7 @@ def test_lines(line, expected):
 
 @pytest.mark.parametrize("line", ["a.png", "a.png\t ", 'a.png, ""', "\tword"])
 def test_lines_without_a_word_are_refused(line):
-    with pytest.raises(UserError, match="here is .*; expected"):
+    with pytest.raises(UserError, match=r"here is .*; expected"):
         split_line(line, "here")
 
 
@@ -91,14 +91,21 @@ def test_paths_from_the_folder_above(tmp_path):
     assert item.group == ""
 
 
+def test_pictures_of_another_folder_are_not_taken(tmp_path):
+    data(tmp_path / "iiit5k", "a.png One")
+    (tmp_path / "iiit5k/a.png").rename(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"names 'a.png', which is not there"):
+        list(IIIT5K.make().items(tmp_path / "iiit5k"))
+
+
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match="suite 'iiit5k' needs --data"):
         list(IIIT5K.make().items(None))
-    with pytest.raises(UserError, match="holds no test_label.txt"):
+    with pytest.raises(UserError, match=r"holds no test_label.txt"):
         list(IIIT5K.make().items(tmp_path))
     data(tmp_path, "a.png One")
     (tmp_path / "a.png").unlink()
-    with pytest.raises(UserError, match="names 'a.png', which is not there"):
+    with pytest.raises(UserError, match=r"names 'a.png', which is not there"):
         list(IIIT5K.make().items(tmp_path))
     (tmp_path / "test_label.txt").write_bytes(b"a.png \xff\xfe")
     with pytest.raises(UserError, match="is not UTF-8"):

@@ -7,7 +7,8 @@ Metrics of a corpus are functions of their totals, so that any draw of captions 
 - BLEU-1 … 4: matched and written n-grams, and lengths (of the closest reference), summed over captions.
 - METEOR: matched words, lengths and chunks, summed over captions; a caption that equals a reference in one
   piece adds no chunk. That is what METEOR itself does for a corpus.
-- ROUGE-L, CIDEr, SPICE: means over captions. CIDEr's document frequencies are those of all references given.
+- ROUGE-L, CIDEr, SPICE: means over captions. CIDEr's document frequencies are those of all references given,
+  so that it is 0 for a single picture.
 
 The package's own wrappers of Java are not used: they write into the package's folder, read text in the
 system's encoding, and put captions on the wrong pictures where one has an unusual line break.

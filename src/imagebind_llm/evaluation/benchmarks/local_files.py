@@ -12,6 +12,7 @@ from imagebind_llm.common.text_files import read_text
 
 Value = TypeVar("Value")
 
+_FOR_TABLES = frozenset({"annotations", "gt_answers", "entities", "key", "keys"})
 _NAMES = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
@@ -56,12 +57,15 @@ class MediaFiles:
     """Media of a benchmark, in its folder or in one of the usual folders below it.
 
     Args:
-        table: the file that names them; they are looked for beside it, and beside its folder.
+        table: the file that names them. They are looked for beside it; beside its folder too if that is one
+            for annotations, or if their names begin with its name.
         folders: the usual folders, as globs.
     """
 
     def __init__(self, table: Path, *folders: str) -> None:
-        tops = (table.parent, table.parent.parent)
+        tops = [table.parent]
+        if table.parent.name in _FOR_TABLES:
+            tops.append(table.parent.parent)
         self._folders = [
             *tops,
             *(
@@ -85,11 +89,10 @@ class MediaFiles:
                 raise UserError(
                     f"{str(self._table)!r} names the file {short(name)}; expected one inside its folder"
                 )
-        for folder in self._folders:
-            for name in names:
-                if (folder / name).is_file():
-                    return str(folder / name)
-        return None
+        places = [folder / name for folder in self._folders for name in names]
+        above = self._table.absolute().parent
+        places += [above.parent / name for name in names if PurePosixPath(name).parts[0] == above.name]
+        return next((str(place) for place in places if place.is_file()), None)
 
     def __getitem__(self, name: str) -> str:
         """The path of the medium ``name``.
