@@ -21,7 +21,10 @@ class SuiteCommands(PluginCommands):
         if kind.command is None and kind.make is None:
             raise ConfigError(f"suite {name!r} has neither a command nor make; its package must bring one")
         function = kind.command or command_of(kind.make)  # type: ignore[arg-type]
-        return command(name, function, kind.summary, kind.examples)
+        examples = kind.examples
+        if examples and "\b" not in examples:
+            examples = f"\n\b\nExamples:\n{examples}"
+        return command(name, function, kind.summary, examples)
 
 
 app = typer.Typer(
