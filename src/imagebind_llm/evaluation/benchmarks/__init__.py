@@ -44,6 +44,15 @@ _PLACES = {
     "sroie": "key_information:SROIE",
     "funsd": "key_information:FUNSD",
     "poie": "key_information:POIE",
+    "folders": "zero_shot:FOLDERS",
+    "labelled-table": "zero_shot:LABELLED_TABLE",
+    "imagenet": "zero_shot:IMAGENET",
+    "esc50": "zero_shot:ESC50",
+    "modelnet40": "zero_shot:MODELNET40",
+    "nyu-depth": "zero_shot:NYU_DEPTH",
+    "sun-rgbd": "zero_shot:SUN_RGBD",
+    "llvip": "zero_shot:LLVIP",
+    "ego4d-imu": "zero_shot:EGO4D_IMU",
 }
 
 BENCHMARKS = {name: f"{__name__}.{place}" for name, place in _PLACES.items()}
