@@ -53,6 +53,7 @@ _PLACES = {
     "sun-rgbd": "zero_shot:SUN_RGBD",
     "llvip": "zero_shot:LLVIP",
     "ego4d-imu": "zero_shot:EGO4D_IMU",
+    "retrieval": "retrieval:RETRIEVAL",
 }
 
 BENCHMARKS = {name: f"{__name__}.{place}" for name, place in _PLACES.items()}

@@ -456,7 +456,7 @@ def csv_rows(file: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         head = next(reader, [])
         lacking = next((column for column in columns if column not in head), None)
         if lacking is not None:
-            raise UserError(f"{str(file)!r} has no column {lacking!r}, only {short(', '.join(head))}")
+            raise UserError(f"{str(file)!r} has no column {lacking!r}, only {one_line(', '.join(head), 80)}")
         if len(set(head)) < len(head):
             raise UserError(f"{str(file)!r} names a column twice in its first line; rename one")
         rows = []
