@@ -260,6 +260,7 @@ def test_no_data():
     refused("give their place with --data", suite().items, None)
     refused("cannot read the folder", suite().items, Path("nowhere"))
     refused("expected 1 or more", lambda: suite(per_class=-1))
+    refused("files of text cannot be classified", suite, "text")
 
 
 def test_prototypes_stand_for_the_classes(tmp_path):

@@ -40,7 +40,7 @@ PROMPTS = "prompts"
 """The unit of the items that stand for classes. Their samples have no sums."""
 _TOP = 5
 _AT_ONCE = 1 << 24
-"""Similarities in memory at once."""
+"""Numbers in memory at once."""
 
 ClassesOption = Annotated[Path | None, "File of class names: a label, a tab and its name a line."]
 TemplatesOption = Annotated[
@@ -63,6 +63,9 @@ class ZeroShot(Suite):
         templates: file of sentences; None: those for the modality.
         per_class: examples of each class; 0: all.
         prototypes: place of examples that stand for the classes; None: their names do.
+
+    Raises:
+        UserError: the modality is text, ``per_class`` is negative, or ``templates`` cannot be read.
     """
 
     asks = "embeddings"
@@ -80,6 +83,8 @@ class ZeroShot(Suite):
     ) -> None:
         if per_class < 0:
             raise UserError(f"{per_class} examples per class; expected 1 or more, or 0 for all")
+        if modality == "text":  # a path would be embedded as if it were the text
+            raise UserError("files of text cannot be classified here; give another modality")
         self.name = name
         self._modality, self._read = modality, read
         self._classes, self._per_class, self._prototypes = classes, per_class, prototypes
@@ -159,7 +164,7 @@ class ZeroShot(Suite):
                     f"suite {self.name!r}: nothing stands for class {label!r} among the items asked; ask all "
                     "items, and limit them with --per-class"
                 )
-        step = max(1, _AT_ONCE // len(names))
+        step = max(1, _AT_ONCE // max(names.shape))
         for at in range(0, len(asked), step):
             some = asked[at : at + step]
             rows = [_row(answers[number], names.shape[1]) for number in some]
