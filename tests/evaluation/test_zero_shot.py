@@ -18,7 +18,7 @@ from imagebind_llm.evaluation.benchmarks.labelled_media import (
     read_modelnet,
     read_parquet,
 )
-from imagebind_llm.evaluation.benchmarks.zero_shot import PROMPTS, ZeroShot
+from imagebind_llm.evaluation.benchmarks.zero_shot import ZeroShot
 from imagebind_llm.evaluation.suite import Item, check_items, suite_kind
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def classes(*rows, name=None):
                 f"class {n}",
                 {"text": f"c{n}"},
                 {"stands_for": f"c{n}", "name": name or f"c{n}"},
-                unit=PROMPTS,
+                always=True,
             ),
             row,
         )
@@ -176,7 +176,7 @@ def test_folders_give_classes_then_examples(tmp_path):
     put(tmp_path, "night_stand/a.jpg", "night_stand/more/b.png", "cat/c.jpg", "cat/.hidden", ".git/x")
     items = list(suite(per_class=1).items(tmp_path))
     check_items(items, "made-up")
-    sentences = [item.request["text"] for item in items if item.unit == PROMPTS]
+    sentences = [item.request["text"] for item in items if item.always]
     assert len(sentences) == 2 * len(TEMPLATES["image"])
     assert "a photo of a night stand." in sentences
     assert [(item.key, item.expected["class"]) for item in items[len(sentences) :]] == [
@@ -552,12 +552,18 @@ def bot():
 
 
 def test_nano_names_pictures_and_sounds(tmp_path, bot):
+    from imagebind_llm.evaluation.engine import LocalEngine
+    from imagebind_llm.evaluation.runner import run_suite
+
     for label in ("cat", "dog", "frog", "bird", "ship", "truck"):
         put(tmp_path / "photos", f"{label}/1.jpg", content=(INPUTS / f"{label}.jpg").read_bytes())
     found, _ = run(suite_kind("folders").make(), bot, tmp_path / "photos")
     assert found["top1"] >= 5 / 6
     assert found["chance"] == pytest.approx(1 / 6)
     assert found["top5"] >= found["top1"]
+    some = run_suite(suite_kind("folders").make(), LocalEngine(bot), tmp_path / "photos", limit=3)
+    assert some.results["n"] == 3  # of the six pictures; the names of all classes are asked
+    assert some.results["metrics"]["chance"]["value"] == pytest.approx(1 / 6, abs=1e-4)
     for name in ("cat.ogg", "dog.ogg", "bird.flac", "frog.wav"):
         put(tmp_path / "sounds", f"{Path(name).stem}/{name}", content=(INPUTS / name).read_bytes())
     put(tmp_path / "sounds", "frog/broken.wav")

@@ -82,7 +82,7 @@ class Retrieval(Suite):
         self._media, self._split, self._captions = media, split, captions
 
     def items(self, data: Path | None) -> Iterator[Item]:
-        """All queries, then all targets.
+        """All queries, then all targets (these are always asked).
 
         Raises:
             UserError: the table is of no known layout, damaged, empty, or names files that are not there.
@@ -111,7 +111,7 @@ class Retrieval(Suite):
         for key, source in sides[0].items():
             yield Item(key, {self._query: source}, {"relevant": relevant[key]}, unit=units[key])
         for key, source in sides[1].items():
-            yield Item(key, {self._target: source}, {"relevant": None}, unit="targets")
+            yield Item(key, {self._target: source}, {"relevant": None}, always=True)
 
     def judge(self, items: Sequence[Item], answers: Sequence[Answer]) -> Sequence[Sample]:
         """Rank the targets for every query.
@@ -129,7 +129,7 @@ class Retrieval(Suite):
             if len(right[-1]) < len(keys):
                 raise UserError(
                     f"suite {self.name!r}: what belongs to {items[number].key!r} is not among the items "
-                    "asked; ask all items, and shorten the table instead"
+                    "asked; ask all targets"
                 )
         rows = _matrix([answers[number] for number in targets])
         asked = _matrix([answers[number] for number in queries])

@@ -36,8 +36,6 @@ from imagebind_llm.evaluation.benchmarks.labelled_media import (
 )
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
-PROMPTS = "prompts"
-"""The unit of the items that stand for classes. Their samples have no sums."""
 _TOP = 5
 _AT_ONCE = 1 << 24
 """Numbers in memory at once."""
@@ -131,7 +129,7 @@ class ZeroShot(Suite):
                         f"class {label}: {name}: {number}",
                         {"text": template.replace("{}", name)},
                         {"stands_for": label, "name": name},
-                        unit=PROMPTS,
+                        always=True,
                     )
 
     def _prototype_items(self, place: Path, labels: Sequence[str]) -> Iterator[Item]:
@@ -144,7 +142,7 @@ class ZeroShot(Suite):
                 f"prototype {example.key}",
                 {self._modality: example.source},
                 {"stands_for": example.label, "name": example.label},
-                unit=PROMPTS,
+                always=True,
             )
 
     def judge(self, items: Sequence[Item], answers: Sequence[Answer]) -> Sequence[Sample]:
@@ -161,8 +159,8 @@ class ZeroShot(Suite):
             label = items[number].expected["class"]
             if label not in place:
                 raise UserError(
-                    f"suite {self.name!r}: nothing stands for class {label!r} among the items asked; ask all "
-                    "items, and limit them with --per-class"
+                    f"suite {self.name!r}: nothing stands for class {label!r} among the items asked; ask "
+                    "those too"
                 )
         step = max(1, _AT_ONCE // max(names.shape))
         for at in range(0, len(asked), step):
