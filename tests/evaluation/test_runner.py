@@ -67,6 +67,8 @@ class Nearest(Suite):
 class Written:
     """An engine that answers from a table, and can break off."""
 
+    modalities = ("image",)
+
     def __init__(self, answers, most=None):
         self.answers_by_image, self.most, self.asked = answers, most, 0
 
@@ -158,6 +160,8 @@ def test_embeddings_are_kept_too(bot, tmp_path):
     assert np.abs(row - bot.embed(image=INPUTS / "cat.jpg")[0].numpy()).max() < 1e-6
 
     class Silent:
+        modalities = None
+
         def embeddings(self, requests):
             assert list(requests) == []
             return iter(())
@@ -186,6 +190,8 @@ def test_some_items_keep_their_units_whole(tmp_path):
 
 
 class _Rows:
+    modalities = None
+
     def embeddings(self, requests):
         for number, _ in enumerate(requests):
             yield np.eye(4)[number % 4]
@@ -209,3 +215,12 @@ def test_items_that_changed_are_noticed(tmp_path):
     run_suite(Named(), Written(stem), out=tmp_path)
     with pytest.raises(ConfigError, match="settings"):
         run_suite(Renamed(), Written(stem), out=tmp_path)
+
+
+def test_media_that_the_model_does_not_take_are_refused_at_once(tmp_path):
+    engine = Written(stem)
+    engine.modalities = ("audio", "text")
+    with pytest.raises(UserError, match="'named' needs image; this model's encoder takes audio, text"):
+        run_suite(Named(), engine, out=tmp_path / "a")
+    assert engine.asked == 0
+    assert not (tmp_path / "a").exists()

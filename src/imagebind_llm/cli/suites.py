@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 
 from imagebind_llm.cli import options as shared
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.settings import MOST_AT_ONCE
 from imagebind_llm.evaluation.suite import Suite
 
@@ -78,6 +79,14 @@ def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
         if out is not None:
             shared.check_out(out, folder=True)
         suite = make(**arguments)
+        options: dict[str, Any] = {"max_new_tokens": new_tokens, "seed": seed, "cache": cache}
+        options = {name: value for name, value in options.items() if value is not None}
+        options |= {"temperature": temperature} if temperature else {}
+        if suite.asks == "embeddings" and (options or cache_dir is not None):
+            name = next(iter(options), "cache_dir").replace("_", "-")
+            raise UserError(
+                f"{suite.name} compares embeddings, for which --{name} means nothing; leave it out"
+            )
         engine: Any
         if endpoint is not None:
             from imagebind_llm.evaluation.endpoint import Endpoint
@@ -86,8 +95,6 @@ def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
             about = engine.about()
         else:
             engine, about = _local(model or "nano", device, dtype, cache_dir, batch_size)
-        options = {"max_new_tokens": new_tokens, "seed": seed, "cache": cache}
-        options = {name: value for name, value in options.items() if value is not None}
         started = time.time()
         outcome = run_suite(
             suite,
@@ -97,7 +104,7 @@ def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
             limit=items,
             batch_size=batch_size,
             about=about,
-            options=options | ({"temperature": temperature} if temperature else {}),
+            options=options,
             arguments={name: value for name, value in arguments.items() if value is not None},
             progress=True,
         )
@@ -110,10 +117,11 @@ def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
         )
 
     standard = inspect.signature(measure, eval_str=True)
-    parameters = [one for one in standard.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    shared_ones = [one for one in standard.parameters.values() if one.kind is not one.VAR_KEYWORD]
     added = [_option(one) for one in own.values()]
-    measure.__signature__ = standard.replace(parameters=[*added, *parameters])  # type: ignore[attr-defined]
-    measure.__annotations__ = {one.name: one.annotation for one in (*added, *parameters)}
+    every = [one.replace(kind=one.KEYWORD_ONLY) for one in (*added, *shared_ones)]
+    measure.__signature__ = standard.replace(parameters=every)  # type: ignore[attr-defined]
+    measure.__annotations__ = {one.name: one.annotation for one in every}
     measure.__doc__ = make.__doc__
     return measure
 
@@ -135,6 +143,4 @@ def _option(parameter: inspect.Parameter) -> inspect.Parameter:
         kind, text, *_ = get_args(kind)
     name = "--" + parameter.name.strip("_").replace("_", "-")
     flags = (f"{name}/--no-{name[2:]}",) if kind is bool else (name,)
-    return parameter.replace(
-        annotation=Annotated[kind, typer.Option(*flags, help=text)], kind=parameter.KEYWORD_ONLY
-    )
+    return parameter.replace(annotation=Annotated[kind, typer.Option(*flags, help=text)])

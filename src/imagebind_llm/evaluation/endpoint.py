@@ -7,7 +7,7 @@ import itertools
 import mimetypes
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,12 @@ class Endpoint:
             raise UserError(f"{self.url} does not serve {model!r}; --model is one of {known}")
         facts = {name: value for name, value in names[model].items() if name != "created"}
         return model, facts
+
+    @property
+    def modalities(self) -> Sequence[str] | None:
+        """See :class:`~imagebind_llm.evaluation.engine.Engine`."""
+        found = self.facts.get("modalities")
+        return found if isinstance(found, list) else None
 
     def about(self) -> dict[str, Any]:
         """Facts for the record."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 class Engine(Protocol):
     """What an evaluation needs of a model. Tests put an oracle in its place."""
+
+    @property
+    def modalities(self) -> Sequence[str] | None:
+        """Names of what the encoder takes; None: not known."""
+        ...
 
     def answers(self, requests: Iterable[Mapping[str, Any]]) -> Iterator[str | Exception]:
         """The text that answers each request, or its error, in order, as they come."""
@@ -30,6 +35,11 @@ class LocalEngine:
 
     def __init__(self, assistant: Assistant) -> None:
         self.assistant = assistant
+
+    @property
+    def modalities(self) -> Sequence[str]:
+        """See :class:`Engine`."""
+        return self.assistant.modalities
 
     def answers(self, requests: Iterable[Mapping[str, Any]]) -> Iterator[str | Exception]:
         """See :class:`Engine`."""

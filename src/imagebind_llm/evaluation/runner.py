@@ -49,12 +49,13 @@ def run_suite(
     every = list(suite.items(data))
     check_items(every, suite.name)
     items = _some(every, limit)
+    _check_modalities(items, engine, suite.name)
     options = dict(options or {}) if suite.asks == "answers" else {}
     settings = {
         "limit": limit,
         "options": options,
         "data": None if data is None else str(data),
-        "suite": dict(arguments or {}),
+        "suite": plain(arguments or {}),
         "items_sha256": _digest(items),
     }
     identity = {"schema": SCHEMA, "task": suite.name, "model": dict(about or {}), "settings": settings}
@@ -166,6 +167,18 @@ def _ask(
         finally:  # what came before a mishap is worth keeping
             if waiting:
                 kept.add(items[done : done + len(waiting)], waiting)
+
+
+def _check_modalities(items: Sequence[Item], engine: Engine, suite: str) -> None:
+    """Refuse, before anything is asked, media that the encoder does not take."""
+    from imagebind_llm.common.modality import Modality
+
+    names = {str(name) for name in Modality.known()}
+    asked = {name for item in items for name in item.request if name in names}
+    known = engine.modalities
+    if known is not None and (strange := sorted(asked - set(known))):
+        takes = ", ".join(known) or "nothing"
+        raise UserError(f"suite {suite!r} needs {', '.join(strange)}; this model's encoder takes {takes}")
 
 
 def _some(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
