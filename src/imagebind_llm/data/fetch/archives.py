@@ -5,9 +5,11 @@ the archive under its own name.
 """
 
 import io
+import lzma
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -23,6 +25,18 @@ _AR_START = b"!<arch>\n"
 _AR_HEADER = 60
 _PACKINGS = {"data.tar": "", "data.tar.xz": "xz", "data.tar.gz": "gz", "data.tar.bz2": "bz2"}
 _BLOCK = 2**20
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What the readers of archives raise."""
 
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> int:
@@ -57,15 +71,12 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> int:
                 with open(target, "xb") as out:
                     _copy(stream, out, size, archive)
                 count += 1
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as error:
-        raise UserError(
-            f"{str(archive)!r} is damaged ({reason_of(error)}); delete it and fetch again"
-        ) from None
-    except OSError as error:
-        if error.errno is not None and not isinstance(error, FileExistsError):
+    except FileExistsError:
+        raise _damaged(archive, "a path twice") from None
+    except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's, not the archive's
-        reason = "a path twice" if isinstance(error, FileExistsError) else reason_of(error)
-        raise UserError(f"{str(archive)!r} is damaged ({reason}); delete it and fetch again") from None
+        raise _damaged(archive, reason_of(error)) from None
     return count
 
 
@@ -117,8 +128,8 @@ class _Part:
 def _data_of_deb(archive: Path, file: IO[bytes]) -> tuple[_Part, str]:
     """The tar file of a Debian package's content, and how it is packed.
 
-    A ``.deb`` is an ``ar`` archive: after the first line, of each member 60 bytes of text (name 16, …, size 10
-    from byte 48) and its content, padded to an even length.
+    A ``.deb`` is an ``ar`` archive: after the first line, of each member 60 bytes of text (name 16, …, size
+    10 from byte 48) and its content, padded to an even length.
     """
     if file.read(len(_AR_START)) != _AR_START:
         raise _refusal(archive, "something else than a Debian package")
@@ -143,13 +154,8 @@ def _inside(archive: Path, name: str) -> PurePosixPath:
         UserError: it leads elsewhere.
     """
     path = PurePosixPath(name)
-    if (
-        ".." in path.parts
-        or path.is_absolute()
-        or "\\" in name
-        or "\0" in name
-        or PureWindowsPath(name).drive
-    ):
+    windows = PureWindowsPath(name)
+    if ".." in windows.parts or path.is_absolute() or windows.drive or "\\" in name or "\0" in name:
         raise _refusal(archive, f"the path {one_line(name, 60)!r}, which leads out of it")
     return path
 
@@ -170,13 +176,14 @@ def _refusal(archive: Path, found: str) -> UserError:
     )
 
 
+def _damaged(archive: Path, reason: str) -> UserError:
+    return UserError(f"{str(archive)!r} is damaged ({reason}); delete it and fetch again")
+
+
 def take(pattern: str, root: Path, to: Path) -> list[Path]:
     """Copy the files below ``root`` whose path matches ``pattern`` into the folder ``to``, by their names."""
-    found = sorted(
-        path
-        for path in root.rglob("*")
-        if path.is_file() and fnmatchcase(path.relative_to(root).as_posix(), pattern)
-    )
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    found = [path for path in files if fnmatchcase(path.relative_to(root).as_posix(), pattern)]
     for path in found:
         to.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, to / path.name)

@@ -85,8 +85,8 @@ CATALOGUE: Mapping[str, DataSet] = {
         svg=True,
     ),
     "sweet-home": DataSet(
-        what="820 models of furniture (OBJ) with names in up to 21 languages, categories and a rendered picture "
-        "each: furniture of Sweet Home 3D",
+        what="820 models of furniture (OBJ) with names in up to 21 languages, categories and a rendered "
+        "picture each: furniture of Sweet Home 3D",
         licence="CC-BY-3.0, CC0",
         terms="Name the makers: the column creator of points.jsonl, and the licence files beside the models.",
         packages=(

@@ -1,8 +1,8 @@
 """Getting a package: from the cache, by its registry's own client, or from a Debian mirror.
 
-The clients (``apt-get``, ``npm``, ``pip``) know the user's mirrors, proxies, certificates and passwords, so they
-are asked to download, and nothing is installed. What comes is kept in ``imagebind-llm/fetch`` of the user's
-cache folder, so it is had once.
+The clients (``apt-get``, ``npm``, ``pip``) know the user's mirrors, proxies, certificates and passwords, so
+they are asked to download, and nothing is installed. What comes is kept in ``imagebind-llm/fetch`` of the
+user's cache folder, so it is had once.
 """
 
 import importlib.util
@@ -103,19 +103,14 @@ def _checked(path: Path, package: Package) -> Path:
     Raises:
         UserError: it is not.
     """
-    size = path.stat().st_size
-    digest = sha256(path) if size == package.size else None
-    if digest == package.sha256:
+    size, digest = path.stat().st_size, sha256(path)
+    if (size, digest) == (package.size, package.sha256):
         return path
     path.unlink()
-    found = (
-        f"{size} bytes instead of {package.size}"
-        if digest is None
-        else f"SHA-256 {digest} instead of {package.sha256}"
-    )
     raise UserError(
-        f"{package.file} came with {found}, so it is damaged or another file; it was deleted: fetch again, or "
-        "see where it came from"
+        f"{package.file} came with {size} bytes and SHA-256 {digest} instead of {package.size} and "
+        f"{package.sha256}, so it is damaged or another file; it was deleted: fetch again, or see where it "
+        "came from"
     )
 
 

@@ -2,21 +2,24 @@
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 from imagebind_llm.common.errors import require
 
 SIDE = 384
 """Pixels of a picture's longer side."""
+_DPI = 96.0
+"""What CSS takes an inch for; drawings may say how large they are in millimetres or points."""
 _TEXT = re.compile(rb"<(?:svg:)?(?:text|flowRoot)[\s>]")
 
 
-def require_renderer() -> None:
-    """Make sure that drawings can be rendered.
+def require_renderer() -> ModuleType:
+    """The library that renders drawings.
 
     Raises:
-        MissingExtraError: they cannot.
+        MissingExtraError: it is not installed.
     """
-    require("resvg_py", "svg", "rendering SVG drawings")
+    return require("resvg_py", "svg", "rendering SVG drawings")
 
 
 def has_letters(drawing: Path) -> bool:
@@ -36,13 +39,13 @@ def render(drawing: Path, picture: Path) -> bool:
     """
     from io import BytesIO
 
-    import resvg_py
     from PIL import Image
 
+    renderer = require_renderer()
+
     def rendered(**size: int) -> bytes:
-        return resvg_py.svg_to_bytes(
-            svg_path=str(drawing), resources_dir=str(drawing.parent), dpi=96.0, skip_system_fonts=True, **size
-        )
+        png: bytes = renderer.svg_to_bytes(svg_path=str(drawing), dpi=_DPI, skip_system_fonts=True, **size)
+        return png
 
     try:
         data = rendered(width=SIDE)

@@ -2,7 +2,8 @@
 
 ``X`` is a list of ``[n, 6]`` at 50 Hz, accelerometer then gyroscope; ``y`` numbers into ``y_labels``;
 ``subject`` and ``side`` (1 right, 0 left). The package states no units. Acceleration is in g: it is near 1
-at rest. Angular rates, up to 29, fit rad/s (as deg/s, no exercise would turn the arm by more than some degrees).
+at rest. Angular rates, up to 29, fit rad/s (in deg/s, no exercise would turn the arm by more than a few
+degrees).
 """
 
 import pickle

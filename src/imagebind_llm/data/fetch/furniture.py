@@ -8,6 +8,7 @@ language behind have the names translated.
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.fetch.archives import unpack
@@ -17,12 +18,14 @@ _CATALOGUE = "PluginFurnitureCatalog"
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)")
 _LETTERS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _PLAIN = re.compile(r"[^A-Za-z0-9]+")
+_KEYS = ("category", "tags", "creator", "model", "icon")
 _QUESTION = "What is this object?"
 
 
 def write(unpacked: Path, out: Path) -> dict[str, int]:
     """See :attr:`imagebind_llm.data.fetch.catalogue.DataSet.writer`."""
-    models, translated = [], []
+    models: list[dict[str, Any]] = []
+    translated: list[dict[str, str]] = []
     for library in sorted(unpacked.rglob("*.sh3f")):
         folder = unpacked / "libraries" / library.stem
         unpack(library, folder, ("*",))
@@ -34,14 +37,11 @@ def write(unpacked: Path, out: Path) -> dict[str, int]:
         }
         number = 1
         while (name := english.get(f"name#{number}")) is not None:
-            values = {
-                key: english.get(f"{key}#{number}", "")
-                for key in ("category", "tags", "creator", "model", "icon")
-            }
+            values = {key: english.get(f"{key}#{number}", "") for key in _KEYS}
             model = folder / values["model"].lstrip("/")
             place = Path("points") / _plain(values["category"]) / f"{library.stem}-{number:03d}"
             image = Path("images") / f"{library.stem}-{number:03d}{Path(values['icon']).suffix}"
-            _copy_model(model, out / place)
+            shutil.copytree(model.parent, out / place)  # its materials, textures and licence too
             (out / image.parent).mkdir(exist_ok=True)
             shutil.copyfile(folder / values["icon"].lstrip("/"), out / image)
             point = (place / model.name).as_posix()
@@ -63,22 +63,16 @@ def write(unpacked: Path, out: Path) -> dict[str, int]:
             number += 1
     write_lines(out / "points.jsonl", models)
     write_lines(out / LANGUAGES, translated)
+    names = [row["captions"][0] for row in models]
     write_captions(
-        out, ((str(row["image"]), str(row["captions"][0])) for row in models), "Sweet Home 3D's furniture"
+        out, zip((row["image"] for row in models), names, strict=True), "Sweet Home 3D's furniture"
     )
-    write_dialogs(
-        out, Modality.POINT, _QUESTION, ((str(row["point"]), str(row["captions"][0])) for row in models)
-    )
+    write_dialogs(out, Modality.POINT, _QUESTION, zip((row["point"] for row in models), names, strict=True))
     return {
         "models": len(models),
         "categories": len({str(row["category"]) for row in models}),
         "languages": len({row["lang"] for row in translated}),
     }
-
-
-def _copy_model(model: Path, to: Path) -> None:
-    """Copy a model with its materials, textures and licence: all that lies in its folder."""
-    shutil.copytree(model.parent, to)
 
 
 def _licence(library: Path, to: Path) -> None:
@@ -94,7 +88,7 @@ def _plain(name: str) -> str:
 
 
 def _properties(path: Path) -> dict[str, str]:
-    """The values of a Java properties file: Latin-1, one ``key=value`` a line, ``\\uXXXX`` for other letters."""
+    """The values of a Java properties file: Latin-1, a ``key=value`` a line, ``\\uXXXX`` for the rest."""
     values = {}
     text = re.sub(r"\\\r?\n[ \t]*", "", path.read_text(encoding="latin-1"))
     for line in text.splitlines():

@@ -1,9 +1,9 @@
 """BasicMotions of the UEA archive: 80 recordings of 10 s at 10 Hz.
 
 In a ``.ts`` file, a line is one recording: the six channels with ``:`` between them, then the class. The
-package names neither units nor order. The order is accelerometer, gyroscope; rates end at 34.87, which is
-the 2000 deg/s where such sensors end, so they are rad/s; acceleration is in m/s² with gravity taken off (near 0
-for those who stand).
+package says that a channel is of the accelerometer or the gyroscope, but not its unit. Angular rates end at
+34.87, which is the 2000 deg/s where such sensors end, so they are rad/s. Acceleration is in m/s² with gravity
+taken off: near 0 for those who stand, and some 17 for those who run.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ _RATE_HZ = 10.0
 
 def write(unpacked: Path, out: Path) -> dict[str, int]:
     """See :attr:`imagebind_llm.data.fetch.catalogue.DataSet.writer`."""
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     for split in ("TRAIN", "TEST"):
         path = unpacked / f"aeon/datasets/data/BasicMotions/BasicMotions_{split}.ts"
         for number, line in enumerate(read_text(path).splitlines(), 1):

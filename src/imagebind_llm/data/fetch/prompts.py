@@ -1,4 +1,4 @@
-"""Asterisk's prompts: speech with transcripts. ``core-sounds-en.txt`` has a line ``NAME: transcript`` of each.
+"""Asterisk's prompts: speech with transcripts, a line ``NAME: transcript`` each in ``core-sounds-en.txt``.
 
 A transcript in brackets describes a sound that nobody speaks (``[ascending tones]``).
 """

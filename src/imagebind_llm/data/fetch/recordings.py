@@ -1,4 +1,4 @@
-"""Inertial recordings as CSV files that :mod:`imagebind_llm.media.imu` reads: the columns say what they are."""
+"""Inertial recordings as CSV files for :mod:`imagebind_llm.media.imu`: columns are named with their units."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -19,6 +19,7 @@ SOURCE = "source.json"
 """What a folder was made of."""
 SUMS = "SHA256SUMS"
 """As ``sha256sum`` writes it, of every file in the folder and below it."""
+_CHANGED = "its layout is another than that of the known version, so do without --any-version"
 _LAYOUT = 1
 """Goes up when the files that are written change."""
 
@@ -91,19 +92,15 @@ def _write(data_set: DataSet, unpacked: Path, folder: Path) -> dict[str, int]:
     """
     for pattern in data_set.licences:
         if not take(pattern, unpacked, folder / "licences"):
-            raise UserError(
-                f"the package holds no {pattern}, which states its licence; its layout has changed"
-            )
+            raise UserError(f"the package holds no {pattern}, which states its licence; {_CHANGED}")
     writer = import_module(f"{__package__}.{data_set.writer}")
     try:
         counts: dict[str, int] = writer.write(unpacked, folder)
     except (FileNotFoundError, StopIteration) as error:
         missing = Path(getattr(error, "filename", "") or "a file").name
-        raise UserError(
-            f"the package lacks {missing}; its layout is another than that of the known version"
-        ) from None
+        raise UserError(f"the package lacks {missing}; {_CHANGED}") from None
     if not next(iter(counts.values())):
-        raise UserError("the package holds nothing of the data set; its layout has changed")
+        raise UserError(f"the package holds nothing of the data set; {_CHANGED}")
     return counts
 
 

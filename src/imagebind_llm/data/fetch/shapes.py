@@ -53,10 +53,8 @@ def _rows(path: Path, split: str) -> tuple[list[dict[str, Any]], list[dict[str, 
         asked[image] = asked.get(image, 0) + 1
         file_name = f"images/{split}/{image}.png"
         questions.append({"image_id": image, "question": question, "question_id": number, "image": file_name})
-        answers = [
-            {"answer": answer, "answer_confidence": "yes", "answer_id": place}
-            for place in range(1, _ANSWERS + 1)
-        ]
+        given = {"answer": answer, "answer_confidence": "yes"}
+        answers = [{**given, "answer_id": place} for place in range(1, _ANSWERS + 1)]
         annotations.append(
             {
                 "question_id": number,

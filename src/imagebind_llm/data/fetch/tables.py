@@ -44,11 +44,8 @@ def write_captions(out: Path, captions: Iterable[tuple[str, str]], description: 
         {"id": place, "image_id": numbers[image], "caption": caption}
         for place, (image, caption) in enumerate(rows, 1)
     ]
-    info = {"description": description}
-    write_plain(
-        out / COCO,
-        {"info": info, "type": "captions", "licenses": [], "images": images, "annotations": annotations},
-    )
+    head = {"info": {"description": description}, "type": "captions", "licenses": []}
+    write_plain(out / COCO, {**head, "images": images, "annotations": annotations})
     return len(rows)
 
 
