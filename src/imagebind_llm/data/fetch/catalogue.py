@@ -65,7 +65,7 @@ class DataSet:
 
 CATALOGUE: Mapping[str, DataSet] = {
     "tux-paint": DataSet(
-        what="950 pictures (many are photographs) with captions in up to 77 languages, 134 with a sound of "
+        what="946 pictures (many are photographs) with captions in up to 78 languages, 134 with a sound of "
         "their own, and captions read aloud: the stamps of Tux Paint",
         licence="GPL-2",
         terms="The pictures and sounds are under the same licence as the program.",

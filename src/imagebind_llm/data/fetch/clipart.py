@@ -13,9 +13,11 @@ _ITEM = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
 
 def write(unpacked: Path, out: Path) -> dict[str, int]:
     """See :attr:`imagebind_llm.data.fetch.catalogue.DataSet.writer`."""
+    from tqdm import tqdm
+
     rows = []
     left_out = {"without a title": 0, "with letters": 0, "not rendered": 0}
-    for drawing in sorted((unpacked / _ROOT).rglob("*.svg")):
+    for drawing in tqdm(sorted((unpacked / _ROOT).rglob("*.svg")), desc="pictures", disable=None):
         name = drawing.relative_to(unpacked / _ROOT)
         image = Path("images") / name.with_suffix(".png")
         title, keywords = _description(drawing)

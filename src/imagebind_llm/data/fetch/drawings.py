@@ -8,7 +8,7 @@ from imagebind_llm.common.errors import require
 
 SIDE = 384
 """Pixels of a picture's longer side."""
-_DPI = 96.0
+_DPI = 96
 """What CSS takes an inch for; drawings may say how large they are in millimetres or points."""
 _TEXT = re.compile(rb"<(?:svg:)?(?:text|flowRoot)[\s>]")
 

@@ -20,8 +20,10 @@ _LANGUAGE = ".utf8"
 
 def write(unpacked: Path, out: Path) -> dict[str, int]:
     """See :attr:`imagebind_llm.data.fetch.catalogue.DataSet.writer`."""
+    from tqdm import tqdm
+
     captions, translated, pairs, speech = [], [], [], []
-    for text in sorted((unpacked / _ROOT).rglob("*.txt")):
+    for text in tqdm(sorted((unpacked / _ROOT).rglob("*.txt")), desc="pictures", disable=None):
         name = text.relative_to(unpacked / _ROOT).with_suffix("")
         image = _picture(text, out, name)
         if image is None:
