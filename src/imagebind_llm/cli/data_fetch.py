@@ -31,7 +31,7 @@ the folder.
 
 
 def fetch(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A name of --list.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A name of --list.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="What can be fetched.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the data set. Default: its name, here.")
