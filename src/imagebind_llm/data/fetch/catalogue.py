@@ -104,7 +104,7 @@ CATALOGUE: Mapping[str, DataSet] = {
         writer="furniture",
     ),
     "openclipart": DataSet(
-        what="7,000 drawings with titles and keywords: Open Clip Art Library 0.18",
+        what="7,104 drawings with titles and keywords: Open Clip Art Library 0.18",
         licence="public domain",
         terms="Dedicated to the public domain by those who drew them.",
         packages=(
