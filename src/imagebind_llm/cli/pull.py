@@ -9,6 +9,7 @@ import typer
 
 from imagebind_llm.checkpoints.registry import Artefact, read_registry
 from imagebind_llm.cli import options as shared
+from imagebind_llm.cli.licences import require_acceptance, show_licence
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.files import gigabytes
 from imagebind_llm.common.locate import HUB_ID, MODEL_PATTERNS
@@ -67,8 +68,9 @@ def pull(
     elif revision is not None or include:
         raise UserError(f"--revision and --include are for hub ids; {name!r} is a name of the list")
     if artefact.manual is None:
-        _show_licence(artefact)
-        _require_acceptance(artefact, accept_licence)
+        more = (artefact.licence_text, artefact.licence_url)
+        show_licence(artefact.name, artefact.what, artefact.licence, more)
+        require_acceptance(artefact.name, artefact.licence, accept_licence)
     from imagebind_llm.checkpoints.hub import pull as fetch
 
     pulled = fetch(artefact, out, include or MODEL_PATTERNS, progress=sys.stderr.isatty())
@@ -130,28 +132,3 @@ def _of_hub_id(name: str, revision: str | None, known: dict[str, Artefact]) -> A
         repo=name,
         revision=revision or "main",
     )
-
-
-def _show_licence(artefact: Artefact) -> None:
-    """On stderr, so that it is seen whatever becomes of the output."""
-    typer.echo(f"{artefact.name}: {artefact.what}\nlicence: {artefact.licence}", err=True)
-    for line in (artefact.licence_text, artefact.licence_url):
-        if line:
-            typer.echo(f"  {line}", err=True)
-
-
-def _require_acceptance(artefact: Artefact, accepted: bool) -> None:
-    """Ask, where somebody can answer.
-
-    Raises:
-        UserError: the licence was not accepted.
-    """
-    if accepted:
-        return
-    if not sys.stdin.isatty():
-        raise UserError(
-            f"the licence of {artefact.name} ({artefact.licence}) was not accepted; read it and add "
-            "--accept-licence"
-        )
-    if not typer.confirm("Do you accept this licence?", default=False, err=True):
-        raise UserError(f"the licence of {artefact.name} was refused; nothing was downloaded")
