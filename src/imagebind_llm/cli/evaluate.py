@@ -1,12 +1,16 @@
 """``imagebind-llm eval``: measure a model with the suites of this package and of others."""
 
-from typing import Any
+import shutil
+import textwrap
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from imagebind_llm.cli import options as shared
 from imagebind_llm.cli.plugins import PluginCommands, command
 from imagebind_llm.cli.suites import command_of
-from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.evaluation.suite import SUITES, suite_kind
 
 
@@ -39,6 +43,11 @@ Examples, with nano's suites (pip install -e projects/nano, in a clone):
   imagebind-llm eval nano --data DATA --out results
 
 \b
+Two evaluations of one suite, and all suites:
+  imagebind-llm eval compare results/before results/after --out comparison.html
+  imagebind-llm eval list
+
+\b
 Suites come with packages; docs/training.md says how to bring your own.
 """,
 )
@@ -47,3 +56,95 @@ Suites come with packages; docs/training.md says how to bring your own.
 @app.callback()
 def evaluate() -> None:
     """Measure a model, with intervals and controls."""
+
+
+@app.command("compare")
+def compare_runs(
+    run_a: Annotated[Path, typer.Argument(help="Folder of an evaluation (its --out).")],
+    run_b: Annotated[Path, typer.Argument(help="Folder of another evaluation of the same suite.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="Write a page, too.")] = None,
+    only_shared: Annotated[
+        bool, typer.Option("--shared", help="Compare the items that both have, where they have others.")
+    ] = False,
+    json_: shared.JsonOption = False,
+) -> None:
+    """Compare two finished evaluations item by item: differences with intervals and p-values."""
+    from imagebind_llm.common.files import atomic_write
+    from imagebind_llm.evaluation.compare import compare, comparison_markdown, comparison_page
+    from imagebind_llm.evaluation.folder import read_outcome
+
+    if out is not None:
+        shared.check_out(out)
+    found = compare(read_outcome(run_a), read_outcome(run_b), only_shared)
+    if out is not None:
+        with atomic_write(out) as temporary:
+            temporary.write_text(comparison_page(found), encoding="utf-8")
+    if json_:
+        shared.print_json(found.to_dict())
+    else:
+        typer.echo(comparison_markdown(found), nl=False)
+
+
+@app.command("list")
+def list_suites(
+    json_: shared.JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """List all suites: what they measure, where their data are, and published numbers."""
+    from imagebind_llm.evaluation.report import table
+
+    suites = [_described(name) for name in SUITES.names()]
+    if json_:
+        shared.print_json(suites)
+    elif markdown:
+        rows = [
+            [f"`{suite['name']}`", *(suite[part].replace("|", "\\|") for part in _COLUMNS)]
+            for suite in suites
+        ]
+        typer.echo(table(["suite", *_COLUMNS.values()], rows), nl=False)
+    else:
+        typer.echo("\n".join(_lines(suites, shutil.get_terminal_size().columns)))
+
+
+_COLUMNS = {
+    "summary": "what it measures",
+    "metric": "metric",
+    "source": "data",
+    "licence": "licence",
+    "published": "published",
+}
+
+
+def _described(name: str) -> dict[str, str]:
+    """Name, summary and facts of a suite; of one that cannot be imported, why."""
+    empty = dict.fromkeys([*_COLUMNS, "layout"], "")
+    try:
+        kind = suite_kind(name)
+    except UserError as error:
+        return {"name": name, **empty, "summary": f"Cannot be imported: {error}"}
+    facts = {} if kind.facts is None else vars(kind.facts)
+    return {"name": name, **empty, "summary": kind.summary, **facts}
+
+
+def _lines(suites: list[dict[str, str]], width: int) -> list[str]:
+    """The list in two columns, ``width`` characters wide: names, and what there is to say of each."""
+    names = max((len(suite["name"]) for suite in suites), default=0) + 2
+    labels = max(len(label) for part, label in _COLUMNS.items() if part != "summary") + 2
+    lines = []
+    for suite in suites:
+        name = suite["name"]
+        for part, label in _COLUMNS.items():
+            if suite[part]:
+                head = f"{name:<{names}}" + (f"{label:<{labels}}" if part != "summary" else "")
+                room = max(width - 1, len(head) + 20)
+                lines += textwrap.wrap(
+                    suite[part],
+                    room,
+                    initial_indent=head,
+                    subsequent_indent=" " * len(head),
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+                name = ""
+        lines.append("")
+    return lines[:-1]

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -78,13 +77,13 @@ def metric_row(name: str, estimate: Mapping[str, Any], unit: str) -> dict[str, A
     }
 
 
-def card(sample: _Record, tiles: Tiles) -> dict[str, Any]:
-    """What a page shows of one item and its answer."""
+def card(sample: _Record, tiles: Tiles | None = None) -> dict[str, Any]:
+    """What a page shows of one item and its answer; of its media only if there are tiles."""
     answer, read = sample.get("answer"), words(sample["read"])
     return {
         "key": sample["key"],
         "group": sample["group"],
-        "tiles": tiles.of(sample["request"]),
+        "tiles": tiles.of(sample["request"]) if tiles else [],
         "question": str(sample["request"].get("question") or ""),
         "expected": words(sample["expected"]),
         "answer": answer,
@@ -100,12 +99,20 @@ def worst(samples: Sequence[_Record], count: int) -> list[_Record]:
     def order(sample: _Record) -> tuple[float, str]:
         return sample["score"], sample["key"]
 
-    groups: dict[str, list[_Record]] = {}
-    for sample in sorted(samples, key=order):
-        groups.setdefault(sample["group"], []).append(sample)
-    turns = zip_longest(*(groups[name] for name in sorted(groups)))
-    chosen = [sample for turn in turns for sample in turn if sample is not None][:count]
-    return sorted(chosen, key=order)
+    ordered = [(sample,) for sample in sorted(samples, key=order)]
+    return sorted((sample for (sample,) in in_turn(ordered, count)), key=order)
+
+
+def in_turn(entries: Sequence[tuple[_Record, ...]], count: int) -> list[tuple[_Record, ...]]:
+    """At most ``count`` entries: the first of each group, the second of each, and so on, in their order."""
+    turns: Counter[str] = Counter()
+    ranked = []
+    for number, entry in enumerate(entries):
+        group = entry[0]["group"]
+        ranked.append((turns[group], number, entry))
+        turns[group] += 1
+    chosen = sorted(ranked, key=lambda one: one[:2])[:count]
+    return [entry for _, _, entry in sorted(chosen, key=lambda one: one[1])]
 
 
 def _groups(results: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -119,13 +126,10 @@ def _groups(results: Mapping[str, Any]) -> dict[str, Any] | None:
     ]
     if not groups:
         return None
-    groups.sort(key=lambda row: (row["estimate"]["value"] is None, row["estimate"]["value"] or 0.0, row["name"]))
-    ends = [
-        end
-        for row in groups
-        for end in row["estimate"].values()
-        if end is not None and unit != "share"
-    ]
+    groups.sort(
+        key=lambda row: (row["estimate"]["value"] is None, row["estimate"]["value"] or 0.0, row["name"])
+    )
+    ends = [end for row in groups for end in row["estimate"].values() if end is not None and unit != "share"]
     axis = (min(0.0, *ends), max(0.0, *ends) or 1.0) if len(ends) > 1 else (0.0, 1.0)
     names = list(results["metrics"])
     return {
@@ -164,7 +168,11 @@ def _confusion(samples: Sequence[_Record]) -> dict[str, Any] | None:
     return {
         "columns": columns,
         "rows": [
-            (row, totals[row], [(counts[row, column], counts[row, column] / totals[row]) for column in columns])
+            (
+                row,
+                totals[row],
+                [(counts[row, column], counts[row, column] / totals[row]) for column in columns],
+            )
             for row in rows
         ],
     }

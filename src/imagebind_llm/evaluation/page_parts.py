@@ -1,6 +1,7 @@
 """What the pages of evaluations have in common: HTML files with everything in them and nothing that runs."""
 
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -48,15 +49,15 @@ def printable(text: str, longest: int = LONGEST) -> str:
     if more > 0:
         text = text[:longest] + f"… (and {more:,} more characters)"
     return "".join(
-        character if character.isprintable() or character in "\n\t " or _is_mark(character) else "\N{REPLACEMENT CHARACTER}"
+        character
+        if character.isprintable() or character in "\n\t " or _is_mark(character)
+        else "\N{REPLACEMENT CHARACTER}"
         for character in text
     )
 
 
 def _is_mark(character: str) -> bool:
-    """Whether it is not printed but shapes what is: joiners of emoji and Indic letters, spaces, directions."""
-    import unicodedata
-
+    """Whether it is a space, or shapes what is printed: joiners of emoji, marks of direction."""
     return unicodedata.category(character) in ("Cf", "Zs", "Zl", "Zp", "Co")
 
 
@@ -111,7 +112,9 @@ def interval(estimate: Mapping[str, Any], unit: str, sign: bool = False) -> str:
     return f"{figure(estimate['low'], unit, sign)} to {figure(estimate['high'], unit, sign)}"
 
 
-def whiskers(value: float | None, low: float | None, high: float | None, axis: tuple[float, float]) -> dict[str, str]:
+def whiskers(
+    value: float | None, low: float | None, high: float | None, axis: tuple[float, float]
+) -> dict[str, str]:
     """Where a mark and its interval are on a track from one end of ``axis`` to the other, in per cent."""
     first, last = axis
 
