@@ -58,7 +58,7 @@ def evaluate() -> None:
     """Measure a model, with intervals and controls."""
 
 
-@app.command("compare")
+@app.command("compare", short_help="Compare two evaluations.")
 def compare_runs(
     run_a: Annotated[Path, typer.Argument(help="Folder of an evaluation (its --out).")],
     run_b: Annotated[Path, typer.Argument(help="Folder of another evaluation of the same suite.")],
@@ -85,7 +85,7 @@ def compare_runs(
         typer.echo(comparison_markdown(found), nl=False)
 
 
-@app.command("list")
+@app.command("list", short_help="List all suites, with data and published numbers.")
 def list_suites(
     json_: shared.JsonOption = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,

@@ -246,9 +246,9 @@ def _notes(found: Comparison) -> list[str]:
         notes.append(
             f"{found.left_out[0]} items of A and {found.left_out[1]} of B are in that run only, and left out."
         )
-    for which, run in zip("AB", found.runs, strict=True):
-        if failed := sum("error" in sample for sample in run.samples):
-            notes.append(f"{failed} items of {which} could not be asked and count as wrong.")
+    failed = [sum("error" in sample for sample in samples) for samples in zip(*found.pairs, strict=True)]
+    if any(failed):
+        notes.append(f"Could not be asked, and count as wrong: {failed[0]} of A, {failed[1]} of B.")
     first, second = (run.results["settings"].get("suite") for run in found.runs)
     if first != second:
         notes.append("The suite was set otherwise in the two runs; metrics are made as in A.")

@@ -36,6 +36,10 @@ def page(results: Mapping[str, Any], samples: Sequence[_Record]) -> str:
     scored = [sample for sample in asked if sample["score"] is not None]
     bad = [sample for sample in scored if sample["score"] < 1]
     good = [sample for sample in scored if sample["score"] >= 1]
+    lowest = worst(bad, WORST)
+    shown_already = {sample["key"] for sample in lowest}
+    highest = sorted(bad, key=lambda sample: (-sample["score"], sample["key"]))
+    highest = [sample for sample in highest if sample["key"] not in shown_already][:BEST]
     tiles = Tiles()
     shown = results["shown"]
     metrics = [
@@ -50,10 +54,11 @@ def page(results: Mapping[str, Any], samples: Sequence[_Record]) -> str:
         groups=_groups(results),
         confusion=_confusion(asked),
         scores=_scores(scored, len(failed)),
-        worst=[card(sample, tiles) for sample in worst(bad, WORST)],
+        worst=[card(sample, tiles) for sample in lowest],
         failed=[card(sample, tiles) for sample in spread(failed, FAILED)],
         failures=_failures(failed),
         best=[card(sample, tiles) for sample in spread(good, BEST)],
+        highest=[] if good else [card(sample, tiles) for sample in highest],
         others=[card(sample, tiles) for sample in spread(asked, WORST)] if not scored else [],
         facts={
             "Model": flat(results["model"]),
@@ -187,10 +192,11 @@ def _scores(scored: Sequence[_Record], failed: int) -> dict[str, Any] | None:
         right = int(values.sum())
         parts = [("right", right), ("wrong", len(values) - right), ("failed", failed)]
         total = len(values) + failed
-        return {"parts": [(name, count, count / total) for name, count in parts if count]}
+        return {"bars": [], "parts": [(name, count, count / total) for name, count in parts if count]}
     counts = np.histogram(values, np.linspace(0, 1, _BINS + 1))[0]
     top = int(counts.max())
     return {
+        "parts": [],
         "bars": [
             (f"{at / _BINS:.2f} to {(at + 1) / _BINS:.2f}", int(count), int(count) / top)
             for at, count in enumerate(counts)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.common.files import gigabytes, printable_name
+from imagebind_llm.common.files import gigabytes
 
 SIDE = 320
 """Pixels of the longer side of a picture."""
@@ -96,7 +96,7 @@ def _is_pair(value: Any) -> bool:
 def _read(kind: str, source: str) -> Tile:
     from imagebind_llm.model.messages import local_source
 
-    name = printable_name(Path(source).name)
+    name = Path(source).name
     try:
         path = Path(local_source(source, kind))
         if not path.is_file():
