@@ -63,6 +63,8 @@ class Animals(Suite):
 class Fixed:
     """An engine that says the same to the same questions."""
 
+    modalities = None
+
     def __init__(self, answers: Mapping[int, str | Exception] | None = None) -> None:
         self._answers = dict(answers or {})
 
