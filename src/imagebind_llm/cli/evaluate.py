@@ -9,7 +9,14 @@ import typer
 
 from imagebind_llm.cli import options as shared
 from imagebind_llm.cli.plugins import PluginCommands, command
-from imagebind_llm.cli.suites import command_of
+from imagebind_llm.cli.suites import (
+    AtOnceOption,
+    EndpointOption,
+    ModelOption,
+    command_of,
+    open_engine,
+    typed_command,
+)
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.evaluation.suite import SUITES, suite_kind
 
@@ -38,9 +45,10 @@ app = typer.Typer(
     short_help="Measure a model.",
     epilog="""
 \b
-Examples, with nano's suites (pip install -e projects/nano, in a clone):
-  imagebind-llm eval nano --help
-  imagebind-llm eval nano --data DATA --out results
+Examples:
+  imagebind-llm eval pope --data POPE --out results/pope
+  imagebind-llm eval retrieval --help
+  imagebind-llm eval nano --data DATA --out results    (with nano's laboratory, in a clone)
 
 \b
 Two evaluations of one suite, and all suites:
@@ -48,7 +56,7 @@ Two evaluations of one suite, and all suites:
   imagebind-llm eval list
 
 \b
-Suites come with packages; docs/training.md says how to bring your own.
+Many suites at once, and those of other packages: docs/evaluate.md.
 """,
 )
 
@@ -56,6 +64,61 @@ Suites come with packages; docs/training.md says how to bring your own.
 @app.callback()
 def evaluate() -> None:
     """Measure a model, with intervals and controls."""
+
+
+_PLAN_EXAMPLES = """
+\b
+Examples:
+  imagebind-llm eval plan projects/nano/real_data.yaml --data DATA --out results
+  imagebind-llm eval plan mine.yaml --data DATA --out results --endpoint http://127.0.0.1:8000/v1
+
+\b
+A plan is a YAML file; docs/evaluate.md shows one. The same command goes on where it stopped.
+"""
+
+
+@app.command("plan", short_help="Run many suites, as a file lists them.", epilog=_PLAN_EXAMPLES)
+def run_listed(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.yaml", help="What is to be run.")],
+    out: Annotated[Path, typer.Option("--out", help="A folder for each run is made in it.")],
+    data: Annotated[Path, typer.Option("--data", help="Where the plan's data lie.")] = Path("."),
+    model: ModelOption = None,
+    endpoint: EndpointOption = None,
+    at_once: AtOnceOption = 16,
+    batch_size: shared.BatchSizeOption = 64,
+    device: shared.DeviceOption = "auto",
+    dtype: shared.DtypeOption = "auto",
+    json_: shared.JsonOption = False,
+) -> None:
+    """Run many suites on one model, and print one table. What cannot be run is named; the others go on."""
+    from imagebind_llm.common.files import atomic_write
+    from imagebind_llm.evaluation.plan import read_plan, run_plan, summary_table
+    from imagebind_llm.evaluation.provenance import environment
+
+    shared.check_out(out, folder=True)
+    listed = read_plan(plan)
+    if not data.is_dir():
+        raise UserError(f"there is no folder {str(data)!r} for --data")
+    engine, about = open_engine(endpoint, at_once, model, device, dtype, None, batch_size)
+    rows = run_plan(
+        listed,
+        engine,
+        data,
+        out,
+        typed_command(),
+        about=about,
+        environment=environment(),
+        batch_size=batch_size,
+        tell=lambda line: typer.echo(f"note: {line}", err=True),
+    )
+    with atomic_write(out / "summary.md") as temporary:
+        temporary.write_text(summary_table(rows), encoding="utf-8")
+    if json_:
+        shared.print_json(rows)
+    else:
+        typer.echo(summary_table(rows), nl=False)
+    if all("error" in row for row in rows):
+        raise UserError("nothing that the plan lists could be run")
 
 
 @app.command("compare", short_help="Compare two evaluations.")

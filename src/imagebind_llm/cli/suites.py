@@ -87,14 +87,7 @@ def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
             raise UserError(
                 f"{suite.name} compares embeddings, for which --{name} means nothing; leave it out"
             )
-        engine: Any
-        if endpoint is not None:
-            from imagebind_llm.evaluation.endpoint import Endpoint
-
-            engine = Endpoint(endpoint, model, at_once=at_once)
-            about = engine.about()
-        else:
-            engine, about = _local(model or "nano", device, dtype, cache_dir, batch_size)
+        engine, about = open_engine(endpoint, at_once, model, device, dtype, cache_dir, batch_size)
         started = time.time()
         outcome = run_suite(
             suite,
@@ -110,8 +103,7 @@ def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
         )
         outcome.results["environment"] = environment()
         if out is not None:
-            command = shlex.join(["imagebind-llm", *sys.argv[1:]])
-            write_outcome(outcome, out, command, started)
+            write_outcome(outcome, out, typed_command(), started)
         typer.echo(
             json.dumps(outcome.results, ensure_ascii=False) if json_ else markdown(outcome.results), nl=json_
         )
@@ -126,14 +118,33 @@ def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
     return measure
 
 
-def _local(model: str, device: str, dtype: str, cache_dir: str | None, batch_size: int) -> tuple[Any, Any]:
+def open_engine(
+    endpoint: str | None,
+    at_once: int,
+    model: str | None,
+    device: str,
+    dtype: str,
+    cache_dir: str | None,
+    batch_size: int,
+) -> tuple[Any, dict[str, Any]]:
+    """Who answers, and facts about it for the record."""
+    if endpoint is not None:
+        from imagebind_llm.evaluation.endpoint import Endpoint
+
+        served = Endpoint(endpoint, model, at_once=at_once)
+        return served, served.about()
     from imagebind_llm.common.locate import locate_folder
     from imagebind_llm.evaluation.engine import LocalEngine
     from imagebind_llm.evaluation.provenance import model_facts
 
-    folder = locate_folder(model)
+    folder = locate_folder(model or "nano")
     bot = shared.open_assistant(str(folder), device, dtype, cache_dir, batch_size=batch_size)
-    return LocalEngine(bot), model_facts(bot, Path(model).name, folder)
+    return LocalEngine(bot), model_facts(bot, Path(model or "nano").name, folder)
+
+
+def typed_command() -> str:
+    """The command as it was given, for the record."""
+    return shlex.join(["imagebind-llm", *sys.argv[1:]])
 
 
 def _option(parameter: inspect.Parameter) -> inspect.Parameter:

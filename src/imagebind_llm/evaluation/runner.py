@@ -67,6 +67,8 @@ def run_suite(
     if len(errors) == len(items):
         raise UserError(f"none of the {len(items)} items could be asked; the first: {errors[0]}")
     samples = list(suite.judge(items, answers))
+    if not _counted(samples):
+        raise UserError(f"suite {suite.name!r} counts none of the {len(items)} items that were asked")
     records = [
         {
             "key": item.key,
@@ -131,7 +133,8 @@ def _counted(samples: Sequence[Sample]) -> int:
 
 
 def _plain_estimates(suite: Suite, sums: Sums) -> dict[str, Any]:
-    return {name: found.to_dict() for name, found in estimates(sums, suite.metrics).items()}
+    points = [name for name, unit in suite.units.items() if unit == "points"]
+    return {name: found.to_dict() for name, found in estimates(sums, suite.metrics, points=points).items()}
 
 
 def _ask(
