@@ -1,7 +1,7 @@
 """The model classes that lmms-eval runs. Only lmms-eval imports this module.
 
-Its chat tasks give whole messages (:class:`ImageBindLLM`). Tasks that compare the likelihoods of answers exist
-only in its older form, with ``--force_simple`` (:class:`ImageBindLLMSimple`).
+Its chat tasks give whole messages (:class:`ImageBindLLM`). Tasks that compare the likelihoods of answers
+exist only in its older form, with ``--force_simple`` (:class:`ImageBindLLMSimple`).
 """
 
 import itertools
@@ -158,7 +158,7 @@ class ImageBindLLMSimple(_Model):
                 )
             except UserError as error:
                 raise _named(error, task, number) from error
-            results += [tuple(one) for one in found]
+            results += [(one.loss, one.greedy) for one in found]
             progress.update(len(found))
         return results
 
@@ -199,8 +199,4 @@ def _result(request: Instance, answer: Any, until: Any) -> GenerationResult:
 
 
 def _named(error: UserError, task: Any, number: Any) -> UserError:
-    return (
-        type(error)(f"task {task}, document {number}: {error}")
-        if type(error) is UserError
-        else UserError(f"task {task}, document {number}: {error}")
-    )
+    return UserError(f"task {task}, document {number}: {error}")

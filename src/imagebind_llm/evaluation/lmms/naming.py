@@ -23,7 +23,8 @@ def with_choices(dataset: Any) -> Any:
     missing = {"media", "answer"} - set(dataset.column_names)
     if missing:
         raise UserError(
-            f"the data have no {' and no '.join(map(repr, sorted(missing)))} (found {', '.join(dataset.column_names)}); "
+            f"the data have no {' and no '.join(map(repr, sorted(missing)))} "
+            f"(found {', '.join(dataset.column_names)}); "
             'each line is {"media": path, "answer": class}'
         )
     for number, (path, answer) in enumerate(zip(dataset["media"], dataset["answer"], strict=True), 1):

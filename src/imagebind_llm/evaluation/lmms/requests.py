@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 _SPANS = ("start_time", "end_time", "video_start", "video_end")
 _READ = ("max_new_tokens", "temperature", "top_p", "do_sample", "until")
-_NO_EFFECT = {"num_beams": 1, "seed": None, "top_k": None, "repetition_penalty": 1.0}
+_NO_EFFECT = {"num_beams": 1, "repetition_penalty": 1.0}
 """Settings of other models, and the value at which they change nothing."""
 _TOLD: set[str] = set()
 
@@ -72,9 +72,7 @@ def options_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     beams = settings.get("num_beams")
     if beams not in (None, 1):
-        raise UserError(
-            f"the task asks for num_beams {short(beams)}; there is no beam search, so set it to 1"
-        )
+        raise UserError(f"the task asks for num_beams {short(beams)}; only 1 exists here, so set it to that")
     for name, value in settings.items():
         if name in _READ or value is None or (name in _NO_EFFECT and value == _NO_EFFECT[name]):
             continue
@@ -169,8 +167,8 @@ def _refuse_stretch(part: Mapping[str, Any]) -> None:
     found = [name for name in _SPANS if part.get(name) is not None and _real(part[name])]
     if found:
         raise UserError(
-            f"a video is to be seen only from {' and '.join(f'{name}={part[name]}' for name in found)}; cut the "
-            "files first, this package takes whole ones"
+            f"only a stretch of a video is wanted ({', '.join(f'{name}={part[name]}' for name in found)}); "
+            "whole files are taken here, so cut them first"
         )
 
 
