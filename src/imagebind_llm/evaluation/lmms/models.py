@@ -138,15 +138,16 @@ class ImageBindLLMSimple(_Model):
 
         return self._answers(requests, messages, settings=1)
 
-    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+    def loglikelihood(self, requests: list[Instance]) -> list[GenerationResult]:
         """For each answer its mean loss a token, and whether the model would give it.
 
         lmms-eval's models return the loss here, and its multiple-choice tasks take the answer with the least.
+        Bare pairs, which its documentation asks for, version 0.7.3 turns into text; wrapped they arrive.
 
         Raises:
             UserError: as :meth:`ImageBindLLM.generate_until`.
         """
-        results: list[tuple[float, bool]] = []
+        results: list[GenerationResult] = []
         progress = tqdm(total=len(requests), desc="Model Responding", disable=self.rank != 0)
         for (text, task, split, number), group in itertools.groupby(requests, _asked):
             same = [request.args for request in group]
@@ -158,7 +159,7 @@ class ImageBindLLMSimple(_Model):
                 )
             except UserError as error:
                 raise _named(error, task, number) from error
-            results += [(one.loss, one.greedy) for one in found]
+            results += [GenerationResult(text=(one.loss, one.greedy)) for one in found]
             progress.update(len(found))
         return results
 
