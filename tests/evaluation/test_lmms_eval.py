@@ -338,7 +338,7 @@ def rounds(doc, round_idx=None, previous_output=None, **more):
 def right(doc, results):
     said = results[0]
     said = said if isinstance(said, str) else said[0]
-    return {"acc": float(said.strip().lower().rstrip(".") == doc["answer"])}
+    return {"acc": float(said.strip().lower().startswith(doc["answer"]))}
 """
 
 
@@ -436,7 +436,7 @@ class TestLmmsEval:
         pairs = [(name, word) for name in PICTURES for word in ("cat", "dog")]
         yes_no = {
             "image": [stored(name) for name, _ in pairs],
-            "question": [f"Is this a {word}? Please answer yes or no." for _, word in pairs],
+            "question": [f"Is this a {word}?" for _, word in pairs],
             "answer": ["yes" if name == word else "no" for name, word in pairs],
         }
         chat = {"output_type": "generate_until", "doc_to_text": "!text", "process_results": "!right"}
@@ -515,11 +515,11 @@ class TestLmmsEval:
         for task, answers in expected.items():
             assert said(samples[task]) == answers, task
         right = [
-            word.strip().lower().rstrip(".") == answer
+            word.strip().lower().startswith(answer)
             for word, answer in zip(expected["yes_no"], yes_no["answer"], strict=True)
         ]
         assert results["yes_no"]["acc,none"] == pytest.approx(sum(right) / len(right))
-        assert 0 < sum(right) < len(right) or len(set(expected["yes_no"])) == 2  # nano answers both words
+        assert sum(right) > len(right) / 2  # nano knows most of these
         assert len(set(expected["hear"])) > 1
         for sample, name in zip(samples["dialogs"], PICTURES, strict=False):
             first = nano.ask("What is this?", image=decoded(name), max_new_tokens=8).text
