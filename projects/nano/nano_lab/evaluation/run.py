@@ -129,7 +129,21 @@ def evaluate_nano(
     caps, clock = Caps.of(items), Clock()
     model = AssistantUnderTest(bot, batch_size)
     material = gather(model, bot, Path(data), caps, seed, clock, progress)
-    results = ask_everything(model, material, caps, seed, clock, progress)
+    parts = ask_everything(model, material, caps, seed, clock, progress)
+    results = whole_results(bot, parts, caps, model_name, folder, seed, batch_size)
+    return {**results, "seconds": clock.seconds}
+
+
+def whole_results(
+    bot: Assistant,
+    parts: Mapping[str, Any],
+    caps: Caps,
+    model_name: str,
+    folder: Path | None,
+    seed: int,
+    batch_size: int,
+) -> dict[str, Any]:
+    """What :func:`ask_everything` found, with the facts of the model, the environment and the settings."""
     return {
         "schema": SCHEMA,
         "task": "nano",
@@ -143,8 +157,7 @@ def evaluate_nano(
             "decoding": "greedy",
             "headline": {"language": asking.HEADLINE[0], "phrasings": asking.HEADLINE[1]},
         },
-        **results,
-        "seconds": clock.seconds,
+        **parts,
     }
 
 

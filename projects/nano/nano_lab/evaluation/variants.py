@@ -202,13 +202,7 @@ def mixtures(
         seed: of the pairing.
         count: how many pairs.
     """
-    rng = generator(seed, "mixture", name)
-    lefts, rights = [], []
-    for row in rng.permutation(np.resize(np.arange(len(first)), count)):
-        partners = np.flatnonzero((second.labels == first.labels[row]) == same)
-        if len(partners):
-            lefts.append(int(row))
-            rights.append(int(rng.choice(partners)))
+    lefts, rights = paired_rows(name, first, second, same, seed, count)
     if not lefts:
         return None
     pairs = len(lefts)
@@ -217,6 +211,20 @@ def mixtures(
     concepts = np.stack((first.labels[lefts], second.labels[rights]), 1)
     modalities: tuple[Modality, ...] = (first.modality, second.modality)
     return Mixtures(embedded(model, name, modalities, concepts[:, 0], mixed), concepts)
+
+
+def paired_rows(
+    name: str, first: EmbeddedSet, second: EmbeddedSet, same: bool, seed: int, count: int
+) -> tuple[list[int], list[int]]:
+    """The rows of at most ``count`` pairs for :func:`mixtures`; none where the two sets have no such pair."""
+    rng = generator(seed, "mixture", name)
+    lefts, rights = [], []
+    for row in rng.permutation(np.resize(np.arange(len(first)), count)):
+        partners = np.flatnonzero((second.labels == first.labels[row]) == same)
+        if len(partners):
+            lefts.append(int(row))
+            rights.append(int(rng.choice(partners)))
+    return lefts, rights
 
 
 def mixture_variants(found: Mixtures, seed: int) -> Iterator[Variant]:

@@ -1,0 +1,1 @@
+"""Nano's report: its standard evaluation, and what else the paper claims, measured and written down."""
