@@ -42,8 +42,11 @@ def base_of(model: ImageBindLLMForConditionalGeneration, folder: Path, given: Pa
     """
     from imagebind_llm.model.adaptation import language_model_fingerprint
     from imagebind_llm.model.bases import language_model_of, whole_language_model
+    from imagebind_llm.model.configuration import read_model_config
 
-    config, dtype = model.config, next(model.language_model.parameters()).dtype
+    whole = (folder / "config.json").is_file()
+    config = read_model_config(folder) if whole else model.config  # in memory, updates may be folded in
+    dtype = next(model.language_model.parameters()).dtype
     if given is not None:
         found: Any = whole_language_model(str(given), dtype=dtype)
         wanted = config.fingerprints.get("language_model") or language_model_fingerprint(model.language_model)
@@ -55,12 +58,12 @@ def base_of(model: ImageBindLLMForConditionalGeneration, folder: Path, given: Pa
             )
         says = "The base is the language model before any training with media."
         return Base(found.to(model.device).eval(), True, says)
-    if config.lora is None or not (folder / "config.json").is_file():
+    if config.lora is None or not whole:
         return Base(
             None,
             False,
-            "There is no base to compare with: this model does not keep its low-rank updates apart. Give the "
-            "language model that it was made from.",
+            "There is no base to compare with: the model's folder does not keep the language model apart from "
+            "what training added. Give the language model that it was made from.",
         )
     found = language_model_of(folder, config, dtype=dtype)
     gone = ["norms"] if config.norm_tuned else []

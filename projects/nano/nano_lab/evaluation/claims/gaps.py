@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,21 +24,22 @@ def sense_gaps(known: Mapping[str, EmbeddedSet], seed: int) -> list[dict[str, An
     """Each item beside a test picture of the same label, drawn at random (never itself).
 
     Returns:
-        For each sense (with two items or more whose thing a picture shows) ``name``, ``modality`` and ``off`` (and ``on``: after the cache), each as
-        :class:`~imagebind_llm.evaluation.gap.Gap` with ``low`` and ``high``, the 95 % bootstrap interval of
-        ``gap``. Senses of pictures show how large a gap comes of chance alone.
+        For each sense with two items or more whose thing a picture shows: ``name``, ``modality`` and ``off``
+        (and ``on``: after the cache), each as :class:`~imagebind_llm.evaluation.gap.Gap` with ``low`` and
+        ``high``, the 95 % bootstrap interval of ``gap``. Senses of pictures show how large a gap comes of
+        chance alone.
     """
-    pictures, labels = _pictures(known)
+    pictures = _Pictures.of(known)
     rows = []
     for name, data in known.items():
-        own_rows, partners = _partners(name, data, pictures, labels, seed)
-        if len(own_rows) < 2:
+        items, partners = pictures.partners(data, seed)
+        if len(items) < 2:
             continue
         row: dict[str, Any] = {"name": name, "modality": data.modality.value}
         for mode in data.modes:
-            own = _unit(data.conditions(mode).double().numpy()[own_rows])
-            low, high = _interval(own, pictures[partners], seed)
-            values = modality_gap(own, pictures[partners], paired=True, seed=seed).to_dict()
+            own = _unit(data.conditions(mode).double().numpy()[items])
+            low, high = _interval(own, pictures.rows[partners], seed)
+            values = modality_gap(own, pictures.rows[partners], paired=True, seed=seed).to_dict()
             values |= {"low": low, "high": high}
             row[mode] = {
                 key: round(value, 5) if isinstance(value, float) else value for key, value in values.items()
@@ -65,25 +67,36 @@ def gap_maps(known: Mapping[str, EmbeddedSet]) -> dict[str, list[tuple[str, Floa
     return found
 
 
-def _pictures(known: Mapping[str, EmbeddedSet]) -> tuple[Floats, np.ndarray]:
-    sets = [data for data in known.values() if data.modality is Modality.IMAGE]
-    rows = np.concatenate([data.plain.double().numpy() for data in sets])
-    return _unit(rows), np.concatenate([data.labels for data in sets])
+@dataclass(frozen=True)
+class _Pictures:
+    """All test pictures: unit rows, their labels, and where each sense of pictures begins among them."""
 
+    rows: Floats
+    labels: np.ndarray
+    begins: Mapping[str, int]
 
-def _partners(
-    name: str, data: EmbeddedSet, pictures: Floats, labels: np.ndarray, seed: int
-) -> tuple[list[int], list[int]]:
-    """Items, and for each the row of a picture that shows the same and is not the item."""
-    rng = generator(seed, "gap", name)
-    items, partners = [], []
-    for number, row in enumerate(_unit(data.plain.double().numpy())):
-        same = np.flatnonzero(labels == data.labels[number])
-        others = same[np.abs(pictures[same] - row).max(axis=1, initial=0) > 1e-9]
-        if len(others):
-            items.append(number)
-            partners.append(int(rng.choice(others)))
-    return items, partners
+    @classmethod
+    def of(cls, known: Mapping[str, EmbeddedSet]) -> _Pictures:
+        sets = [data for data in known.values() if data.modality is Modality.IMAGE]
+        ends = np.cumsum([len(data) for data in sets])
+        return cls(
+            _unit(np.concatenate([data.plain.double().numpy() for data in sets])),
+            np.concatenate([data.labels for data in sets]),
+            {data.name: int(end) - len(data) for data, end in zip(sets, ends, strict=True)},
+        )
+
+    def partners(self, data: EmbeddedSet, seed: int) -> tuple[list[int], list[int]]:
+        """Items of a set, and for each the row of a picture that shows the same and is not the item."""
+        rng = generator(seed, "gap", data.name)
+        begin = self.begins.get(data.name)
+        items, partners = [], []
+        for number, label in enumerate(data.labels):
+            same = np.flatnonzero(self.labels == label)
+            others = same if begin is None else same[same != begin + number]
+            if len(others):
+                items.append(number)
+                partners.append(int(rng.choice(others)))
+        return items, partners
 
 
 def _unit(rows: Floats) -> Floats:
@@ -96,8 +109,8 @@ def _interval(first: Floats, second: Floats, seed: int) -> tuple[float, float]:
     makes a length larger, never smaller, and this takes it back."""
     difference = first - second
     count = len(difference)
-    generator_ = np.random.default_rng(seed)
-    draws = generator_.multinomial(count, np.full(count, 1 / count), _DRAWS) / count
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(count, np.full(count, 1 / count), _DRAWS) / count
     lengths = np.linalg.norm(draws @ difference, axis=1)
     found = float(np.linalg.norm(difference.mean(axis=0)))
     low, high = np.quantile(lengths, [0.025, 0.975])
