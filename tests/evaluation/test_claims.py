@@ -41,7 +41,7 @@ def test_media_are_mixed_as_a_request_mixes_them(bot) -> None:
 
 
 def seen_above(threshold: float):
-    """Names what has more than ``threshold`` of the condition: axis 0 is the first thing, axis 1 the other."""
+    """Names the things, one an axis, that are more than ``threshold`` of the condition."""
 
     def ask(conditions: Tensor) -> list:
         return [outcome({i for i in (0, 1) if row[i] > threshold}, 0, 1) for row in conditions]
@@ -191,9 +191,11 @@ def test_the_base_is_the_language_model_that_is_given(pair) -> None:
     real = AutoModelForCausalLM.from_pretrained(pair / "language").eval()
     ids = torch.arange(6)[None]
     given = base_of(model, pair / "tuned", pair / "language")
-    assert given.exact and torch.equal(logits(given.model, ids), logits(real, ids))
+    assert given.exact
+    assert torch.equal(logits(given.model, ids), logits(real, ids))
     found = base_of(model, pair / "tuned")
-    assert not found.exact and "its norms are the tuned ones" in found.says
+    assert not found.exact
+    assert "its norms are the tuned ones" in found.says
     assert not torch.allclose(logits(found.model, ids), logits(real, ids), atol=1e-3)
     with torch.no_grad():  # but for the norms it is the same
         for name, parameter in found.model.named_parameters():
@@ -206,10 +208,11 @@ def test_the_base_is_the_language_model_that_is_given(pair) -> None:
 def test_a_base_of_another_model_is_refused_and_one_that_is_not_there_is_said(
     pair, bot, tiny_model_folder
 ) -> None:
-    with pytest.raises(CheckpointError, match="has the fingerprint .*, and the model was made from"):
+    with pytest.raises(CheckpointError, match=r"has the fingerprint .*, and the model was made from"):
         base_of(bot.model, tiny_model_folder, pair / "language")
     found = base_of(bot.model, tiny_model_folder)
-    assert found.model is None and found.says.startswith("There is no base to compare with")
+    assert found.model is None
+    assert found.says.startswith("There is no base to compare with")
 
 
 def test_steps_are_timed_in_turn_and_compared_round_by_round() -> None:
@@ -252,7 +255,7 @@ def test_a_condition_costs_no_tokens(bot, tiny_cache_folder) -> None:
     assert found["steps"]["answer with"]["median"] > found["steps"]["prompt with"]["median"]
 
 
-CARD = "# Card\n\n## Results\n\n| sense | n | right |\n| --- | --- | --- |\n| cat | 9 | 50.0 |\n| dog | 9 | 1.0 |\n"
+CARD = "# Card\n\n## Results\n\n| sense | n | right |\n|---|---|---|\n| cat | 9 | 50.0 |\n| dog | 9 | 1.0 |\n"
 
 
 def test_documents_disagree_row_by_row() -> None:
@@ -278,13 +281,18 @@ def test_a_report_is_one_page_that_needs_nothing_else(tmp_path) -> None:
     write(document, tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page == html(document)
-    assert "<strong>good</strong>" in page and "<code>a&lt;b</code>" in page and "Claims &amp; more" in page
-    assert "<td>x&lt;y</td>" in page and 'src="data:image/png;base64,' in page
-    assert "http" not in page and "<script" not in page
+    assert "<strong>good</strong>" in page
+    assert "<code>a&lt;b</code>" in page
+    assert "Claims &amp; more" in page
+    assert "<td>x&lt;y</td>" in page
+    assert 'src="data:image/png;base64,' in page
+    assert "http" not in page
+    assert "<script" not in page
     assert (tmp_path / "curve.png").read_bytes() == picture.png
     text = (tmp_path / "report.md").read_text()
     assert text == markdown(document)
-    assert "| x<y | 1 |" in text and "![what <is> named](curve.png)" in text
+    assert "| x<y | 1 |" in text
+    assert "![what <is> named](curve.png)" in text
 
 
 def test_drawings_repeat_byte_by_byte() -> None:
@@ -297,4 +305,5 @@ def test_drawings_repeat_byte_by_byte() -> None:
     maps = {"off": [("digits", np.eye(2)), ("sounds", -np.eye(2))]}
     for draw, values in ((draw_curves, curves), (draw_maps, maps)):
         first = draw(values)
-        assert first.startswith(b"\x89PNG") and first == draw(values)
+        assert first.startswith(b"\x89PNG")
+        assert first == draw(values)

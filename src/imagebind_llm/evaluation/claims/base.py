@@ -62,8 +62,8 @@ def base_of(model: ImageBindLLMForConditionalGeneration, folder: Path, given: Pa
         return Base(
             None,
             False,
-            "There is no base to compare with: the model's folder does not keep the language model apart from "
-            "what training added. Give the language model that it was made from.",
+            "There is no base to compare with: the model's folder does not keep the language model "
+            "apart from what training added. Give the language model that it was made from.",
         )
     found = language_model_of(folder, config, dtype=dtype)
     gone = ["norms"] if config.norm_tuned else []

@@ -236,8 +236,9 @@ def _text(values: Row) -> list[Part]:
         values["base"]["says"],
         "Perplexity of a token and bits of a byte (less is better) of text that neither has seen. Dialogs "
         "are of nano's grammar, in phrasings that training never used; captions are English as people write "
-        "it, which nano was never taught. The data hold no Chinese of people, so there is none here. *Seeing* "
-        "has a picture in view that the text has nothing to do with. Intervals: bootstrap over texts.",
+        "it, which nano was never taught. The data hold no Chinese of people, so there is none here. "
+        "*Seeing* has a picture in view that the text has nothing to do with. Intervals: "
+        "bootstrap over texts.",
     ]
     head = ["text", "texts", "tokens", "measure", "base", "tuned", "tuned − base", "tuned, seeing a picture"]
     rows = []
