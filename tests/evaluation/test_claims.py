@@ -33,7 +33,7 @@ def test_an_answer_names_the_first_the_second_both_or_something_else(said, expec
     assert outcome(said, "seven", "cat") == expected
 
 
-def test_media_are_mixed_as_a_request_mixes_them(bot) -> None:
+def test_media_are_mixed_as_a_request_mixes_them() -> None:
     first, second = torch.tensor([[1.0, 0.0], [0.6, 0.8]]), torch.tensor([[0.0, 1.0], [0.6, 0.8]])
     found = mixed(first, second, 0.25)
     assert found.tolist() == pytest.approx(np.array([[0.75, 0.25], [0.6, 0.8]]) / (1 + 1e-6), rel=1e-6)

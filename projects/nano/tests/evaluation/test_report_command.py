@@ -192,7 +192,7 @@ def test_the_command_writes_the_report_and_goes_on_where_it_stopped(
     assert "<strong>Not compared with the model card</strong>" in page
     assert 'src="data:image/png' in page
     assert (tmp_path / "report" / "mixtures.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads((tmp_path / "report" / "cost.json").read_text())["steps"]["answer with"]["rounds"] == 5
+    assert json.loads((tmp_path / "report" / "cost.json").read_text())["steps"]["answer with"]["rounds"] == 3
     capsys.readouterr()
     assert command(*given, "--seed", 1) == 2
     error = capsys.readouterr().err

@@ -82,7 +82,7 @@ class Point:
     def to_dict(self) -> dict[str, Any]:
         """``weight``, ``n``, and for each outcome ``n``, ``correct``, ``accuracy``, ``low``, ``high`` (95 %
         Wilson interval of its share)."""
-        shares = {name: Score(count, self.n).to_dict() for name, count in self.counts.items()}
+        shares: dict[str, Any] = {name: Score(n, self.n).to_dict() for name, n in self.counts.items()}
         return {"weight": self.weight, "n": self.n, **shares}
 
 

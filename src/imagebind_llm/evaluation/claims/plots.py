@@ -9,6 +9,7 @@ from typing import Any
 from imagebind_llm.evaluation.plots import load_pyplot
 from imagebind_llm.evaluation.suite import Floats
 
+_LABELS = {"first": "the first alone", "second": "the second alone", "both": "both", "other": "anything else"}
 _COLOURS = {"first": "#4477aa", "second": "#ee6677", "both": "#228833", "other": "#999999"}
 _HUES = ("#bbbbbb", "#ee6677", "#aa3377", "#228833", "#ccbb44", "#66ccee", "#4477aa", "#cc6633")
 
@@ -34,14 +35,8 @@ def draw_curves(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
         1, len(curves), figsize=(4.2 * len(curves), 3.8), sharey=True, squeeze=False
     )
     for axes, (title, curve) in zip(panels[0], curves.items(), strict=True):
-        labels = {
-            "first": f"{curve['first']} alone",
-            "second": f"{curve['second']} alone",
-            "both": "both",
-            "other": "anything else",
-        }
         weights = [point["weight"] for point in curve["points"]]
-        for name, label in labels.items():
+        for name, label in _LABELS.items():
             shares = [point[name] for point in curve["points"]]
             axes.plot(
                 weights,
@@ -59,12 +54,12 @@ def draw_curves(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
                 linewidth=0,
             )
         axes.set_title(f"{title} (n = {curve['points'][0]['n']})", fontsize=9)
-        axes.set_xlabel(f"weight of {curve['second']}")
+        axes.set_xlabel(f"weight of the second, {curve['second']}")
         axes.set_ylim(0, 100)
         axes.set_xlim(0, 1)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(0.0, 0.62))
     panels[0][0].set_ylabel("named, %")
+    panels[0][0].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0.0, -0.16), ncols=4)
     return png(figure)
 
 
@@ -82,7 +77,7 @@ def draw_maps(maps: Mapping[str, Sequence[tuple[str, Floats]]]) -> bytes:
         for number, (name, places) in enumerate(sets):
             colour = _HUES[number % len(_HUES)]
             axes.scatter(places[:, 0], places[:, 1], s=7, color=colour, alpha=0.5, linewidths=0, label=name)
-            axes.plot(*places.mean(axis=0), marker="X", color=colour, markeredgecolor="black", markersize=9)
+            axes.plot(*places.mean(axis=0), marker="X", color=colour, markeredgecolor="black", markersize=7)
         axes.set_title(title, fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])

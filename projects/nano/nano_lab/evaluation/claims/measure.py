@@ -104,7 +104,7 @@ def measure(bot: Assistant, data: Path, out: Path, settings: Settings) -> Measur
             "mixtures": lambda: mixture_curves(model, known, caps, seed),
             "gaps": lambda: sense_gaps(known, seed),
             "text": lambda: text_ability(bot, base, known["handwriting"], data, seed, settings.items),
-            "cost": lambda: _cost(bot, data, seed, ROUNDS if settings.items is None else 5),
+            "cost": lambda: _cost(bot, data, seed, ROUNDS if settings.items is None else 3),
         }
         done = {name: facts["value"] for name, (_, facts) in work.steps().items() if "value" in facts}
         with tqdm(steps.items(), desc="report", disable=None if settings.progress else True) as bar:
