@@ -18,7 +18,7 @@ def png(figure: Any) -> bytes:
     """A figure as PNG, and close it."""
     figure.tight_layout()
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(stream, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
     load_pyplot().close(figure)
     return stream.getvalue()
 
@@ -59,7 +59,10 @@ def draw_curves(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
         axes.set_xlim(0, 1)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].set_ylabel("named, %")
-    panels[0][0].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0.0, -0.16), ncols=4)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4
+    )
     return png(figure)
 
 
