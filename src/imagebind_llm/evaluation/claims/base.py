@@ -45,7 +45,7 @@ def base_of(model: ImageBindLLMForConditionalGeneration, folder: Path, given: Pa
     from imagebind_llm.model.configuration import read_model_config
 
     whole = (folder / "config.json").is_file()
-    config = read_model_config(folder) if whole else model.config  # in memory, updates may be folded in
+    config: Any = read_model_config(folder) if whole else model.config  # in memory, updates may be folded in
     dtype = next(model.language_model.parameters()).dtype
     if given is not None:
         found: Any = whole_language_model(str(given), dtype=dtype)

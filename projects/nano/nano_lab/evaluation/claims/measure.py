@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
 from imagebind_llm.common.modality import Modality
@@ -128,7 +129,7 @@ def _keep(work: WorkFolder, name: str, value: Any) -> Any:
 def _cost(bot: Assistant, data: Path, seed: int, rounds: int) -> dict[str, Any]:
     """Of one test item of each modality."""
     world = World(data, "test", settings_of(bot.processor.media))
-    media = {}
+    media: dict[Modality, Tensor] = {}
     for source in (picture_sets(world, 1), other_sets(world, seed, 1, 1, 2)):
         for raw in source:
             if raw.tensors:

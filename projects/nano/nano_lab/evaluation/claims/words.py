@@ -53,14 +53,16 @@ def text_ability(
         row: dict[str, Any] = {"name": name}
         row |= {arm: summary(texts, nats, seed) for arm, nats in arms.items()}
         if "base" in arms:
-            found = changes(*(sums_of(texts, arms[arm]) for arm in ("base", "tuned")), metrics, seed)
+            before, after = (sums_of(texts, arms[arm]) for arm in ("base", "tuned"))
+            found = changes(before, after, metrics, seed)
             row["change"] = {metric: change.to_dict() for metric, change in found.items()}
         rows.append(row)
     return {"base": {"says": base.says, "exact": base.exact}, "kinds": rows}
 
 
 def _kinds(bot: Assistant, data: Path, seed: int, count: int) -> Iterator[tuple[str, list[Text]]]:
-    for language, called in (("en", "English"), ("zh", "Chinese")):
+    languages: tuple[tuple[Language, str], ...] = (("en", "English"), ("zh", "Chinese"))
+    for language, called in languages:
         whole, answers = _dialogs(bot, seed, language, count)
         yield f"nano's grammar, {called}, unseen phrasings: whole dialogs", whole
         yield f"nano's grammar, {called}, unseen phrasings: answers", answers
