@@ -5,8 +5,10 @@
 # make fuzz   feed it bad, odd and hostile inputs for five minutes: make fuzz SECONDS=60 for less
 # make test-lowest   the suite with the lowest versions of its dependencies, in .venv-lowest
 # make test-vllm   the vLLM engine against ours, with vLLM in .venv-vllm (Python 3.11; 3 GB)
+# make test-lmms   the real lmms-eval against asking directly, with lmms-eval in .venv-lmms (2 GB)
 # make wheels WHEELS=3.13   whether every dependency has a wheel for that Python; installs nothing
 # make docs   build the documentation into site/; read it with python3 -m http.server -d site
+# make report   the paper's claims, measured with nano, as a page in report/: make report DATA=path/to/data
 # make nano   retrain nano from data: make nano DATA=path/to/data
 
 PYTHON ?= python3
@@ -15,11 +17,12 @@ SECONDS ?= 300
 CASES ?= 1000000000
 LOWEST ?= .venv-lowest
 VLLM ?= .venv-vllm
+LMMS ?= .venv-lmms
 WHEELS ?= 3.13
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo serve test test-page test-lowest test-vllm wheels fuzz lint types check docs nano clean
+.PHONY: demo serve test test-page test-lowest test-vllm test-lmms wheels fuzz lint types check docs report nano clean
 
 demo: $(VENV)/.installed
 	$(RUN)/python examples/demo.py
@@ -45,6 +48,9 @@ test-lowest: $(LOWEST)/.installed-test
 test-vllm: $(VENV)/.installed-test $(VLLM)/.installed
 	IMAGEBIND_LLM_VLLM=$(abspath $(VLLM))/bin/python $(RUN)/python -m pytest tests/serving/test_vllm.py -q -s
 
+test-lmms: $(VENV)/.installed-test $(LMMS)/.installed
+	IMAGEBIND_LLM_LMMS=$(abspath $(LMMS))/bin/python $(RUN)/python -m pytest tests/evaluation/test_lmms_eval.py -q -s
+
 wheels:
 	$(PYTHON) tests/support/wheels.py $(WHEELS)
 
@@ -59,6 +65,10 @@ check: lint types test
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
+
+report: $(VENV)/.installed-train
+	@test -n "$(DATA)" || { echo "error: say where the data is: make report DATA=path/to/data" >&2; exit 2; }
+	$(RUN)/imagebind-llm eval report --data "$(DATA)" --out report
 
 nano: $(VENV)/.installed-train
 	@test -n "$(DATA)" || { echo "error: say where the data is: make nano DATA=path/to/data" >&2; exit 2; }
@@ -97,5 +107,11 @@ $(VLLM)/.installed: constraints-vllm.txt
 	$(VLLM)/bin/python -m pip install --disable-pip-version-check -q --no-deps -r constraints-vllm.txt
 	touch $@
 
+$(LMMS)/.installed: pyproject.toml constraints.txt constraints-lmms.txt
+	$(PYTHON) -m venv $(LMMS)
+	$(LMMS)/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e .
+	$(LMMS)/bin/python -m pip install --disable-pip-version-check -q --no-deps -r constraints-lmms.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(LOWEST) $(VLLM) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(VLLM) $(LMMS) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
