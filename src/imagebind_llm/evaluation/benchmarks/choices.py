@@ -13,9 +13,9 @@ from typing import Annotated, Any
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.evaluation.answers import LETTERS, choice, exact_match, plain, yes_no
+from imagebind_llm.evaluation.benchmarks.media_files import Media
 from imagebind_llm.evaluation.benchmarks.questions import SHORT, SHORT_TOKENS, Questions
 from imagebind_llm.evaluation.benchmarks.reading import (
-    Media,
     Row,
     find_file,
     json_object,

@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from imagebind_llm.evaluation.answers import anls, exact_match, plain
+from imagebind_llm.evaluation.benchmarks.media_files import Media
 from imagebind_llm.evaluation.benchmarks.questions import SHORT, Questions
-from imagebind_llm.evaluation.benchmarks.reading import Media, by_id, find_file, json_object
+from imagebind_llm.evaluation.benchmarks.reading import by_id, find_file, json_object
 from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 
 _TOKENS = 32

@@ -14,6 +14,7 @@ from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.files import printable_name
 from imagebind_llm.common.text_files import NotUtf8, read_text
 from imagebind_llm.common.walk import is_visible, visible_files
+from imagebind_llm.evaluation.benchmarks.media_files import cell_source
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif")
 _ARRAYS = (".npy", ".npz")
@@ -397,24 +398,6 @@ def read_parquet(path: Path, modality: str, column: str | None, label: str, spli
     labels = sorted({example.label for example in examples})
     numbered = pa.types.is_integer(rows.schema.field(label).type)
     return Labelled(examples, (), labels, numbered)
-
-
-def cell_source(value: Any, root: Path, where: str) -> Any:
-    """The medium in a table's cell: bytes, or the path of a file, below ``root`` if relative.
-
-    Raises:
-        UserError: it is empty, of another type, or there is no such file; the message begins with ``where``.
-    """
-    if isinstance(value, dict):
-        value = value.get("bytes") or value.get("path")
-    if isinstance(value, bytes) and value:
-        return value
-    if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{where} has {short(value)} for a medium; expected a path, or the bytes of a file")
-    file = root / value
-    if "\0" in value or not file.is_file():
-        raise UserError(f"{where} names {str(file)!r}, which is not there; check the path, or get the file")
-    return str(file)
 
 
 def _points(data: Any, count: Any, where: str) -> Any:

@@ -18,9 +18,9 @@ from typing import Annotated, Any
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation.answers import exact_match, plain
+from imagebind_llm.evaluation.benchmarks.media_files import Media
 from imagebind_llm.evaluation.benchmarks.questions import SHORT, SHORT_TOKENS, Questions
 from imagebind_llm.evaluation.benchmarks.reading import (
-    Media,
     Row,
     by_id,
     csv_rows,

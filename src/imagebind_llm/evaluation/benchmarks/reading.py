@@ -1,10 +1,9 @@
-"""Files of benchmarks as they were released: found in a folder, read row by row, with their media."""
+"""Files of benchmarks as they were released: found in a folder, and read row by row."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import isfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import UserError, one_line, short
@@ -211,39 +210,6 @@ def text_lines(path: Path) -> Sequence[str]:
         UserError: it cannot be read.
     """
     return _text(path).split("\n")
-
-
-class Media:
-    """Files that rows name, in a folder or below it.
-
-    Args:
-        folder: what the user gave.
-        places: folders below it where they may be, by the release or as people unpack it; ``"."`` is itself.
-    """
-
-    def __init__(self, folder: Path, *places: str) -> None:
-        self._folder, self._places = folder, list(places)
-
-    def path(self, row: Row, *names: str) -> str:
-        """The first of ``names`` that is there.
-
-        Raises:
-            UserError: none is, or a name leads out of the folder.
-        """
-        for name in names:
-            parts = PurePosixPath(name).parts
-            if not parts or PurePosixPath(name).is_absolute() or ".." in parts or re.search(r"[\0\\]", name):
-                raise UserError(f"{row.where} names {one_line(name, 80)!r}; expected a file below --data")
-        for place in self._places:
-            for name in names:
-                found = self._folder / place / name
-                if isfile(found):
-                    self._places.remove(place)  # the next is most likely there, too
-                    self._places.insert(0, place)
-                    return str(found)
-        places = ", ".join(repr(str(self._folder / place)) for place in sorted(self._places))
-        wanted = " or ".join(repr(name) for name in names[:3])
-        raise UserError(f"{row.where} needs {wanted}, which is in none of {places}; get the media too")
 
 
 def _rows(values: Any, where: str) -> Sequence[Row]:

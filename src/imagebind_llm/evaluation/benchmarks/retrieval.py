@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.files import load_json, printable_name
 from imagebind_llm.common.json_text import parse_json
-from imagebind_llm.evaluation.benchmarks.labelled_media import cell_source, csv_rows, text_of
+from imagebind_llm.evaluation.benchmarks.labelled_media import csv_rows, text_of
+from imagebind_llm.evaluation.benchmarks.media_files import cell_source
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 DEPTHS = (1, 5, 10)

@@ -22,9 +22,9 @@ from imagebind_llm.evaluation.answers import (
     vqa_accuracy,
     vqa_normal,
 )
+from imagebind_llm.evaluation.benchmarks.media_files import Media
 from imagebind_llm.evaluation.benchmarks.questions import SHORT, SHORT_TOKENS, Questions
 from imagebind_llm.evaluation.benchmarks.reading import (
-    Media,
     Row,
     by_id,
     find_file,
