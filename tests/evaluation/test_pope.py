@@ -137,5 +137,8 @@ def test_no_json(suite, tmp_path, content, said) -> None:
 def test_missing_files(suite, tmp_path) -> None:
     with pytest.raises(UserError, match="has no file of POPE"):
         list(suite.items(tmp_path))
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match=r"no file or folder '.*gone'; suite 'pope' needs the folder"):
         list(suite.items(tmp_path / "gone"))
+    file = _write(tmp_path) / "coco_pope_random.json"
+    with pytest.raises(UserError, match="is no folder; give the one that holds"):
+        list(suite.items(file))

@@ -131,7 +131,7 @@ def test_a_file_in_two_folders_is_refused(tmp_path) -> None:
     coco(tmp_path)
     coco(tmp_path, prefix="v2_")
     dump(tmp_path / "old" / "v2_mscoco_val2014_annotations.json", {})
-    with pytest.raises(UserError, match=r"annotations.json' is in .*annotations' and in .*old'"):
+    with pytest.raises(UserError, match=r"is '.*annotations/v2_.*json', and '.*old/v2_.*json'; give"):
         list(make("vqav2").items(tmp_path))
 
 
@@ -412,10 +412,10 @@ def test_clotho_aqa(tmp_path, end, mark) -> None:
         ("QuestionText", "answer", "no column 'QuestionText'"),
         ("file_name,", "answer,", "no column 'file_name'"),
         ("confidence", "answer", "2 columns 'answer'"),
-        ("bell,yes\n", "bell\n", "row 5 has 3 cells; the first row has 4"),
-        ("What rings?,bell", "What rings?, ", "row 5: 'answer' is ' '"),
-        ("bells.wav,What", "gone.wav,What", "row 5 needs 'gone.wav'"),
-        ('or not?"', "or not?", "not a row of comma-separated values"),
+        ("bell,yes\n", "bell\n", "line 5 has 3 cells; expected 4"),
+        ("What rings?,bell", "What rings?, ", "line 5: 'answer' is ' '"),
+        ("bells.wav,What", "gone.wav,What", "line 5 needs 'gone.wav'"),
+        ('or not?"', "or not?", "line 2 breaks the rules of CSV"),
     ],
 )
 def test_mangled_table(tmp_path, old, new, said) -> None:

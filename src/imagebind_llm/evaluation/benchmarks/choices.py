@@ -73,7 +73,7 @@ def _scienceqa(split: str, folder: Path) -> Iterator[Item]:
                 "question": _listed(
                     f"Context: {hint}\n{row.text('question')}" if hint else row.text("question"), options
                 ),
-                "image": media.path(row, f"{key}/{row.text('image')}"),
+                "image": media.path(row.where, f"{key}/{row.text('image')}"),
                 "max_new_tokens": SHORT_TOKENS,
             },
             expected={"options": options, "right": right},
@@ -96,7 +96,7 @@ def _iconqa(split: str, task: str, folder: Path) -> Iterator[Item]:
             expected = {"options": options, "right": right}
         else:
             question, expected = row.text("question").strip() + SHORT, [row.id("answer")]
-        image = Media(entry, ".").path(row, "image.png")
+        image = Media(entry).path(row.where, "image.png")
         yield Item(
             key=entry.name,
             request={"question": question, "image": image, "max_new_tokens": SHORT_TOKENS},
@@ -106,7 +106,7 @@ def _iconqa(split: str, task: str, folder: Path) -> Iterator[Item]:
 
 
 def _vsr(split: str, folder: Path) -> Iterator[Item]:
-    media = Media(folder, "images", "trainval2017", "train2017", "val2017", ".")
+    media = Media(folder, "images", "trainval2017", "train2017", "val2017")
     for number, row in enumerate(json_rows(find_file(folder, f"{split}.jsonl")), start=1):
         picture, label = row.text("image"), row.whole("label")
         if label not in (0, 1):
@@ -116,7 +116,7 @@ def _vsr(split: str, folder: Path) -> Iterator[Item]:
             key=str(number),
             request={
                 "question": f'Based on the image, is this statement true or false? "{statement}"',
-                "image": media.path(row, picture),
+                "image": media.path(row.where, picture),
                 "max_new_tokens": SHORT_TOKENS,
             },
             expected="yes" if label else "no",

@@ -21,14 +21,14 @@ _TOKENS = 32
 
 def _stvqa(file: str, folder: Path) -> Iterator[Item]:
     rows = json_object(find_file(folder, file)).rows("data")
-    media = Media(folder, ".", "images", "train")
+    media = Media(folder, "images", "train")
     for key, row in by_id(rows, "question_id").items():
         picture = row.text("file_path")
         yield Item(
             key=key,
             request={
                 "question": row.text("question").strip() + SHORT,
-                "image": media.path(row, picture),
+                "image": media.path(row.where, picture),
                 "max_new_tokens": _TOKENS,
             },
             expected=row.texts("answers"),
@@ -39,14 +39,14 @@ def _stvqa(file: str, folder: Path) -> Iterator[Item]:
 
 def _docvqa(split: str, folder: Path) -> Iterator[Item]:
     file = find_file(folder, f"{split}_v1.0.json", f"{split}_v1.0_withQT.json")
-    media = Media(folder, ".", split, "spdocvqa_images", "images")
+    media = Media(folder, split, "spdocvqa_images", "images")
     for key, row in by_id(json_object(file).rows("data"), "questionId").items():
         picture = row.text("image")
         yield Item(
             key=key,
             request={
                 "question": row.text("question").strip() + SHORT,
-                "image": media.path(row, picture, PurePosixPath(picture).name),
+                "image": media.path(row.where, picture, PurePosixPath(picture).name),
                 "max_new_tokens": _TOKENS,
             },
             expected=row.texts("answers"),

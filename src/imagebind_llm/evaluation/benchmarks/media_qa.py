@@ -38,7 +38,7 @@ def _asked(question: str, modality: str, path: str) -> Mapping[str, Any]:
 
 
 def _clotho(split: str, folder: Path) -> Iterator[Item]:
-    media = Media(folder, "audio_files", ".")
+    media = Media(folder, "audio_files")
     columns = ("file_name", "QuestionText", "answer", "confidence")
     answered: dict[tuple[str, str], list[Row]] = {}
     for row in csv_rows(find_file(folder, f"clotho_aqa_{split}.csv"), columns):
@@ -47,7 +47,7 @@ def _clotho(split: str, folder: Path) -> Iterator[Item]:
         answers = [plain(row.text("answer")) for row in rows]
         yield Item(
             key=f"{sound}: {question}",
-            request=_asked(question, "audio", media.path(rows[0], sound)),
+            request=_asked(question, "audio", media.path(rows[0].where, sound)),
             expected=answers,
             group="yes or no" if set(answers) <= {"yes", "no"} else "single word",
             unit=sound,
@@ -74,7 +74,9 @@ def _video_items(
         question = row.text("question")
         yield Item(
             key=key,
-            request=_asked(question, "video", media.path(row, *(s + end for s in stems for end in _VIDEOS))),
+            request=_asked(
+                question, "video", media.path(row.where, *(s + end for s in stems for end in _VIDEOS))
+            ),
             expected=[row.text("answer")],
             group=question.split()[0].lower(),
             unit=number,
@@ -85,17 +87,17 @@ def _msvd(split: str, folder: Path) -> Iterator[Item]:
     file = find_file(folder, f"{split}_qa.json")
     names: dict[str, list[str]] = {}
     if (mapping := file.with_name("youtube_mapping.txt")).is_file():
-        for number, line in enumerate(text_lines(mapping), start=1):
+        for where, line in text_lines(mapping):
             name, _, short_name = line.strip().partition(" ")
-            if line.strip() and not short_name.strip().startswith("vid"):
-                raise UserError(f"{str(mapping)!r}: line {number} is no name of a video, a space and 'vid…'")
+            if not short_name.strip().startswith("vid"):
+                raise UserError(f"{where} is no name of a video, a space and 'vid…'; get the file again")
             names.setdefault(short_name.strip().removeprefix("vid"), []).append(name)
-    media = Media(folder, "YouTubeClips", "videos", "video", ".")
+    media = Media(folder, "YouTubeClips", "videos", "video")
     yield from _video_items(json_rows(file), names, media)
 
 
 def _msrvtt(split: str, folder: Path) -> Iterator[Item]:
-    media = Media(folder, "videos", "video", "TestVideo", "TrainValVideo", "videos/all", ".")
+    media = Media(folder, "videos", "video", "TestVideo", "TrainValVideo", "videos/all")
     yield from _video_items(json_rows(find_file(folder, f"{split}_qa.json")), None, media)
 
 
@@ -107,7 +109,7 @@ _ACTIVITYNET_TYPES = (
 
 def _activitynet(split: str, folder: Path) -> Iterator[Item]:
     answered = by_id(json_rows(find_file(folder, f"{split}_a.json")), "question_id")
-    media = Media(folder, "videos", "all_test", "v1-2/test", "v1-3/test", ".")
+    media = Media(folder, "videos", "all_test", "v1-2/test", "v1-3/test")
     for key, row in by_id(json_rows(find_file(folder, f"{split}_q.json")), "question_id").items():
         if key not in answered:
             raise row.refused("question_id", "one that the answers have, too")
@@ -118,7 +120,7 @@ def _activitynet(split: str, folder: Path) -> Iterator[Item]:
         names = [stem + end for stem in (f"v_{video}", video) for end in _VIDEOS]
         yield Item(
             key=key,
-            request=_asked(row.text("question").strip() + "?", "video", media.path(row, *names)),
+            request=_asked(row.text("question").strip() + "?", "video", media.path(row.where, *names)),
             expected=[found.id("answer")],
             group=_ACTIVITYNET_TYPES[kind],
             unit=video,
@@ -126,7 +128,7 @@ def _activitynet(split: str, folder: Path) -> Iterator[Item]:
 
 
 def _scanqa(split: str, folder: Path) -> Iterator[Item]:
-    media = Media(folder, "scans", "scannet", ".")
+    media = Media(folder, "scans", "scannet")
     for key, row in by_id(json_rows(find_file(folder, f"ScanQA_v1.0_{split}.json")), "question_id").items():
         scene = row.text("scene_id")
         yield Item(
@@ -134,7 +136,9 @@ def _scanqa(split: str, folder: Path) -> Iterator[Item]:
             request=_asked(
                 row.text("question"),
                 "point",
-                media.path(row, f"{scene}/{scene}_vh_clean_2.ply", f"{scene}_vh_clean_2.ply", f"{scene}.npy"),
+                media.path(
+                    row.where, f"{scene}/{scene}_vh_clean_2.ply", f"{scene}_vh_clean_2.ply", f"{scene}.npy"
+                ),
             ),
             expected=row.texts("answers"),
             unit=scene,
@@ -142,10 +146,10 @@ def _scanqa(split: str, folder: Path) -> Iterator[Item]:
 
 
 def _own(file: str, folder: Path) -> Iterator[Item]:
-    media = Media(folder, ".")
+    media = Media(folder)
     modalities = [modality.value for modality in Modality if modality is not Modality.TEXT]
     for number, row in enumerate(json_rows(find_file(folder, file)), start=1):
-        given = {name: media.path(row, row.text(name)) for name in modalities if name in row.values}
+        given = {name: media.path(row.where, row.text(name)) for name in modalities if name in row.values}
         if not given:
             raise UserError(f"{row.where} has no medium; expected one of {', '.join(modalities)}")
         answer = row.values.get("answer")

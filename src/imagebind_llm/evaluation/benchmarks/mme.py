@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from imagebind_llm.common.errors import UserError, one_line
+from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.evaluation.answers import mme_yes_no, yes_no
 from imagebind_llm.evaluation.benchmarks.questions import SHORT_TOKENS
-from imagebind_llm.evaluation.benchmarks.reading import folder_of, text_lines
+from imagebind_llm.evaluation.benchmarks.reading import require_data, text_lines
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 PERCEPTION = (
@@ -37,7 +37,7 @@ class MME(Suite):
 
     def items(self, data: Path | None) -> Iterator[Item]:
         """Two items a picture, sub-task by sub-task. Sub-tasks whose folders are not there are left out."""
-        folder = folder_of(data, self.name)
+        folder = require_data(data, self.name)
         inner = folder / "MME_Benchmark_release_version"
         folder = inner if inner.is_dir() else folder
         there = [task for task in _TASKS if (folder / task).is_dir()]
@@ -115,7 +115,7 @@ def _items_of(folder: Path, task: str) -> Iterator[Item]:
         )
         if picture is None:
             raise UserError(f"{str(file)!r} has no picture {file.stem!r} (jpg or png) in {str(pictures)!r}")
-        pairs = [_pair(line, file, at) for at, line in enumerate(text_lines(file), start=1) if line.strip()]
+        pairs = [_pair(line, where) for where, line in text_lines(file)]
         if len(pairs) != 2:
             raise UserError(f"{str(file)!r} has {len(pairs)} questions; MME has two a picture")
         for number, (question, expected) in enumerate(pairs, start=1):
@@ -128,13 +128,11 @@ def _items_of(folder: Path, task: str) -> Iterator[Item]:
             )
 
 
-def _pair(line: str, file: Path, number: int) -> tuple[str, str]:
+def _pair(line: str, where: str) -> tuple[str, str]:
     question, _, answer = line.rpartition("\t")
     expected = answer.strip().lower()
     if not question.strip() or expected not in ("yes", "no"):
-        raise UserError(
-            f"{str(file)!r}: line {number} is {one_line(line, 60)!r}; expected a question, a tab, Yes or No"
-        )
+        raise UserError(f"{where} is {short(line)}; expected a question, a tab, Yes or No")
     return question.strip(), expected
 
 

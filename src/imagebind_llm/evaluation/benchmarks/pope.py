@@ -12,7 +12,7 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.evaluation.answers import pope_yes_no, yes_no
 from imagebind_llm.evaluation.benchmarks.media_files import Media
 from imagebind_llm.evaluation.benchmarks.questions import SHORT_TOKENS
-from imagebind_llm.evaluation.benchmarks.reading import by_id, folder_of, json_rows
+from imagebind_llm.evaluation.benchmarks.reading import by_id, json_rows, look_for, require_data
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 _KINDS = ("random", "popular", "adversarial")
@@ -25,15 +25,9 @@ class POPE(Suite):
 
     def items(self, data: Path | None) -> Iterator[Item]:
         """The items of the files that are there, each file a group."""
-        folder = folder_of(data, self.name)
-        media = Media(folder, "val2014", "images", "coco/val2014", ".")
-        files = {
-            kind: found
-            for kind in _KINDS
-            for found in sorted([*folder.glob(f"*_pope_{kind}.json"), *folder.glob(f"*/*_pope_{kind}.json")])[
-                :1
-            ]
-        }
+        folder = require_data(data, self.name)
+        media = Media(folder, "val2014", "images", "coco/val2014")
+        files = {kind: file for kind in _KINDS if (file := look_for(folder, f"*_pope_{kind}.json"))}
         if not files:
             raise UserError(
                 f"{str(folder)!r} has no file of POPE; expected 'coco_pope_random.json', "
@@ -41,7 +35,7 @@ class POPE(Suite):
             )
         for kind, file in files.items():
             for number, row in by_id(json_rows(file), "question_id").items():
-                image = media.path(row, row.text("image"))
+                image = media.path(row.where, row.text("image"))
                 yield Item(
                     key=f"{kind}/{number}",
                     request={"question": row.text("text"), "image": image, "max_new_tokens": SHORT_TOKENS},

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imagebind_llm.evaluation.benchmarks.reading import folder_of
+from imagebind_llm.evaluation.benchmarks.reading import require_data
 from imagebind_llm.evaluation.suite import Answer, Floats, Item, Sample, Suite, ratio
 
 SHORT = "\nAnswer the question using a single word or phrase."
@@ -38,7 +38,7 @@ class Questions(Suite):
 
     def items(self, data: Path | None) -> Iterator[Item]:
         """The items; all files are looked for at once."""
-        yield from self._read(folder_of(data, self.name))
+        yield from self._read(require_data(data, self.name))
 
     def judge(self, items: Sequence[Item], answers: Sequence[Answer]) -> Sequence[Sample]:
         """Each metric's score, and whether it is about that item."""

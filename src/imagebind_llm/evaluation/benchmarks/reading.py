@@ -1,48 +1,101 @@
-"""Files of benchmarks as they were released: found in a folder, and read row by row."""
+"""Files of benchmarks as they were released: found in a folder, and read row by row.
 
+Whatever is wrong with one is a single line that names the file, and the line or entry in it.
+"""
+
+import csv
+import io
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from os.path import isfile
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.files import load_json
 from imagebind_llm.common.json_text import parse_json
-from imagebind_llm.common.text_files import read_text
-from imagebind_llm.data.sources.cells import comma_rows
+from imagebind_llm.common.text_files import NotUtf8, read_text
+from imagebind_llm.common.walk import is_visible
 
 
-def folder_of(data: Path | None, suite: str) -> Path:
-    """``data``, which must be a folder.
+def require_data(data: Path | None, suite: str, layout: str = "the folder that holds its files") -> Path:
+    """The folder or file that the user gave.
+
+    Args:
+        layout: what it must be or hold, for the message.
 
     Raises:
-        UserError: it is not given, or is none.
+        UserError: none, or there is nothing of that name.
     """
     if data is None:
-        raise UserError(f"{suite} needs its files; give the folder that holds them with --data")
-    if not data.is_dir():
-        raise UserError(f"--data {str(data)!r} is no folder; {suite} needs the folder that holds its files")
+        raise UserError(f"suite {suite!r} needs --data: {layout}")
+    if not data.exists():
+        raise UserError(f"there is no file or folder {str(data)!r}; suite {suite!r} needs {layout}")
     return data
 
 
 def find_file(folder: Path, *names: str) -> Path:
-    """The first of ``names`` that is in ``folder``, or in one of the folders in it.
+    """The file of the first of ``names`` that is in ``folder``, or else in one of the folders in it.
+
+    Args:
+        names: in the order of preference; ``*`` in one stands for anything.
 
     Raises:
-        UserError: there is none, or one name twice.
+        UserError: ``folder`` is none; there is no such file, or several of one name.
     """
+    found = look_for(folder, *names)
+    if found is None:
+        raise UserError(
+            f"there is no {_any_of(names)} in {str(folder)!r} or its folders; give the folder that has it"
+        )
+    return found
+
+
+def find_table(data: Path, *names: str) -> Path:
+    """The one file that says what is asked: ``data`` itself, or :func:`find_file` in it.
+
+    Raises:
+        UserError: there is none, or several of one name.
+    """
+    return data if data.is_file() else find_file(data, *names)
+
+
+def look_for(folder: Path, *names: str) -> Path | None:
+    """As :func:`find_file`, but None if there is no such file.
+
+    Raises:
+        UserError: ``folder`` is none, or there are several files of one name.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{str(folder)!r} is no folder; give the one that holds {_any_of(names)}")
+    return _one_of([folder], names) or _one_of(
+        [Path(place) for place in os.scandir(folder) if place.is_dir() and is_visible(place.name)], names
+    )
+
+
+def _one_of(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
     for name in names:
-        places = [folder] if isfile(folder / name) else sorted(folder.iterdir())
-        found = [place / name for place in places if isfile(place / name)]
+        found = sorted(file for folder in folders for file in _called(folder, name))
         if len(found) > 1:
             raise UserError(
-                f"{name!r} is in {str(found[0].parent)!r} and in {str(found[1].parent)!r}; give one as --data"
+                f"there is {str(found[0])!r}, and {str(found[1])!r}; give the one that is meant, or its folder"
             )
         if found:
             return found[0]
-    wanted = " or ".join(repr(name) for name in names)
-    raise UserError(f"there is no {wanted} in {str(folder)!r} or its folders; unpack the release there")
+    return None
+
+
+def _called(folder: Path, name: str) -> Iterator[Path]:
+    names = [name]
+    if "*" in name:
+        names = [there for there in os.listdir(folder) if is_visible(there) and fnmatchcase(there, name)]
+    return (folder / there for there in names if os.path.isfile(folder / there))
+
+
+def _any_of(names: Sequence[str]) -> str:
+    return " or ".join(map(repr, names))
 
 
 @dataclass(frozen=True)
@@ -82,13 +135,16 @@ class Row:
         return value
 
     def id(self, name: str) -> str:
-        """A whole number or a text, as a text."""
-        return str(self._get(name, (int, str), "a whole number or a text"))
+        """A whole number or a text that is not empty, as a text."""
+        value = self._get(name, (int, str), "a whole number or a text")
+        if value == "":
+            raise self.refused(name, "a whole number or a text")
+        return str(value)
 
-    def list(self, name: str) -> Sequence[Any]:
-        """A list with something in it."""
+    def list(self, name: str, empty: bool = False) -> Sequence[Any]:
+        """A list, which may be ``empty`` or not."""
         value: Sequence[Any] = self._get(name, list, "a list")
-        if not value:
+        if not empty and not value:
             raise self.refused(name, "a list that is not empty")
         return value
 
@@ -99,9 +155,13 @@ class Row:
             raise self.refused(name, "a list of texts")
         return value
 
-    def rows(self, name: str) -> Sequence["Row"]:
-        """A list of objects."""
-        return _rows(self.list(name), f"{self.where}: {name!r}")
+    def rows(self, name: str, empty: bool = False) -> Sequence["Row"]:
+        """A list of objects, which may be ``empty`` or not."""
+        return _rows(self.list(name, empty), f"{self.where}: {name!r}")
+
+    def row(self, name: str) -> "Row":
+        """An object."""
+        return Row(self._get(name, dict, "an object"), f"{self.where}: {name!r}")
 
     def one_of(self, name: str, known: Sequence[str]) -> str:
         """A text that is, in lower case and without white space around it, one of a few."""
@@ -142,48 +202,67 @@ def json_rows(path: Path) -> Sequence[Row]:
     Raises:
         UserError: it is neither, or holds something else.
     """
-    text = _text(path)
-    if text.lstrip()[:1] == "[":
+    if read(path).lstrip()[:1] == "[":
         return _rows(_json(path), repr(str(path)))
     rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            where = f"{str(path)!r}: line {number}"
-            try:
-                value = parse_json(line)
-            except ValueError as error:
-                raise UserError(f"{where} is not JSON ({one_line(error)}); get the file again") from None
-            if not isinstance(value, dict):
-                raise UserError(f"{where} holds {short(value)}; expected an object")
-            rows.append(Row(value, where))
+    for where, line in text_lines(path):
+        with _in_one_line(where):
+            value = parse_json(line)
+        if not isinstance(value, dict):
+            raise UserError(f"{where} holds {short(value)}; expected an object")
+        rows.append(Row(value, where))
     return rows
 
 
-def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    """The rows of comma-separated values by the names in the first row; ``columns`` must be among them.
+def csv_rows(path: Path, columns: Sequence[str] = ()) -> Sequence[Row]:
+    """The rows of a table whose first line names its columns.
+
+    Args:
+        columns: must be among them.
 
     Raises:
-        UserError: a column is missing or twice, or a row has more or fewer cells.
+        UserError: it is no such table, has no rows, lacks a column or has one twice, or a row has more or
+            fewer cells.
     """
-    try:
-        lines = list(comma_rows(_text(path)))
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} is {error}; mend it, or get it again") from None
-    names = [name.strip() for name in lines[0]] if lines else []
-    for name in columns:
+    lines = csv_cells(path)
+    _, head = next(lines, ("", []))
+    names = [name.strip() for name in head]
+    for name in (*columns, *filter(None, names)):
         if names.count(name) != 1:
             many = "no column" if name not in names else f"{names.count(name)} columns"
             raise UserError(
-                f"{str(path)!r} has {many} {name!r}; its first row is {one_line(','.join(names), 100)!r}"
+                f"{str(path)!r} has {many} {name!r}; its first line is {one_line(','.join(names), 100)!r}"
             )
-    for number, cells in enumerate(lines[1:], start=2):
-        if not any(cells):
-            continue
+    rows = []
+    for where, cells in lines:
         if len(cells) != len(names):
-            raise UserError(
-                f"{str(path)!r}: row {number} has {len(cells)} cells; the first row has {len(names)}"
-            )
-        yield Row(dict(zip(names, cells, strict=True)), f"{str(path)!r}: row {number}")
+            raise UserError(f"{where} has {len(cells)} cells; expected {len(names)}, as in the first line")
+        rows.append(Row(dict(zip(names, cells, strict=True)), where))
+    if not rows:
+        raise UserError(f"{str(path)!r} has no rows below its first line; get the file again")
+    return rows
+
+
+def csv_cells(path: Path) -> Iterator[tuple[str, Sequence[str]]]:
+    """Where each row of a table stands, and its cells; without rows that are empty.
+
+    Cells are separated by commas; by tabs if it is called ``.tsv``.
+
+    Raises:
+        UserError: it cannot be read, or breaks the rules of CSV.
+    """
+    kind = "excel-tab" if path.suffix.lower() == ".tsv" else "excel"
+    reader = csv.reader(io.StringIO(read(path), newline=""), kind, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if any(cells):
+                yield f"{str(path)!r}: line {line}", cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(
+            f"{str(path)!r}: line {line} breaks the rules of CSV ({error}); mend it, or get the file again"
+        ) from None
 
 
 def by_id(rows: Iterable[Row], name: str) -> Mapping[str, Row]:
@@ -203,13 +282,30 @@ def by_id(rows: Iterable[Row], name: str) -> Mapping[str, Row]:
     return found
 
 
-def text_lines(path: Path) -> Sequence[str]:
-    """The lines of a text.
+def text_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Where each line of a text stands, and the line; without blank ones.
 
     Raises:
         UserError: it cannot be read.
     """
-    return _text(path).split("\n")
+    for number, line in enumerate(read(path).split("\n"), start=1):
+        if line.strip():
+            yield f"{str(path)!r}: line {number}", line
+
+
+def read(path: Path) -> str:
+    """The text of a file; every line ends in ``\\n``.
+
+    Raises:
+        UserError: it cannot be read, or is no UTF-8.
+    """
+    with _in_one_line(repr(str(path))):
+        return read_text(path)
+
+
+def _json(path: Path) -> Any:
+    with _in_one_line(repr(str(path))):
+        return load_json(path)
 
 
 def _rows(values: Any, where: str) -> Sequence[Row]:
@@ -219,19 +315,33 @@ def _rows(values: Any, where: str) -> Sequence[Row]:
     return [Row(value, f"{where}: entry {number}") for number, value in enumerate(values, start=1)]
 
 
-def _json(path: Path) -> Any:
+@contextmanager
+def _in_one_line(where: str) -> Iterator[None]:
+    """Say what is wrong with a text, or with the JSON in it."""
     try:
-        return load_json(path)
+        yield
+    except NotUtf8 as error:
+        raise UserError(f"{where} {error}") from None
     except ValueError as error:
-        raise UserError(f"{str(path)!r} is not JSON ({one_line(error)}); get the file again") from None
+        raise UserError(f"{where} is not JSON ({one_line(error)}); get the file again") from None
     except OSError as error:
-        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+        raise UserError(
+            f"cannot read {where} ({error.strerror}); check the path, and that the data are complete"
+        ) from None
 
 
-def _text(path: Path) -> str:
+@contextmanager
+def parquet_in_one_line(path: Path) -> Iterator[None]:
+    """Say that ``path`` is no readable Parquet file.
+
+    Raises:
+        UserError: PyArrow, used inside, finds that it is none.
+    """
+    import pyarrow as pa
+
     try:
-        return read_text(path)
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} {one_line(error)}") from None
-    except OSError as error:
-        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(
+            f"{str(path)!r} is no readable Parquet file ({one_line(str(error), 120)}); give another"
+        ) from None

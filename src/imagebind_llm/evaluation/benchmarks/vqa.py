@@ -54,7 +54,7 @@ def _coco(prefix: str, split: str, folder: Path) -> Iterator[Item]:
     annotations = json_object(find_file(folder, f"{prefix}mscoco_{split}_annotations.json"))
     answered = by_id(annotations.rows("annotations"), "question_id")
     kinds = annotations.values.get("question_types")  # OK-VQA has names for its kinds of knowledge
-    media = Media(folder, split, f"images/{split}", "images", f"coco/{split}", ".")
+    media = Media(folder, split, f"images/{split}", "images", f"coco/{split}")
     for key, row in by_id(questions.rows("questions"), "question_id").items():
         if key not in answered:
             raise row.refused("question_id", "one that the annotations have, too")
@@ -67,7 +67,7 @@ def _coco(prefix: str, split: str, folder: Path) -> Iterator[Item]:
         )
         yield Item(
             key=key,
-            request=_asked(row.text("question"), media.path(row, f"COCO_{split}_{picture:012d}.jpg")),
+            request=_asked(row.text("question"), media.path(row.where, f"COCO_{split}_{picture:012d}.jpg")),
             expected=_ten(answers, found),
             group=str(group or "other"),
             unit=str(picture),
@@ -75,13 +75,13 @@ def _coco(prefix: str, split: str, folder: Path) -> Iterator[Item]:
 
 
 def _vizwiz(split: str, folder: Path) -> Iterator[Item]:
-    media = Media(folder, split, f"images/{split}", "images", ".")
+    media = Media(folder, split, f"images/{split}", "images")
     prompt = "\nWhen the provided information is insufficient, respond with 'Unanswerable'." + SHORT
     for key, row in by_id(json_rows(find_file(folder, f"{split}.json")), "image").items():
         answers = [answer.text("answer", empty=True) for answer in row.rows("answers")]
         yield Item(
             key=key,
-            request=_asked(row.text("question"), media.path(row, key), prompt),
+            request=_asked(row.text("question"), media.path(row.where, key), prompt),
             expected=_ten(answers, row),
             group=row.text("answer_type"),
             unit=key,
@@ -90,24 +90,24 @@ def _vizwiz(split: str, folder: Path) -> Iterator[Item]:
 
 def _textvqa(split: str, folder: Path) -> Iterator[Item]:
     rows = json_object(find_file(folder, f"TextVQA_0.5.1_{split}.json")).rows("data")
-    media = Media(folder, "train_images", "test_images", "images", ".")
+    media = Media(folder, "train_images", "test_images", "images")
     for key, row in by_id(rows, "question_id").items():
         picture = row.id("image_id")
         yield Item(
             key=key,
-            request=_asked(row.text("question"), media.path(row, f"{picture}.jpg")),
+            request=_asked(row.text("question"), media.path(row.where, f"{picture}.jpg")),
             expected=_ten(row.texts("answers"), row),
             unit=picture,
         )
 
 
 def _gqa(split: str, folder: Path) -> Iterator[Item]:
-    media = Media(folder, "images", ".")
+    media = Media(folder, "images")
     for key, row in json_table(find_file(folder, f"{split}_questions.json")).items():
         picture, types = row.id("imageId"), row.values.get("types")
         yield Item(
             key=key,
-            request=_asked(row.text("question"), media.path(row, f"{picture}.jpg")),
+            request=_asked(row.text("question"), media.path(row.where, f"{picture}.jpg")),
             expected=[row.text("answer")],
             group=str(types.get("structural") or "") if isinstance(types, dict) else "",
             unit=picture,
@@ -118,7 +118,7 @@ _OCR_SPLITS = {"train": 1, "val": 2, "test": 3}
 
 
 def _ocrvqa(split: str, folder: Path) -> Iterator[Item]:
-    media = Media(folder, "images", ".")
+    media = Media(folder, "images")
     for key, row in json_table(find_file(folder, "dataset.json")).items():
         if row.whole("split") != _OCR_SPLITS[split]:
             continue
@@ -126,7 +126,7 @@ def _ocrvqa(split: str, folder: Path) -> Iterator[Item]:
         if len(answers) != len(questions):
             raise row.refused("answers", f"as many as questions, {len(questions)}")
         suffix = PurePosixPath(row.text("imageURL")).suffix
-        picture = media.path(row, f"{key}{suffix}", f"{key}.jpg")
+        picture = media.path(row.where, f"{key}{suffix}", f"{key}.jpg")
         for number, (question, answer) in enumerate(zip(questions, answers, strict=True), start=1):
             yield Item(f"{key}/{number}", _asked(question, picture), [answer], unit=key)
 
