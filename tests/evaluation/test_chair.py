@@ -95,7 +95,7 @@ def test_other_synonyms(tmp_path):
     assert [item.expected for item in items] == [["dog"], ["sports ball"]]
     assert suite.judge(items, ["Hounds and puppies", "balls"])[0].read["mentioned"] == ["dog"]
     write(tmp_path / "synonyms.txt", "dog, hound\n")
-    with pytest.raises(UserError, match="category 2 is 'sports ball', which the synonyms do not have"):
+    with pytest.raises(UserError, match="entry 2: 'name' is 'sports ball'; expected an object that"):
         list(CHAIR.make(synonyms=tmp_path / "synonyms.txt").items(coco(tmp_path)))
 
 
@@ -116,9 +116,9 @@ def test_damaged_synonyms(tmp_path, text, message):
 
 def test_damaged_data(tmp_path):
     suite = CHAIR.make()
-    with pytest.raises(UserError, match="annotation 1 is of an image or a category"):
+    with pytest.raises(UserError, match="entry 1 is of an image or a category that the file does not have"):
         list(suite.items(coco(tmp_path, annotations=[{"image_id": 5, "category_id": 18}])))
-    with pytest.raises(UserError, match="has no 'categories'"):
+    with pytest.raises(UserError, match="'categories' is None; expected a list"):
         list(suite.items(coco(tmp_path, categories=None)))
     coco(tmp_path)
     (tmp_path / "val2014/b.jpg").unlink()

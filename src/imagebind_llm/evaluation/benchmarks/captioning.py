@@ -11,10 +11,18 @@ and skips the tokenizer; here they may have 64 tokens.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from imagebind_llm.common.errors import UserError, short
-from imagebind_llm.evaluation.benchmarks import local_files as files
+from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.reading import (
+    Row,
+    by_id,
+    find_table,
+    json_object,
+    require_data,
+    text_lines,
+)
 from imagebind_llm.evaluation.caption_scores import caption_metrics, caption_sums, require_scorers
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind
 
@@ -74,7 +82,7 @@ class CaptionSuite(Suite):
 
     def items(self, data: Path | None) -> Iterator[Item]:
         require_scorers(self._spice)
-        for one in list(self._read(files.given(data, self.name, self._layout))):
+        for one in self._read(require_data(data, self.name, self._layout)):
             if not any(text.strip() for text in one.references):
                 raise UserError(f"{one.file!r} has no caption to compare with; expected at least one")
             request = {"question": self._question, self._modality: one.file, "max_new_tokens": LONGEST}
@@ -89,29 +97,36 @@ class CaptionSuite(Suite):
         return caption_metrics(sums)
 
 
-def read_coco(data: Path, patterns: Sequence[str], suite: str, *folders: str) -> Iterator[Captioned]:
+def read_coco(table: Path, *folders: str) -> Iterator[Captioned]:
     """Pictures of a file in COCO's format: ``images`` and ``annotations``.
 
     Raises:
         UserError: it is no such file, or a picture is not there.
     """
-    table = files.table_in(data, patterns, suite)
-    media, where = files.MediaFiles(table, *folders), repr(str(table))
-    content, found = files.json_in(table), dict[str, Captioned]()
-    for number, image in enumerate(files.field(content, "images", list, where), start=1):
-        here = f"{where}: image {number}"
-        key = files.key_of(image, "id", here)
-        if key in found:
-            raise UserError(f"{here} has the id {short(key)} of another; get the file again")
-        name = files.field(image, "file_name", str, here)
-        found[key] = Captioned(key, media[name], group=str(image.get("domain", "")))
-    for number, annotation in enumerate(files.field(content, "annotations", list, where), start=1):
-        here = f"{where}: annotation {number}"
-        key = files.key_of(annotation, "image_id", here)
+    media, content = Media(table, *folders), json_object(table)
+    found = {
+        key: Captioned(
+            key,
+            media.path(image.where, image.text("file_name")),
+            group=str(image.values.get("domain") or ""),
+        )
+        for key, image in by_id(content.rows("images"), "id").items()
+    }
+    for annotation in content.rows("annotations"):
+        key, caption = coco_caption(annotation)
         if key not in found:
-            raise UserError(f"{here} is of the image {short(key)}, which is not in the file's images")
-        found[key].references.append(files.field(annotation, "caption", str, here))
+            raise annotation.refused("image_id", "one of the file's images")
+        found[key].references.append(caption)
     yield from found.values()
+
+
+def coco_caption(annotation: Row) -> tuple[str, str]:
+    """Of an annotation in COCO's format the id of its picture, and the caption.
+
+    Raises:
+        UserError: it has none.
+    """
+    return annotation.id("image_id"), annotation.text("caption", empty=True)
 
 
 def read_karpathy(table: Path, split: str, *folders: str) -> Iterator[Captioned]:
@@ -120,40 +135,26 @@ def read_karpathy(table: Path, split: str, *folders: str) -> Iterator[Captioned]
     Raises:
         UserError: it is no such file, or holds nothing of ``split``, or a picture is not there.
     """
-    media, where = files.MediaFiles(table, *folders), repr(str(table))
-    images, splits = files.field(files.json_in(table), "images", list, where), set[str]()
-    for number, image in enumerate(images, start=1):
-        here = f"{where}: image {number}"
-        splits.add(files.field(image, "split", str, here))
-        if image["split"] != split:
+    media, splits = Media(table, *folders), set[str]()
+    for image in json_object(table).rows("images"):
+        splits.add(image.text("split"))
+        if image.text("split") != split:
             continue
-        name = files.field(image, "filename", str, here)
-        below = image.get("filepath", "")
-        path = media.find(f"{below}/{name}", name) if isinstance(below, str) and below else media[name]
-        if path is None:
-            path = media[name]  # says where it was looked for
-        texts = [
-            files.field(sentence, "raw", str, here)
-            for sentence in files.field(image, "sentences", list, here)
-        ]
-        key = files.key_of(image, "cocoid", here) if "cocoid" in image else name
-        yield Captioned(key, path, texts)
+        name = image.text("filename")
+        names = [f"{image.text('filepath')}/{name}"] if image.values.get("filepath") else []
+        key = image.id("cocoid") if "cocoid" in image.values else name
+        texts = [sentence.text("raw", empty=True) for sentence in image.rows("sentences")]
+        yield Captioned(key, media.path(image.where, *names, name), texts)
     if split not in splits:
-        known = ", ".join(sorted(splits)) or "none"
-        raise UserError(f"{where} has no split {short(split)}; it has: {known}")
-
-
-def _is_karpathy(content: Any) -> bool:
-    return isinstance(content, dict) and "annotations" not in content
+        raise UserError(f"{str(table)!r} has no split {short(split)}; it has: {', '.join(sorted(splits))}")
 
 
 def _coco(split: str) -> Callable[[Path], Iterator[Captioned]]:
     def read(data: Path) -> Iterator[Captioned]:
-        patterns = ("dataset_coco.json", "captions_val2014.json", "captions_*.json")
-        table = files.table_in(data, patterns, "coco-caption")
+        table = find_table(data, "dataset_coco.json", "captions_val2014.json", "captions_*.json")
         if table.name.startswith("dataset_"):
             return read_karpathy(table, split, *_TEST)
-        return read_coco(table, patterns, "coco-caption", *_TEST)
+        return read_coco(table, *_TEST)
 
     return read
 
@@ -177,8 +178,8 @@ def _make_nocaps(question: Question = IMAGE_QUESTION, spice: Spice = False) -> S
     """Describe photos of NoCaps in a sentence; results by domain too (in-, near-, out-domain)."""
 
     def read(data: Path) -> Iterator[Captioned]:
-        patterns = ("nocaps_val_4500_captions.json", "nocaps_*.json")
-        return read_coco(data, patterns, "nocaps", "images", "val_imgs", "val", "validation")
+        table = find_table(data, "nocaps_val_4500_captions.json", "nocaps_*.json")
+        return read_coco(table, "images", "val_imgs", "val", "validation")
 
     return CaptionSuite("nocaps", "image", question, read, _NOCAPS, spice)
 
@@ -192,7 +193,7 @@ def _make_flickr30k(
     """Describe the 1,000 test photos of Flickr30k (Karpathy's split) in a sentence."""
 
     def read(data: Path) -> Iterator[Captioned]:
-        table = files.table_in(data, ("dataset_flickr30k.json", "dataset*.json"), "flickr30k")
+        table = find_table(data, "dataset_flickr30k.json", "dataset*.json")
         return read_karpathy(table, split, *_FLICKR_FOLDERS)
 
     return CaptionSuite("flickr30k", "image", question, read, _FLICKR30K, spice)
@@ -219,7 +220,7 @@ def _make_flickr8k(question: Question = IMAGE_QUESTION, split: Split = "test", s
     """
 
     def read(data: Path) -> Iterator[Captioned]:
-        table = files.table_in(data, ("dataset_flickr8k.json", "Flickr8k.token.txt"), "flickr8k")
+        table = find_table(data, "dataset_flickr8k.json", "Flickr8k.token.txt")
         if table.suffix == ".json":
             return read_karpathy(table, split, *_FLICKR_FOLDERS)
         return _read_tokens(table, table.parent / f"Flickr_8k.{split}Images.txt")
@@ -229,19 +230,19 @@ def _make_flickr8k(question: Question = IMAGE_QUESTION, split: Split = "test", s
 
 def _read_tokens(table: Path, chosen: Path) -> Iterator[Captioned]:
     """Pictures of Flickr8k's own files: lines ``NAME#NUMBER<tab>caption``, and a list of names."""
-    media = files.MediaFiles(table, *_FLICKR_FOLDERS)
+    media = Media(table, *_FLICKR_FOLDERS)
     references: dict[str, list[str]] = {}
-    for where, line in files.lines_in(table):
+    for where, line in text_lines(table):
         name, mark, caption = line.partition("\t")
         name, number, _ = name.partition("#")
         if not mark or not number:
             raise UserError(f"{where} is {short(line)}; expected NAME.jpg#NUMBER, a tab and a caption")
         references.setdefault(name.strip(), []).append(caption)
-    for where, line in files.lines_in(chosen):
+    for where, line in text_lines(chosen):
         name = line.strip()
         if name not in references:
             raise UserError(f"{where} names {short(name)}, of which {str(table)!r} has no caption")
-        yield Captioned(name, media[name], references[name])
+        yield Captioned(name, media.path(where, name), references[name])
 
 
 _EXAMPLES = "imagebind-llm eval {0} --data {0}/ --model nano\nimagebind-llm eval {0} --data {0}/ --spice"

@@ -24,7 +24,15 @@ from pathlib import Path
 from typing import Annotated
 
 from imagebind_llm.common.errors import UserError, short
-from imagebind_llm.evaluation.benchmarks import local_files as files
+from imagebind_llm.evaluation.benchmarks.captioning import coco_caption
+from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.reading import (
+    by_id,
+    find_table,
+    json_object,
+    require_data,
+    text_lines,
+)
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 QUESTION = "Please describe this image in detail."
@@ -235,7 +243,7 @@ def read_vocabulary(file: Path) -> Vocabulary:
         UserError: it cannot be read, or an object stands in it twice.
     """
     synonyms: dict[str, list[str]] = {}
-    for where, line in files.lines_in(file):
+    for where, line in text_lines(file):
         names = _listed(line)
         if not names or not all(_WORD.search(name) for name in names):
             raise UserError(f"{where} is {short(line)}; expected an object and other words for it, by commas")
@@ -269,36 +277,35 @@ class Chair(Suite):
         self._vocabulary, self._question = vocabulary, question
 
     def items(self, data: Path | None) -> Iterator[Item]:
-        folder = files.given(data, self.name, _LAYOUT)
-        instances = files.table_in(folder, ("instances_val2014.json", "instances_*.json"), self.name)
+        given = require_data(data, self.name, _LAYOUT)
+        instances = find_table(given, "instances_val2014.json", "instances_*.json")
         captions = instances.with_name(instances.name.replace("instances", "captions", 1))
         if captions == instances or not captions.is_file():
             raise UserError(
                 f"there is no {captions.name.replace('instances', 'captions')!r} beside {str(instances)!r}; "
                 "CHAIR needs instances_….json and captions_….json of the same photos"
             )
-        content, where = files.json_in(instances), repr(str(instances))
-        media = files.MediaFiles(instances, "val2014", "val2017", "train2014", "train2017", "images")
-        photos: dict[str, str] = {}
-        for number, image in enumerate(files.field(content, "images", list, where), start=1):
-            here = f"{where}: image {number}"
-            photos[files.key_of(image, "id", here)] = media[files.field(image, "file_name", str, here)]
+        content = json_object(instances)
+        media = Media(instances, "val2014", "val2017", "train2014", "train2017", "images")
+        photos = {
+            key: media.path(image.where, image.text("file_name"))
+            for key, image in by_id(content.rows("images"), "id").items()
+        }
         present: dict[str, set[str]] = {key: set() for key in photos}
         names: dict[str, str] = {}
-        for number, category in enumerate(files.field(content, "categories", list, where), start=1):
-            here = f"{where}: category {number}"
-            name = files.field(category, "name", str, here)
-            known = self._vocabulary.mentions(name)
+        for key, category in by_id(content.rows("categories"), "id").items():
+            known = self._vocabulary.mentions(category.text("name"))
             if len(known) != 1:
-                raise UserError(f"{here} is {short(name)}, which the synonyms do not have")
-            names[files.key_of(category, "id", here)] = known[0]
-        for number, annotation in enumerate(files.field(content, "annotations", list, where), start=1):
-            here = f"{where}: annotation {number}"
-            key, category_id = (files.key_of(annotation, name, here) for name in ("image_id", "category_id"))
+                raise category.refused("name", "an object that the synonyms have")
+            names[key] = known[0]
+        for annotation in content.rows("annotations", empty=True):
+            key, category_id = annotation.id("image_id"), annotation.id("category_id")
             if key not in present or category_id not in names:
-                raise UserError(f"{here} is of an image or a category that the file does not list")
+                raise UserError(
+                    f"{annotation.where} is of an image or a category that the file does not have"
+                )
             present[key].add(names[category_id])
-        for key, text in _captions_in(captions):
+        for key, text in map(coco_caption, json_object(captions).rows("annotations")):
             if key in present:
                 present[key].update(self._vocabulary.mentions(text))
         for key, photo in photos.items():
@@ -328,14 +335,6 @@ class Chair(Suite):
             "CHAIR_s": ratio(sums["wrong"], sums["n"]),
             "recall": ratio(sums["found"], sums["present"]),
         }
-
-
-def _captions_in(table: Path) -> Iterator[tuple[str, str]]:
-    where = repr(str(table))
-    annotations = files.field(files.json_in(table), "annotations", list, where)
-    for number, annotation in enumerate(annotations, start=1):
-        here = f"{where}: annotation {number}"
-        yield files.key_of(annotation, "image_id", here), files.field(annotation, "caption", str, here)
 
 
 def _make(

@@ -4,13 +4,11 @@ No benchmark here has a question of its own. Sounds and videos are asked in the 
 are usual for pictures; 3D objects in those of PointLLM, "Caption this 3D model in detail.".
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from imagebind_llm.common.errors import UserError, short
-from imagebind_llm.common.json_text import parse_json
-from imagebind_llm.evaluation.benchmarks import local_files as files
 from imagebind_llm.evaluation.benchmarks.captioning import (
     METRIC,
     Captioned,
@@ -18,6 +16,14 @@ from imagebind_llm.evaluation.benchmarks.captioning import (
     Question,
     Spice,
     Split,
+)
+from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.reading import (
+    csv_cells,
+    csv_rows,
+    find_table,
+    json_object,
+    json_rows,
 )
 from imagebind_llm.evaluation.suite import Facts, Suite, SuiteKind
 
@@ -38,12 +44,14 @@ def _make_clotho(question: Question = _AUDIO_QUESTION, spice: Spice = False) -> 
     """Describe the sounds of Clotho in a sentence; five captions each."""
 
     def read(data: Path) -> Iterator[Captioned]:
-        table = files.table_in(data, ("clotho_captions_evaluation.csv", "clotho_captions_*.csv"), "clotho")
+        table = find_table(data, "clotho_captions_evaluation.csv", "clotho_captions_*.csv")
         part = table.stem.removeprefix("clotho_captions_")
-        media = files.MediaFiles(table, part, f"clotho_audio_{part}", "audio")
+        media = Media(table, part, f"clotho_audio_{part}", "audio")
         captions = [f"caption_{number}" for number in range(1, 6)]
-        for _, row in files.rows_in(table, "file_name", *captions):
-            yield Captioned(row["file_name"], media[row["file_name"]], [row[name] for name in captions])
+        for row in csv_rows(table, ("file_name", *captions)):
+            name = row.text("file_name")
+            texts = [row.text(caption, empty=True) for caption in captions]
+            yield Captioned(name, media.path(row.where, name), texts)
 
     return CaptionSuite("clotho", "audio", question, read, _CLOTHO, spice)
 
@@ -61,23 +69,24 @@ def _make_audiocaps(
     """
 
     def read(data: Path) -> Iterator[Captioned]:
-        table = files.table_in(data, ("test.csv", "audiocaps_test*.csv", "*.csv"), "audiocaps")
-        media = files.MediaFiles(table, "audio", "test", "wav", "wavs", "audio/test")
+        table = find_table(data, "test.csv", "audiocaps_test*.csv", "*.csv")
+        media = Media(table, "audio", "test", "wav", "wavs", "audio/test")
         found: dict[str, Captioned | None] = {}
-        for where, row in files.rows_in(table, "audiocap_id", "youtube_id", "start_time", "caption"):
-            video, start = row["youtube_id"], row["start_time"]
-            key = f"{video}_{start}"
+        for row in csv_rows(table, ("audiocap_id", "youtube_id", "start_time", "caption")):
+            video = row.text("youtube_id")
+            key = f"{video}_{row.text('start_time')}"
             if key not in found:
-                path = _first(media, [video, f"Y{video}", key, row["audiocap_id"]], _SOUNDS)
+                names = _called([video, f"Y{video}", key, row.text("audiocap_id")], _SOUNDS)
+                path = media.find(row.where, *names)
                 if path is None and not skip_missing:
                     raise UserError(
-                        f"{where} names the clip {video!r}, of which there is no sound; put it there "
+                        f"{row.where} names the clip {video!r}, of which there is no sound; put it there "
                         f"as '{video}.wav', or add --skip-missing"
                     )
                 found[key] = None if path is None else Captioned(key, path)
             clip = found[key]
             if clip is not None:
-                clip.references.append(row["caption"])
+                clip.references.append(row.text("caption", empty=True))
         yield from (clip for clip in found.values() if clip is not None)
 
     return CaptionSuite("audiocaps", "audio", question, read, _AUDIOCAPS, spice)
@@ -95,39 +104,38 @@ def _make_msrvtt(
     """Describe the videos of MSR-VTT in a sentence; twenty captions each."""
 
     def read(data: Path) -> Iterator[Captioned]:
-        table = files.table_in(
-            data, ("test_videodatainfo.json", "MSRVTT_data.json", "*videodatainfo*.json"), "msrvtt-caption"
-        )
+        table = find_table(data, "test_videodatainfo.json", "MSRVTT_data.json", "*videodatainfo*.json")
         return _read_msrvtt(table, split, skip_missing)
 
     return CaptionSuite("msrvtt-caption", "video", question, read, _MSRVTT, spice)
 
 
 def _read_msrvtt(table: Path, split: str, skip_missing: bool) -> Iterator[Captioned]:
-    where, content = repr(str(table)), files.json_in(table)
-    media = files.MediaFiles(table, "videos", "videos/all", "TestVideo", "TrainValVideo", "video", "all")
+    content = json_object(table)
+    media = Media(table, "videos", "videos/all", "TestVideo", "TrainValVideo", "video", "all")
     found: dict[str, Captioned | None] = {}
     others: set[str] = set()
-    for number, video in enumerate(files.field(content, "videos", list, where), start=1):
-        here = f"{where}: video {number}"
-        key = files.field(video, "video_id", str, here)
-        if files.field(video, "split", str, here) != split:
+    for video in content.rows("videos"):
+        key = video.text("video_id")
+        if video.text("split") != split:
             others.add(key)
             continue
-        path = _first(media, [key], _VIDEOS)
+        path = media.find(video.where, *_called([key], _VIDEOS))
         if path is None and not skip_missing:
-            raise UserError(f"{here} is {key!r}, of which there is no file '{key}.mp4'; add --skip-missing")
+            raise UserError(
+                f"{video.where} is {key!r}, of which there is no file '{key}.mp4'; get it, or add "
+                "--skip-missing"
+            )
         found[key] = None if path is None else Captioned(key, path)
     if not found:
-        raise UserError(f"{where} has no videos of the split {short(split)}")
-    for number, sentence in enumerate(files.field(content, "sentences", list, where), start=1):
-        here = f"{where}: sentence {number}"
-        key = files.field(sentence, "video_id", str, here)
+        raise UserError(f"{content.where} has no videos of the split {short(split)}; give another --split")
+    for sentence in content.rows("sentences"):
+        key = sentence.text("video_id")
         if key not in found and key not in others:
-            raise UserError(f"{here} is of the video {short(key)}, which is not in the file's videos")
+            raise sentence.refused("video_id", "one of the file's videos")
         one = found.get(key)
         if one is not None:
-            one.references.append(files.field(sentence, "caption", str, here))
+            one.references.append(sentence.text("caption", empty=True))
     yield from (one for one in found.values() if one is not None)
 
 
@@ -145,37 +153,30 @@ def _make_cap3d(question: Question = _POINT_QUESTION, spice: Spice = False) -> S
     """
 
     def read(data: Path) -> Iterator[Captioned]:
-        table = files.table_in(data, ("*.jsonl", "*.csv"), "cap3d")
-        media = files.MediaFiles(table, "points", "point", "clouds", "pcs")
+        table = find_table(data, "*.jsonl", "*.csv")
+        media = Media(table, "points", "point", "clouds", "pcs")
         return _read_uids(table, media) if table.suffix == ".csv" else _read_clouds(table, media)
 
     return CaptionSuite("cap3d", "point", question, read, _CAP3D, spice)
 
 
-def _read_clouds(table: Path, media: files.MediaFiles) -> Iterator[Captioned]:
-    for where, line in files.lines_in(table):
-        try:
-            entry = parse_json(line)
-        except ValueError as error:
-            raise UserError(f"{where} is not JSON ({error})") from None
-        name = files.field(entry, "point", str, where)
-        captions = files.field(entry, "captions", list, where)
-        if not all(isinstance(caption, str) for caption in captions):
-            raise UserError(f"{where} has {short(captions)} as 'captions'; expected a list of texts")
-        yield Captioned(name, media[name], captions)
+def _read_clouds(table: Path, media: Media) -> Iterator[Captioned]:
+    for row in json_rows(table):
+        name = row.text("point")
+        yield Captioned(name, media.path(row.where, name), list(row.texts("captions")))
 
 
-def _read_uids(table: Path, media: files.MediaFiles) -> Iterator[Captioned]:
+def _read_uids(table: Path, media: Media) -> Iterator[Captioned]:
     found: dict[str, Captioned] = {}
     absent: set[str] = set()
-    for where, row in files.csv_in(table):
+    for where, row in csv_cells(table):
         if len(row) != 2:
-            raise UserError(f"{where} has {len(row)} fields; expected a uid and a caption")
+            raise UserError(f"{where} has {len(row)} cells; expected a uid and a caption")
         uid, caption = row
         if uid in absent:
             continue
         if uid not in found:
-            path = _first(media, [uid], _CLOUDS)
+            path = media.find(where, *_called([uid], _CLOUDS))
             if path is None:
                 absent.add(uid)
                 continue
@@ -186,8 +187,8 @@ def _read_uids(table: Path, media: files.MediaFiles) -> Iterator[Captioned]:
     yield from found.values()
 
 
-def _first(media: files.MediaFiles, stems: list[str], suffixes: tuple[str, ...]) -> str | None:
-    return media.find(*(f"{stem}{suffix}" for stem in stems for suffix in suffixes))
+def _called(stems: Sequence[str], suffixes: Sequence[str]) -> Iterator[str]:
+    return (stem + suffix for stem in stems for suffix in suffixes)
 
 
 def _kind(

@@ -80,7 +80,7 @@ def _one_of(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
         found = sorted(file for folder in folders for file in _called(folder, name))
         if len(found) > 1:
             raise UserError(
-                f"there is {str(found[0])!r}, and {str(found[1])!r}; give the one that is meant, or its folder"
+                f"there is {str(found[0])!r}, and {str(found[1])!r}; give the right one, or its folder"
             )
         if found:
             return found[0]
