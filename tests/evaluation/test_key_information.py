@@ -96,8 +96,9 @@ def test_poie_takes_the_reading_that_fits_best(tmp_path):
     ("content", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", "expected an object with 'company'"),
-        ({"total": 3}, "has 3 as 'total'; expected text"),
+        ("[]", "X.json' holds a list; expected an object"),
+        ({"sum": "3"}, "expected an object with 'company'"),
+        ({"total": 3}, "'total' is 3; expected a text"),
     ],
 )
 def test_damaged_receipts_are_refused(tmp_path, content, message):
@@ -108,11 +109,15 @@ def test_damaged_receipts_are_refused(tmp_path, content, message):
 
 
 def test_missing_pictures_and_folders_are_named(tmp_path):
-    for kind, name in ((SROIE, "sroie"), (FUNSD, "funsd"), (POIE, "poie")):
-        with pytest.raises(UserError, match=f"suite '{name}' needs"):
+    for kind, name, said in (
+        (SROIE, "sroie", "suite 'sroie' needs a folder of key files"),
+        (FUNSD, "funsd", "suite 'funsd' needs testing_data/"),
+        (POIE, "poie", "there is no 'test.txt' or"),
+    ):
+        with pytest.raises(UserError, match=said):
             items(kind, tmp_path)
         with pytest.raises(UserError, match=f"suite '{name}' needs --data"):
             items(kind, None)
     put(tmp_path / "key/X.json", {"total": "3"})
-    with pytest.raises(UserError, match=r"'X.jpg' \(or .png\), which is not there"):
+    with pytest.raises(UserError, match=r"X.json' needs 'X.jpg' or 'X.png' or 'X.jpeg', which is not there"):
         items(SROIE, tmp_path)

@@ -94,18 +94,18 @@ def test_paths_from_the_folder_above(tmp_path):
 def test_pictures_of_another_folder_are_not_taken(tmp_path):
     data(tmp_path / "iiit5k", "a.png One")
     (tmp_path / "iiit5k/a.png").rename(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"names 'a.png', which is not there"):
+    with pytest.raises(UserError, match=r"needs 'a.png', which is not there"):
         list(IIIT5K.make().items(tmp_path / "iiit5k"))
 
 
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match="suite 'iiit5k' needs --data"):
         list(IIIT5K.make().items(None))
-    with pytest.raises(UserError, match=r"holds no test_label.txt"):
+    with pytest.raises(UserError, match=r"there is no 'test_label.txt' or"):
         list(IIIT5K.make().items(tmp_path))
     data(tmp_path, "a.png One")
     (tmp_path / "a.png").unlink()
-    with pytest.raises(UserError, match=r"names 'a.png', which is not there"):
+    with pytest.raises(UserError, match=r"needs 'a.png', which is not there"):
         list(IIIT5K.make().items(tmp_path))
     (tmp_path / "test_label.txt").write_bytes(b"a.png \xff\xfe")
     with pytest.raises(UserError, match="is not UTF-8"):

@@ -13,11 +13,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from imagebind_llm.common.errors import UserError, reason_of, short
-from imagebind_llm.common.json_text import parse_json
-from imagebind_llm.evaluation.benchmarks import local_files as files
+from imagebind_llm.common.errors import UserError, short
+from imagebind_llm.common.walk import is_visible
+from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.reading import (
+    Row,
+    find_table,
+    json_object,
+    json_rows,
+    require_data,
+)
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 Entry = tuple[str, str, str, list[str]]
@@ -41,7 +47,7 @@ class KeyInformation(Suite):
         self.name, self._read, self._layout = name, read, layout
 
     def items(self, data: Path | None) -> Iterator[Item]:
-        for key, image, question, texts in list(self._read(files.given(data, self.name, self._layout))):
+        for key, image, question, texts in self._read(require_data(data, self.name, self._layout)):
             yield Item(key, {"question": question, "image": image}, texts, unit=image)
 
     def judge(self, items: Sequence[Item], answers: Sequence[Answer]) -> Sequence[Sample]:
@@ -94,20 +100,19 @@ _SROIE = (
 
 
 def _read_sroie(data: Path) -> Iterator[Entry]:
-    folder = _folder_of(data, ("gt_answers", "entities", "key", "keys"), (".txt", ".json"), "sroie", _SROIE)
-    tables = [file for file in sorted(folder.iterdir()) if file.suffix in (".txt", ".json")]
+    places = ("gt_answers", "entities", "key", "keys")
+    tables = _documents(data, places, (".txt", ".json"), "sroie", _SROIE)
+    media = Media(tables[0], "images", "img", "image")
     for table in tables:
-        media = files.MediaFiles(table, "images", "img", "image")
-        image = _picture(media, table)
-        content = files.json_in(table)
-        where = repr(str(table))
-        if not isinstance(content, dict) or not content.keys() & _SROIE_QUESTIONS.keys():
-            raise UserError(f"{where} holds {short(content)}; expected an object with 'company', 'date', …")
+        image, row = _picture(media, table), json_object(table)
+        if not row.values.keys() & _SROIE_QUESTIONS.keys():
+            raise UserError(
+                f"{row.where} holds {short(row.values)}; expected an object with 'company', 'date', …"
+            )
         for key, question in _SROIE_QUESTIONS.items():
-            if key in content:
-                text = files.field(content, key, str, where)
-                if text.strip():
-                    yield f"{table.stem}/{key}", image, question, [text]
+            text = row.text(key, empty=True) if key in row.values else ""
+            if text.strip():
+                yield f"{table.stem}/{key}", image, question, [text]
 
 
 _FUNSD = "testing_data/ with annotations/ (NAME.json) and images/ (NAME.png)"
@@ -115,29 +120,26 @@ _FUNSD = "testing_data/ with annotations/ (NAME.json) and images/ (NAME.png)"
 
 def _read_funsd(data: Path) -> Iterator[Entry]:
     places = ("testing_data/annotations", "annotations")
-    folder = _folder_of(data, places, (".json",), "funsd", _FUNSD)
-    for table in sorted(folder.glob("*.json")):
-        image = _picture(files.MediaFiles(table, "images"), table)
-        where = repr(str(table))
-        form = files.field(files.json_in(table), "form", list, where)
-        fields = {files.key_of(one, "id", where): one for one in form}
-        for key, one in fields.items():
-            if one.get("label") != "question":
+    for table in _documents(data, places, (".json",), "funsd", _FUNSD):
+        image = _picture(Media(table, "images"), table)
+        fields = {row.id("id"): row for row in json_object(table).rows("form", empty=True)}
+        for key, row in fields.items():
+            if row.values.get("label") != "question":
                 continue
-            texts = [files.field(answer, "text", str, where) for answer in _answers_to(one, fields, where)]
+            texts = [answer.text("text", empty=True) for answer in _answers_to(row, fields)]
             text = " ".join(part for part in texts if part)
             if text.strip():
-                name = files.field(one, "text", str, where)
+                name = row.text("text", empty=True)
                 yield f"{table.stem}/{key}", image, f'what is "{name}" information in the image?', [text]
 
 
-def _answers_to(question: dict[str, Any], fields: Mapping[str, Any], where: str) -> Iterator[Any]:
+def _answers_to(question: Row, fields: Mapping[str, Row]) -> Iterator[Row]:
     """Fields labelled as answers that ``question`` links to, in the order of its links."""
-    for link in files.field(question, "linking", list, where):
+    for link in question.list("linking", empty=True):
         if not isinstance(link, list) or len(link) != 2:
-            raise UserError(f"{where} has {short(link)} as a link; expected two ids")
+            raise UserError(f"{question.where} has {short(link)} as a link; expected two ids")
         other = fields.get(str(link[1]))
-        if other is not None and other.get("label") == "answer":
+        if other is not None and other.values.get("label") == "answer":
             yield other
 
 
@@ -153,21 +155,17 @@ _POIE = 'test.txt (or text.txt) of lines {"file_name": …, "entity_dict": {"TF-
 
 
 def _read_poie(data: Path) -> Iterator[Entry]:
-    table = files.table_in(data, ("test.txt", "text.txt", "*.txt", "*.jsonl"), "poie")
-    media = files.MediaFiles(table, "images", "nf_image_test", "image_files")
-    for where, line in files.lines_in(table):
-        try:
-            entry = parse_json(line)
-        except ValueError as error:
-            raise UserError(f"{where} is not JSON ({reason_of(error)}); get the file again") from None
-        name = files.field(entry, "file_name", str, where)
-        image, entities = media[name], files.field(entry, "entity_dict", dict, where)
-        for key in entities:
-            text = files.field(entities, key, str, where)
+    table = find_table(data, "test.txt", "text.txt", "*.txt", "*.jsonl")
+    media = Media(table, "images", "nf_image_test", "image_files")
+    for row in json_rows(table):
+        name = row.text("file_name")
+        image, entities = media.path(row.where, name), row.row("entity_dict")
+        for key in entities.values:
+            text = entities.text(key, empty=True)
             texts = [part.strip() for part in [re.sub(r"\(.*?\)", "", text), *re.findall(r"\((.*?)\)", text)]]
             texts = [part for part in texts if part]
             if texts:
-                yield f"{name}/{key}", image, f"what is {_entity(key, where)} in the image?", texts
+                yield f"{name}/{key}", image, f"what is {_entity(key, row.where)} in the image?", texts
 
 
 def _entity(key: str, where: str) -> str:
@@ -180,19 +178,20 @@ def _entity(key: str, where: str) -> str:
     return f"{_AMOUNTS[what]} of {_PER[per]}"
 
 
-def _folder_of(data: Path, places: Sequence[str], suffixes: Sequence[str], suite: str, layout: str) -> Path:
-    """The folder that holds one file for each document: ``data``, or one of the usual ones below it."""
+def _documents(
+    data: Path, places: Sequence[str], suffixes: Sequence[str], suite: str, layout: str
+) -> Sequence[Path]:
+    """The files, one for each document, in one of the usual folders below ``data``, or in itself."""
     for folder in [*(data / place for place in places), data]:
-        if folder.is_dir() and any(file.suffix in suffixes for file in folder.iterdir()):
-            return folder
+        there = sorted(folder.iterdir()) if folder.is_dir() else []
+        files = [file for file in there if file.suffix in suffixes and is_visible(file.name)]
+        if files:
+            return files
     raise UserError(f"{str(data)!r} has no files of documents; suite {suite!r} needs {layout}")
 
 
-def _picture(media: files.MediaFiles, table: Path) -> str:
-    found = media.find(*(f"{table.stem}{suffix}" for suffix in _PICTURES))
-    if found is None:
-        raise UserError(f"{str(table)!r} is of a picture '{table.stem}.jpg' (or .png), which is not there")
-    return found
+def _picture(media: Media, table: Path) -> str:
+    return media.path(repr(str(table)), *(table.stem + suffix for suffix in _PICTURES))
 
 
 def _kind(

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Annotated
 
 from imagebind_llm.common.errors import UserError, short
-from imagebind_llm.evaluation.benchmarks import local_files as files
+from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.reading import find_table, require_data, text_lines
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 LISTS = ("test_label.txt", "gt.txt", "*_gt.txt", "label.txt", "labels.txt", "*.txt")
@@ -45,11 +46,11 @@ class WordRecognition(Suite):
         self.name, self._question = name, question
 
     def items(self, data: Path | None) -> Iterator[Item]:
-        table = files.table_in(files.given(data, self.name, _LAYOUT), LISTS, self.name)
-        media, entries = files.MediaFiles(table, "images", "image", "imgs", "test"), []
-        for where, line in files.lines_in(table):
+        table = find_table(require_data(data, self.name, _LAYOUT), *LISTS)
+        media, entries = Media(table, "images", "image", "imgs", "test"), []
+        for where, line in text_lines(table):
             path, word = split_line(line, where)
-            entries.append((path, media[path], word))
+            entries.append((path, media.path(where, path), word))
         parts = {path.rpartition("/")[0] for path, _, _ in entries}
         seen: dict[str, int] = {}
         for path, found, word in entries:
