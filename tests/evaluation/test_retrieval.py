@@ -251,7 +251,7 @@ def test_parquet(tmp_path):
     [
         ("a.jsonl", "", "has no pairs of split 'test'"),
         ("a.jsonl", '{"image": "a.jpg", "text": "x"}\n{"image"', "line 2 is not JSON"),
-        ("a.jsonl", "[1]", "line 1 is .1.; expected an object"),
+        ("a.jsonl", "[1]", "a.jsonl': entry 1 is 1; expected an object"),
         ("a.jsonl", '{"picture": "a.jpg", "text": "x"}', "line 1 has no 'image', only picture, text"),
         ("a.jsonl", '{"image": "a.jpg", "words": "x"}', "line 1 has no 'text', only image, words"),
         ("a.jsonl", '{"image": "a.jpg", "text": []}', "line 1 has .. for a text"),
@@ -262,11 +262,17 @@ def test_parquet(tmp_path):
         ("a.jsonl", '{"image": "b.jpg", "text": "x"}', "line 1 names .*b.jpg', which is not there"),
         ("a.csv", "image,text\na.jpg\n", "line 2 has 1 cells; expected 2"),
         ("a.tsv", "image\ttext\n", "has no rows"),
-        ("a.json", "[]", "has no list 'images'"),
+        ("a.json", "[]", "a.json' holds a list; expected an object"),
+        ("a.json", "{}", "has no list 'images'; expected COCO captions or Karpathy's"),
         ("a.json", "{", "is not JSON"),
-        ("a.json", '{"images": [{"id": 1}], "annotations": [{"caption": "x"}]}', "neither COCO captions"),
-        ("a.json", '{"images": [{"id": [1]}], "annotations": []}', "neither COCO captions"),
-        ("a.json", '{"images": [3]}', "neither COCO captions"),
+        ("a.json", '{"images": [{"id": 1}], "annotations": [{"caption": "x"}]}', "entry 1 has no 'image_id'"),
+        (
+            "a.json",
+            '{"images": [{"id": [1]}], "annotations": [{"image_id": 1, "caption": "x"}]}',
+            "entry 1: 'id' is .1.; expected",
+        ),
+        ("a.json", '{"images": [3]}', "a.json': 'images': entry 1 is 3; expected an object"),
+        ("a.json", '{"images": [{"filename": "a.jpg"}]}', "entry 1 has no 'sentences'; it has filename"),
         ("a.xlsx", "", "called as no table"),
     ],
 )
@@ -279,10 +285,10 @@ def test_mangled_tables(tmp_path, name, text, words):
 def test_what_makes_no_retrieval(tmp_path):
     refused("give two modalities", Retrieval, "image", "image")
     refused("expected 1 or more", Retrieval, captions=-1)
-    refused("give it with --data", Retrieval().items, None)
+    refused("needs --data: a table of pairs", Retrieval().items, None)
     refused("is a folder", Retrieval().items, tmp_path)
-    refused("cannot read", Retrieval().items, tmp_path / "gone.jsonl")
-    refused("cannot read", Retrieval().items, tmp_path / "gone.json")
+    refused("no file or folder '.*gone.jsonl'", Retrieval().items, tmp_path / "gone.jsonl")
+    refused("no file or folder '.*gone.json'", Retrieval().items, tmp_path / "gone.json")
 
 
 # --- end to end

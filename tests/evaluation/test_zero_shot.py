@@ -257,8 +257,8 @@ def test_mangled_folders(tmp_path, names, modality, words):
 
 
 def test_no_data():
-    refused("give their place with --data", suite().items, None)
-    refused("cannot read the folder", suite().items, Path("nowhere"))
+    refused("needs --data: the folder or table of its media", suite().items, None)
+    refused("no file or folder 'nowhere'", suite().items, Path("nowhere"))
     refused("expected 1 or more", lambda: suite(per_class=-1))
     refused("files of text cannot be classified", suite, "text")
 
@@ -315,13 +315,13 @@ def test_mangled_esc50(tmp_path):
     refused("cannot read", read_esc50, tmp_path, 0)
     esc50(tmp_path, "a.wav,1,0,dog,True,100,A")
     (tmp_path / "audio/a.wav").unlink()
-    refused(r"a.wav', listed in .*is not there \(1 of 1", read_esc50, tmp_path, 0)
+    refused(r"esc50.csv': line 2 needs 'a.wav', which is not there", read_esc50, tmp_path, 0)
     for text, words in [
         ("filename,fold\na,1", "no column 'category'"),
         (ESC_HEAD + "\na.wav,1", "line 2 has 2 cells; expected 7"),
         (ESC_HEAD, "no rows"),
         (ESC_HEAD + '\n"a.wav,1,0', "line 2 breaks the rules of CSV"),
-        (ESC_HEAD + ",fold\n", "a column twice"),
+        (ESC_HEAD + ",fold\n", "2 columns 'fold'"),
     ]:
         (tmp_path / "meta/esc50.csv").write_text(text)
         refused(words, read_esc50, tmp_path, 0)
@@ -359,7 +359,7 @@ def test_modelnet40_resampled(tmp_path):
     ]
     assert found.examples[0].source == str(tmp_path / "night_stand/night_stand_0001.txt")
     (tmp_path / "modelnet40_test.txt").write_text("bed_0007\nbed_0008\n")
-    refused(r"bed_0008.txt', listed in .* \(1 of 2", read_modelnet, tmp_path, "test")
+    refused(r"line 2 needs 'bed/bed_0008.txt' or .*, which is not there", read_modelnet, tmp_path, "test")
     (tmp_path / "modelnet40_test.txt").write_text("bed_0007\nbed\n")
     refused("line 2 is 'bed'; expected a shape as chair_0001", read_modelnet, tmp_path, "test")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imagebind_llm.common.errors import UserError, short
-from imagebind_llm.evaluation.benchmarks.labelled_media import text_of
+from imagebind_llm.evaluation.benchmarks.reading import text_lines
 
 Names = Mapping[str, Sequence[str]]
 """Label, as the data have it → what the class is called. Of several names, the one that fits best counts."""
@@ -52,17 +52,14 @@ def templates_of(modality: str, file: Path | None = None) -> Sequence[str]:
     """
     if file is None:
         return TEMPLATES.get(modality, _PLAIN)
-    lines = [
-        (number, line.strip()) for number, line in enumerate(text_of(file).split("\n"), 1) if line.strip()
-    ]
-    if not lines:
-        raise UserError(f"{str(file)!r} is empty; write one template a line, such as: a photo of a {{}}.")
-    for number, line in lines:
+    templates = []
+    for where, line in text_lines(file):
         if line.count("{}") != 1:
-            raise UserError(
-                f"{str(file)!r}: line {number} is {short(line)}; expected one {{}} where the class name goes"
-            )
-    return [line for _, line in lines]
+            raise UserError(f"{where} is {short(line)}; expected one {{}} where the class name goes")
+        templates.append(line.strip())
+    if not templates:
+        raise UserError(f"{str(file)!r} is empty; write one template a line, such as: a photo of a {{}}.")
+    return templates
 
 
 def is_wordnet_id(label: str) -> bool:
@@ -92,10 +89,7 @@ def read_names(file: Path) -> dict[str, tuple[str, ...]]:
     """
     found: dict[str, tuple[str, ...]] = {}
     synonyms: dict[str, list[str]] = {}
-    for number, line in enumerate(text_of(file).split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{str(file)!r}: line {number}"
+    for where, line in text_lines(file):
         tabs = "\t" in line
         label, _, rest = (part.strip() for part in line.strip().partition("\t" if tabs else " "))
         separator = "," if is_wordnet_id(label) and "|" not in rest else "|"

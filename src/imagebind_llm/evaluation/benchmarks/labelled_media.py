@@ -1,6 +1,5 @@
 """Single media with the class that each belongs to, read from the layouts in which they are published."""
 
-import csv
 import io
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +11,9 @@ import numpy as np
 
 from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.files import printable_name
-from imagebind_llm.common.text_files import NotUtf8, read_text
 from imagebind_llm.common.walk import is_visible, visible_files
-from imagebind_llm.evaluation.benchmarks.media_files import cell_source
+from imagebind_llm.evaluation.benchmarks.media_files import Media, cell_source
+from imagebind_llm.evaluation.benchmarks.reading import csv_rows, parquet_in_one_line, read, text_lines
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif")
 _ARRAYS = (".npy", ".npz")
@@ -153,19 +152,17 @@ def read_esc50(root: Path, fold: int) -> Labelled:
     Raises:
         UserError: the table or a clip is missing, or the table has other columns.
     """
-    table = root / "meta" / "esc50.csv"
+    table, media = root / "meta" / "esc50.csv", Media(root, "audio")
     examples, labels = [], set()
     for row in csv_rows(table, ("filename", "fold", "category", "src_file")):
-        labels.add(row["category"])
-        if fold and row["fold"] != str(fold):
+        name, label, part = row.text("filename"), row.text("category"), row.text("fold")
+        labels.add(label)
+        if fold and part != str(fold):
             continue
-        file = root / "audio" / row["filename"]
-        examples.append(
-            Example(row["filename"], str(file), row["category"], f"fold {row['fold']}", row["src_file"])
-        )
+        path = media.path(row.where, name)
+        examples.append(Example(name, path, label, f"fold {part}", row.text("src_file")))
     if not examples:
         raise UserError(f"{str(table)!r} has no clips of fold {fold}; folds are 1 to 5, and 0 means all")
-    check_files(examples, table)
     return Labelled(examples, (root,), sorted(labels))
 
 
@@ -198,18 +195,14 @@ def read_modelnet(root: Path, split: str) -> Labelled:
 
 
 def _modelnet_listed(root: Path, table: Path) -> Labelled:
-    examples = []
-    for number, line in enumerate(text_of(table).split("\n"), 1):
+    examples, media = [], Media(root)
+    for where, line in text_lines(table):
         name = line.strip()
-        if not name:
-            continue
         label, _, count = name.rpartition("_")
         if not label or not count.isdigit():
-            raise UserError(f"{str(table)!r}: line {number} is {short(name)}; expected a shape as chair_0001")
-        places = [root / label / (name + suffix) for suffix in (".txt", ".npy", ".off", ".ply")]
-        file = next((file for file in places if file.is_file()), places[0])
-        examples.append(Example(name, str(file), label))
-    check_files(examples, table)
+            raise UserError(f"{where} is {short(name)}; expected a shape as chair_0001")
+        names = (f"{label}/{name}{suffix}" for suffix in (".txt", ".npy", ".off", ".ply"))
+        examples.append(Example(name, media.path(where, *names), label))
     return Labelled(examples, (root,), sorted({example.label for example in examples}))
 
 
@@ -288,7 +281,7 @@ def voc_boxes(file: Path, kind: str) -> list[Box]:
     """
     from xml.etree import ElementTree
 
-    text = text_of(file)
+    text = read(file)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:  # what lets a small file grow without bound
         raise UserError(
             f"{str(file)!r} declares a document type; expected plain annotations, so get it again"
@@ -364,12 +357,12 @@ def read_parquet(path: Path, modality: str, column: str | None, label: str, spli
     Raises:
         UserError: no such file or column, a row without a medium or label, or a path to nothing.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
+    from pyarrow.types import is_integer
 
     file = path / f"{split}.parquet" if path.is_dir() else path
     known = (column,) if column else _COLUMNS.get(modality, (modality,))
-    try:
+    with parquet_in_one_line(file):
         names = pq.read_schema(file).names
         chosen = next((name for name in known if name in names), None)
         missing = known[0] if chosen is None else label
@@ -380,10 +373,6 @@ def read_parquet(path: Path, modality: str, column: str | None, label: str, spli
         assert chosen is not None, "else it is missing"
         wanted = [name for name in (chosen, label, "num_points", "group") if name in names]
         rows = pq.read_table(file, columns=wanted)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(
-            f"{str(file)!r} is no readable Parquet file ({one_line(str(error), 120)}); give one with --data"
-        ) from None
     examples = []
     for number, row in enumerate(rows.to_pylist()):
         where = f"{str(file)!r}: row {number}"
@@ -396,7 +385,7 @@ def read_parquet(path: Path, modality: str, column: str | None, label: str, spli
         unit = str(row["group"]) if row.get("group") is not None else ""
         examples.append(Example(f"row {number}", source, str(said), unit=unit))
     labels = sorted({example.label for example in examples})
-    numbered = pa.types.is_integer(rows.schema.field(label).type)
+    numbered = is_integer(rows.schema.field(label).type)
     return Labelled(examples, (), labels, numbered)
 
 
@@ -410,68 +399,6 @@ def _points(data: Any, count: Any, where: str) -> Any:
             f"{where} has {len(data)} bytes for {count} points; expected {' or '.join(map(str, kinds))}"
         )
     return np.frombuffer(data, kinds[len(data)]).reshape(count, 3).astype(np.float32)
-
-
-def check_files(examples: Sequence[Example], table: Path) -> None:
-    """Refuse a table that lists files which are not there.
-
-    Raises:
-        UserError: naming the first, and how many there are.
-    """
-    missing = [example.source for example in examples if not Path(example.source).is_file()]
-    if missing:
-        raise UserError(
-            f"{missing[0]!r}, listed in {str(table)!r}, is not there ({len(missing)} of {len(examples)} are "
-            "missing); get the whole data set"
-        )
-
-
-def csv_rows(file: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a comma- or tab-separated table (by its suffix) whose first line names its columns.
-
-    Raises:
-        UserError: it cannot be read, lacks one of ``columns``, or a row has another number of cells.
-    """
-    text = text_of(file)
-    tabs = file.suffix.lower() == ".tsv"
-    reader = csv.reader(io.StringIO(text, newline=""), "excel-tab" if tabs else "excel", strict=True)
-    try:
-        head = next(reader, [])
-        lacking = next((column for column in columns if column not in head), None)
-        if lacking is not None:
-            raise UserError(f"{str(file)!r} has no column {lacking!r}, only {one_line(', '.join(head), 80)}")
-        if len(set(head)) < len(head):
-            raise UserError(f"{str(file)!r} names a column twice in its first line; rename one")
-        rows = []
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(head):
-                raise UserError(
-                    f"{str(file)!r}: line {reader.line_num} has {len(cells)} cells; expected {len(head)}"
-                )
-            rows.append(dict(zip(head, cells, strict=True)))
-    except csv.Error as error:
-        raise UserError(f"{str(file)!r}: line {reader.line_num} breaks the rules of CSV ({error})") from None
-    if not rows:
-        raise UserError(f"{str(file)!r} has no rows below its first line")
-    return rows
-
-
-def text_of(file: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        UserError: it cannot be read, or is no UTF-8.
-    """
-    try:
-        return read_text(file)
-    except OSError as error:
-        raise UserError(
-            f"cannot read {str(file)!r} ({error.strerror}); check the path, and that the data are complete"
-        ) from None
-    except NotUtf8 as error:
-        raise UserError(f"{str(file)!r} {error}") from None
 
 
 def _entries(folder: Path) -> list[Path]:

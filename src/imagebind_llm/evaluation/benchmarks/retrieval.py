@@ -9,7 +9,7 @@ cannot be embedded is never found. Queries about one picture are drawn together 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,10 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagebind_llm.common.errors import UserError, one_line, short
-from imagebind_llm.common.files import load_json, printable_name
-from imagebind_llm.common.json_text import parse_json
-from imagebind_llm.evaluation.benchmarks.labelled_media import csv_rows, text_of
+from imagebind_llm.common.files import printable_name
+from imagebind_llm.evaluation.benchmarks.captioning import coco_caption
 from imagebind_llm.evaluation.benchmarks.media_files import cell_source
+from imagebind_llm.evaluation.benchmarks.reading import (
+    Row,
+    by_id,
+    csv_rows,
+    json_object,
+    json_rows,
+    parquet_in_one_line,
+    require_data,
+)
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 DEPTHS = (1, 5, 10)
@@ -88,12 +96,10 @@ class Retrieval(Suite):
         Raises:
             UserError: the table is of no known layout, damaged, empty, or names files that are not there.
         """
-        if data is None:
-            raise UserError(f"suite {self.name!r} needs a table of pairs; give it with --data")
         sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         units: dict[str, str] = {}
         relevant: dict[str, list[str]] = {}
-        for pair in self._pairs(data):
+        for pair in self._pairs(require_data(data, self.name, "a table of pairs")):
             keys = [
                 _keys(
                     modality, sources[: self._captions or None] if modality == "text" else sources, pair.where
@@ -164,113 +170,83 @@ class Retrieval(Suite):
     def _pairs(self, data: Path) -> Iterator[Pair]:
         if data.is_dir():
             raise UserError(f"{str(data)!r} is a folder; give the table of pairs in it")
-        root = self._media or data.parent
-        suffix = data.suffix.lower()
-        readers = {".jsonl": _json_lines, ".json": self._json, ".parquet": _parquet}
-        if suffix in (".csv", ".tsv"):
-            rows: Iterator[tuple[str, Mapping[str, Any]]] = _csv(data)
-        elif suffix in readers:
-            rows = readers[suffix](data)
-        else:
+        readers: Mapping[str, Callable[[Path], Iterable[Row]]] = {
+            ".csv": csv_rows,
+            ".tsv": csv_rows,
+            ".json": _json,
+            ".jsonl": json_rows,
+            ".parquet": _parquet,
+        }
+        if data.suffix.lower() not in readers:
             raise UserError(
                 f"{str(data)!r} is called as no table; expected .jsonl, .json (COCO captions or Karpathy's "
                 "splits), .csv, .tsv or .parquet"
             )
-        for where, row in rows:
-            if self._split and row.get("split", self._split) not in (self._split, None):
+        for row in readers[data.suffix.lower()](data):
+            if self._split and row.values.get("split", self._split) not in (self._split, None):
                 continue
             query, target = (
-                _cells(row, modality, column, root, f"{str(data)!r}: {where}")
+                _cells(row, modality, column, self._media or data.parent)
                 for modality, column in zip((self._query, self._target), self._columns, strict=True)
             )
-            yield Pair(where, query, target)
-
-    def _json(self, data: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """COCO's captions, or Karpathy's splits of COCO, Flickr30k and Flickr8k."""
-        try:
-            values = load_json(data)
-        except OSError as error:
-            raise UserError(f"cannot read {str(data)!r} ({error.strerror}); check the path") from None
-        except ValueError as error:
-            raise UserError(f"{str(data)!r} is not JSON ({error}); get it again") from None
-        images = values.get("images") if isinstance(values, dict) else None
-        if not isinstance(images, list):
-            raise UserError(
-                f"{str(data)!r} has no list 'images'; expected COCO captions or Karpathy's splits (other "
-                "pairs as .jsonl)"
-            )
-        try:
-            if "annotations" in values:
-                texts: dict[Any, list[str]] = {}
-                for entry in values["annotations"]:
-                    texts.setdefault(entry["image_id"], []).append(entry["caption"])
-                for number, image in enumerate(images):
-                    if image["id"] in texts:
-                        yield f"image {number}", {"image": image["file_name"], "text": texts[image["id"]]}
-            else:
-                for number, image in enumerate(images):
-                    name = str(Path(image.get("filepath", ""), image["filename"]))
-                    captions = [sentence["raw"] for sentence in image["sentences"]]
-                    yield f"image {number}", {"image": name, "text": captions, "split": image.get("split")}
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{str(data)!r} is neither COCO captions (images with id and file_name, annotations with "
-                f"image_id and caption) nor Karpathy's splits (images with filename and sentences): "
-                f"{one_line(str(error), 60)}"
-            ) from None
+            yield Pair(row.where.removeprefix(f"{str(data)!r}: "), query, target)
 
 
-def _json_lines(data: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for number, line in enumerate(text_of(data).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-        except ValueError as error:
-            raise UserError(f"{str(data)!r}: line {number} is not JSON ({error}); correct it") from None
-        if not isinstance(row, dict):
-            raise UserError(
-                f'{str(data)!r}: line {number} is {short(row)}; expected an object: {{"image": …, "text": …}}'
-            )
-        yield f"line {number}", row
+def _json(data: Path) -> Iterator[Row]:
+    """COCO's captions, or Karpathy's splits of COCO, Flickr30k and Flickr8k."""
+    content = json_object(data)
+    if "images" not in content.values:
+        raise UserError(
+            f"{str(data)!r} has no list 'images'; expected COCO captions or Karpathy's splits (other "
+            "pairs as .jsonl)"
+        )
+    if "annotations" in content.values:
+        texts: dict[str, list[str]] = {}
+        for key, text in map(coco_caption, content.rows("annotations")):
+            texts.setdefault(key, []).append(text)
+        for key, image in by_id(content.rows("images"), "id").items():
+            if key in texts:
+                yield Row({"image": image.text("file_name"), "text": texts[key]}, image.where)
+        return
+    for image in content.rows("images"):
+        place = image.text("filepath", empty=True) if "filepath" in image.values else ""
+        values = {
+            "image": str(Path(place, image.text("filename"))),
+            "text": [sentence.text("raw", empty=True) for sentence in image.rows("sentences", empty=True)],
+            "split": image.values.get("split"),
+        }
+        yield Row(values, image.where)
 
 
-def _csv(data: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for number, row in enumerate(csv_rows(data, ()), 1):
-        yield f"row {number}", row
-
-
-def _parquet(data: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    import pyarrow as pa
+def _parquet(data: Path) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
-    try:
+    with parquet_in_one_line(data):
         rows = pq.read_table(data)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(
-            f"{str(data)!r} is no readable Parquet file ({one_line(str(error), 120)}); give another"
-        ) from None
-    for number, row in enumerate(rows.to_pylist()):
-        yield f"row {number}", row
+    for number, values in enumerate(rows.to_pylist()):
+        yield Row(values, f"{str(data)!r}: row {number}")
 
 
-def _cells(row: Mapping[str, Any], modality: str, column: str, root: Path, where: str) -> list[Any]:
+def _cells(row: Row, modality: str, column: str, root: Path) -> list[Any]:
     """The texts, or the one medium, of a side of a row."""
+    values, where = row.values, row.where
     if modality != "text":
         name = column or modality
-        if name not in row:
-            raise UserError(f"{where} has no {name!r}, only {one_line(', '.join(row), 80)}; name the column")
-        return [cell_source(row[name], root, where)]
-    names = [column] if column else [name for name in _TEXT_COLUMNS if name in row][:1]
+        if name not in values:
+            raise UserError(
+                f"{where} has no {name!r}, only {one_line(', '.join(values), 80)}; name the column"
+            )
+        return [cell_source(values[name], root, where)]
+    names = [column] if column else [name for name in _TEXT_COLUMNS if name in values][:1]
     # as Clotho has its captions: caption_1 … caption_5
-    names = names or [name for name in row if name.startswith("caption_") and name[8:].isdigit()]
-    if not names or names[0] not in row:
+    names = names or [name for name in values if name.startswith("caption_") and name[8:].isdigit()]
+    if not names or names[0] not in values:
         raise UserError(
-            f"{where} has no {column or 'text'!r}, only {one_line(', '.join(row), 80)}; name the column"
+            f"{where} has no {column or 'text'!r}, only {one_line(', '.join(values), 80)}; name the column"
         )
     texts: list[Any] = []
     for name in names:
-        texts += row[name] if isinstance(row[name], list) else [row[name]]
+        texts += values[name] if isinstance(values[name], list) else [values[name]]
     wrong = [text for text in texts if not isinstance(text, str) or not text.strip()]
     if wrong or not texts:
         raise UserError(f"{where} has {short(wrong[0] if wrong else texts)} for a text; expected words")

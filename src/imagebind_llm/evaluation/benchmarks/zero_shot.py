@@ -34,6 +34,7 @@ from imagebind_llm.evaluation.benchmarks.labelled_media import (
     read_modelnet,
     read_parquet,
 )
+from imagebind_llm.evaluation.benchmarks.reading import require_data
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 _TOP = 5
@@ -94,10 +95,9 @@ class ZeroShot(Suite):
         Raises:
             UserError: see the readers in :mod:`.labelled_media`, and :func:`.class_names.named`.
         """
-        if data is None:
-            raise UserError(f"suite {self.name!r} needs data on this machine; give their place with --data")
-        found = self._read(data)
-        yield from self._class_items(found, str(data))
+        place = require_data(data, self.name, "the folder or table of its media")
+        found = self._read(place)
+        yield from self._class_items(found, str(place))
         taken: dict[str, int] = {}
         for example in found.examples:
             taken[example.label] = taken.get(example.label, 0) + 1
