@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.names import refuse_unknown
-from imagebind_llm.evaluation.answers import LETTERS, choice, exact_match, plain, yes_no
+from imagebind_llm.evaluation.answers import LETTERS, choice, yes_no
 from imagebind_llm.evaluation.benchmarks.media_files import Media
-from imagebind_llm.evaluation.benchmarks.questions import SHORT, SHORT_TOKENS, Questions
+from imagebind_llm.evaluation.benchmarks.questions import SHORT, Questions, Split, asked, same_words
 from imagebind_llm.evaluation.benchmarks.reading import (
     Row,
     find_file,
@@ -66,16 +66,12 @@ def _scienceqa(split: str, folder: Path) -> Iterator[Item]:
         of = row.one_of("split", ("train", "val", "test"))
         media = Media(folder, f"images/{of}", of, f"images/{of}/{of}", "images")
         options, right = _options(row)
-        hint = row.text("hint", empty=True).strip()
+        hint, question = row.text("hint", empty=True).strip(), row.text("question")
+        question = f"Context: {hint}\n{question}" if hint else question
+        path = media.path(row.where, f"{key}/{row.text('image')}")
         yield Item(
             key=key,
-            request={
-                "question": _listed(
-                    f"Context: {hint}\n{row.text('question')}" if hint else row.text("question"), options
-                ),
-                "image": media.path(row.where, f"{key}/{row.text('image')}"),
-                "max_new_tokens": SHORT_TOKENS,
-            },
+            request=asked(_listed(question, options), "image", path, prompt=""),
             expected={"options": options, "right": right},
             group=str(row.values.get("subject") or ""),
         )
@@ -95,11 +91,11 @@ def _iconqa(split: str, task: str, folder: Path) -> Iterator[Item]:
             question = _listed(row.text("question"), options)
             expected = {"options": options, "right": right}
         else:
-            question, expected = row.text("question").strip() + SHORT, [row.id("answer")]
+            question, expected = row.text("question"), [row.id("answer")]
         image = Media(entry).path(row.where, "image.png")
         yield Item(
             key=entry.name,
-            request={"question": question, "image": image, "max_new_tokens": SHORT_TOKENS},
+            request=asked(question, "image", image, "" if task == "choose_txt" else SHORT),
             expected=expected,
             group=str(row.values.get("grade") or ""),
         )
@@ -114,11 +110,12 @@ def _vsr(split: str, folder: Path) -> Iterator[Item]:
         statement = row.text("caption").strip()
         yield Item(
             key=str(number),
-            request={
-                "question": f'Based on the image, is this statement true or false? "{statement}"',
-                "image": media.path(row.where, picture),
-                "max_new_tokens": SHORT_TOKENS,
-            },
+            request=asked(
+                f'Based on the image, is this statement true or false? "{statement}"',
+                "image",
+                media.path(row.where, picture),
+                prompt="",
+            ),
             expected="yes" if label else "no",
             unit=picture,
         )
@@ -134,14 +131,14 @@ def make_scienceqa(
 
 def make_iconqa(
     task: Annotated[str, "choose_txt or fill_in_blank."] = "choose_txt",
-    split: Annotated[str, "train, val or test."] = "test",
+    split: Split = "test",
 ) -> Suite:
     """Ask the questions of IconQA about diagrams: with options, or with a blank to fill in."""
     refuse_unknown([task], ("choose_txt", "fill_in_blank"), what="task")
     read = partial(_iconqa, split, task)
     if task == "choose_txt":
         return Questions("iconqa", read, {"accuracy": _chosen, "read": _names_one}, _letter)
-    return Questions("iconqa", read, {"accuracy": exact_match}, lambda answer, _: plain(answer))
+    return same_words("iconqa", read)
 
 
 def make_vsr(split: Annotated[str, "Name before '.jsonl'."] = "test") -> Suite:

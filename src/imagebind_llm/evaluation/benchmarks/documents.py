@@ -11,7 +11,7 @@ from typing import Annotated
 
 from imagebind_llm.evaluation.answers import anls, exact_match, plain
 from imagebind_llm.evaluation.benchmarks.media_files import Media
-from imagebind_llm.evaluation.benchmarks.questions import SHORT, Questions
+from imagebind_llm.evaluation.benchmarks.questions import AnsweredSplit, Questions, asked
 from imagebind_llm.evaluation.benchmarks.reading import by_id, find_file, json_object
 from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 
@@ -26,11 +26,7 @@ def _stvqa(file: str, folder: Path) -> Iterator[Item]:
         picture = row.text("file_path")
         yield Item(
             key=key,
-            request={
-                "question": row.text("question").strip() + SHORT,
-                "image": media.path(row.where, picture),
-                "max_new_tokens": _TOKENS,
-            },
+            request=asked(row.text("question"), "image", media.path(row.where, picture), tokens=_TOKENS),
             expected=row.texts("answers"),
             group=str(row.values.get("dataset") or ""),
             unit=picture,
@@ -42,13 +38,10 @@ def _docvqa(split: str, folder: Path) -> Iterator[Item]:
     media = Media(folder, split, "spdocvqa_images", "images")
     for key, row in by_id(json_object(file).rows("data"), "questionId").items():
         picture = row.text("image")
+        path = media.path(row.where, picture, PurePosixPath(picture).name)
         yield Item(
             key=key,
-            request={
-                "question": row.text("question").strip() + SHORT,
-                "image": media.path(row.where, picture, PurePosixPath(picture).name),
-                "max_new_tokens": _TOKENS,
-            },
+            request=asked(row.text("question"), "image", path, tokens=_TOKENS),
             expected=row.texts("answers"),
             unit=picture,
         )
@@ -62,7 +55,7 @@ def make_stvqa(
     return Questions("stvqa", partial(_stvqa, file), scores, lambda answer, _: plain(answer))
 
 
-def make_docvqa(split: Annotated[str, "val or train; the test part has no answers."] = "val") -> Suite:
+def make_docvqa(split: AnsweredSplit = "val") -> Suite:
     """Ask the questions of DocVQA about scanned documents."""
     scores = {"anls": anls, "accuracy": exact_match}
     return Questions("docvqa", partial(_docvqa, split), scores, lambda answer, _: plain(answer))

@@ -17,9 +17,9 @@ from typing import Annotated, Any
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.evaluation.answers import exact_match, plain
+from imagebind_llm.evaluation.answers import plain
 from imagebind_llm.evaluation.benchmarks.media_files import Media
-from imagebind_llm.evaluation.benchmarks.questions import SHORT, SHORT_TOKENS, Questions
+from imagebind_llm.evaluation.benchmarks.questions import AnsweredSplit, Questions, Split, asked, same_words
 from imagebind_llm.evaluation.benchmarks.reading import (
     Row,
     by_id,
@@ -33,10 +33,6 @@ from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 _VIDEOS = (".mp4", ".avi", ".mkv", ".webm")
 
 
-def _asked(question: str, modality: str, path: str) -> Mapping[str, Any]:
-    return {"question": question.strip() + SHORT, modality: path, "max_new_tokens": SHORT_TOKENS}
-
-
 def _clotho(split: str, folder: Path) -> Iterator[Item]:
     media = Media(folder, "audio_files")
     columns = ("file_name", "QuestionText", "answer", "confidence")
@@ -47,7 +43,7 @@ def _clotho(split: str, folder: Path) -> Iterator[Item]:
         answers = [plain(row.text("answer")) for row in rows]
         yield Item(
             key=f"{sound}: {question}",
-            request=_asked(question, "audio", media.path(rows[0].where, sound)),
+            request=asked(question, "audio", media.path(rows[0].where, sound)),
             expected=answers,
             group="yes or no" if set(answers) <= {"yes", "no"} else "single word",
             unit=sound,
@@ -74,7 +70,7 @@ def _video_items(
         question = row.text("question")
         yield Item(
             key=key,
-            request=_asked(
+            request=asked(
                 question, "video", media.path(row.where, *(s + end for s in stems for end in _VIDEOS))
             ),
             expected=[row.text("answer")],
@@ -120,7 +116,7 @@ def _activitynet(split: str, folder: Path) -> Iterator[Item]:
         names = [stem + end for stem in (f"v_{video}", video) for end in _VIDEOS]
         yield Item(
             key=key,
-            request=_asked(row.text("question").strip() + "?", "video", media.path(row.where, *names)),
+            request=asked(row.text("question").strip() + "?", "video", media.path(row.where, *names)),
             expected=[found.id("answer")],
             group=_ACTIVITYNET_TYPES[kind],
             unit=video,
@@ -133,7 +129,7 @@ def _scanqa(split: str, folder: Path) -> Iterator[Item]:
         scene = row.text("scene_id")
         yield Item(
             key=key,
-            request=_asked(
+            request=asked(
                 row.text("question"),
                 "point",
                 media.path(
@@ -162,39 +158,35 @@ def _own(file: str, folder: Path) -> Iterator[Item]:
         )
 
 
-def _same_words(name: str, read: Any) -> Suite:
-    return Questions(name, read, {"accuracy": exact_match}, lambda answer, _: plain(answer))
-
-
-def make_clotho_aqa(split: Annotated[str, "train, val or test."] = "test") -> Suite:
+def make_clotho_aqa(split: Split = "test") -> Suite:
     """Ask the questions of Clotho-AQA about sounds; three people answered each."""
     scores = {"accuracy": _as_most_say, "unanimous": _as_all_say}
     return Questions("clotho-aqa", partial(_clotho, split), scores, lambda answer, _: plain(answer))
 
 
-def make_msvd_qa(split: Annotated[str, "train, val or test."] = "test") -> Suite:
+def make_msvd_qa(split: Split = "test") -> Suite:
     """Ask the questions of MSVD-QA about short videos."""
-    return _same_words("msvd-qa", partial(_msvd, split))
+    return same_words("msvd-qa", partial(_msvd, split))
 
 
-def make_msrvtt_qa(split: Annotated[str, "train, val or test."] = "test") -> Suite:
+def make_msrvtt_qa(split: Split = "test") -> Suite:
     """Ask the questions of MSRVTT-QA about short videos."""
-    return _same_words("msrvtt-qa", partial(_msrvtt, split))
+    return same_words("msrvtt-qa", partial(_msrvtt, split))
 
 
-def make_activitynet_qa(split: Annotated[str, "train, val or test."] = "test") -> Suite:
+def make_activitynet_qa(split: Split = "test") -> Suite:
     """Ask the questions of ActivityNet-QA about long videos."""
-    return _same_words("activitynet-qa", partial(_activitynet, split))
+    return same_words("activitynet-qa", partial(_activitynet, split))
 
 
-def make_scanqa(split: Annotated[str, "val or train; the test part has no answers."] = "val") -> Suite:
+def make_scanqa(split: AnsweredSplit = "val") -> Suite:
     """Ask the questions of ScanQA about 3D scans of rooms."""
-    return _same_words("scanqa", partial(_scanqa, split))
+    return same_words("scanqa", partial(_scanqa, split))
 
 
 def make_qa(file: Annotated[str, "File of JSON lines in the folder."] = "questions.jsonl") -> Suite:
     """Ask questions of your own: a question, its answer, and media of any kind a line."""
-    return _same_words("qa", partial(_own, file))
+    return same_words("qa", partial(_own, file))
 
 
 CLOTHO_AQA = SuiteKind(

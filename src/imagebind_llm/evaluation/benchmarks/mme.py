@@ -37,7 +37,7 @@ class MME(Suite):
 
     def items(self, data: Path | None) -> Iterator[Item]:
         """Two items a picture, sub-task by sub-task. Sub-tasks whose folders are not there are left out."""
-        folder = require_data(data, self.name)
+        folder = require_data(data, self.name, "the folder of the release")
         inner = folder / "MME_Benchmark_release_version"
         folder = inner if inner.is_dir() else folder
         there = [task for task in _TASKS if (folder / task).is_dir()]

@@ -25,7 +25,7 @@ class POPE(Suite):
 
     def items(self, data: Path | None) -> Iterator[Item]:
         """The items of the files that are there, each file a group."""
-        folder = require_data(data, self.name)
+        folder = require_data(data, self.name, "the folder that holds its files")
         media = Media(folder, "val2014", "images", "coco/val2014")
         files = {kind: file for kind in _KINDS if (file := look_for(folder, f"*_pope_{kind}.json"))}
         if not files:

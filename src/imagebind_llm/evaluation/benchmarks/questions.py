@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from imagebind_llm.evaluation.answers import exact_match, plain
 from imagebind_llm.evaluation.benchmarks.reading import require_data
 from imagebind_llm.evaluation.suite import Answer, Floats, Item, Sample, Suite, ratio
 
@@ -12,8 +13,19 @@ SHORT = "\nAnswer the question using a single word or phrase."
 SHORT_TOKENS = 16
 """Most tokens of such an answer."""
 
+Question = Annotated[str, "What is asked of every item"]
+Split = Annotated[str, "train, val or test."]
+AnsweredSplit = Annotated[str, "val or train; the test part has no answers."]
+
 Score = Callable[[str, Any], float | None]
 """Of an answer and what an item expects, 0 … 1; None: the metric is not about that item."""
+
+
+def asked(
+    question: str, modality: str, path: str, prompt: str = SHORT, tokens: int = SHORT_TOKENS
+) -> Mapping[str, Any]:
+    """What is asked of an item about one medium: ``question`` and ``prompt``, with up to ``tokens``."""
+    return {"question": question.strip() + prompt, modality: path, "max_new_tokens": tokens}
 
 
 class Questions(Suite):
@@ -21,9 +33,10 @@ class Questions(Suite):
 
     Args:
         name: of the suite.
-        read: the items in a folder.
+        read: the items of the file or folder that the user gave.
         scores: metric → score of one answer. The first is the main one.
         clean: how an answer is understood, for the record.
+        layout: what ``read`` needs, for messages.
     """
 
     def __init__(
@@ -31,14 +44,15 @@ class Questions(Suite):
         name: str,
         read: Callable[[Path], Iterator[Item]],
         scores: Mapping[str, Score],
-        clean: Callable[[str, Any], Any] = lambda answer, _: answer.strip(),
+        clean: Callable[[str, Any], Any],
+        layout: str = "the folder that holds its files",
     ) -> None:
         self.name, self.main = name, next(iter(scores))
-        self._read, self._scores, self._clean = read, scores, clean
+        self._read, self._scores, self._clean, self._layout = read, scores, clean, layout
 
     def items(self, data: Path | None) -> Iterator[Item]:
         """The items; all files are looked for at once."""
-        yield from self._read(require_data(data, self.name))
+        yield from self._read(require_data(data, self.name, self._layout))
 
     def judge(self, items: Sequence[Item], answers: Sequence[Answer]) -> Sequence[Sample]:
         """Each metric's score, and whether it is about that item."""
@@ -61,3 +75,8 @@ class Questions(Suite):
             metric: ratio(sums.get(metric, nothing), sums.get(f"n.{metric}", nothing))
             for metric in self._scores
         }
+
+
+def same_words(name: str, read: Callable[[Path], Iterator[Item]]) -> Questions:
+    """Questions whose answers are right if they are the same words."""
+    return Questions(name, read, {"accuracy": exact_match}, lambda answer, _: plain(answer))

@@ -20,7 +20,7 @@ from imagebind_llm.common.text_files import NotUtf8, read_text
 from imagebind_llm.common.walk import is_visible
 
 
-def require_data(data: Path | None, suite: str, layout: str = "the folder that holds its files") -> Path:
+def require_data(data: Path | None, suite: str, layout: str) -> Path:
     """The folder or file that the user gave.
 
     Args:
@@ -70,9 +70,8 @@ def look_for(folder: Path, *names: str) -> Path | None:
     """
     if not folder.is_dir():
         raise UserError(f"{str(folder)!r} is no folder; give the one that holds {_any_of(names)}")
-    return _one_of([folder], names) or _one_of(
-        [Path(place) for place in os.scandir(folder) if place.is_dir() and is_visible(place.name)], names
-    )
+    below = (folder / name for name in _listed(folder))
+    return _one_of([folder], names) or _one_of([place for place in below if place.is_dir()], names)
 
 
 def _one_of(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
@@ -90,8 +89,15 @@ def _one_of(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
 def _called(folder: Path, name: str) -> Iterator[Path]:
     names = [name]
     if "*" in name:
-        names = [there for there in os.listdir(folder) if is_visible(there) and fnmatchcase(there, name)]
+        names = [there for there in _listed(folder) if fnmatchcase(there, name)]
     return (folder / there for there in names if os.path.isfile(folder / there))
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return list(filter(is_visible, os.listdir(folder)))
+    except OSError:  # as lost+found of a disk, which only its owner may read
+        return []
 
 
 def _any_of(names: Sequence[str]) -> str:

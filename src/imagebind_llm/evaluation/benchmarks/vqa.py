@@ -8,7 +8,7 @@ lmms-eval scores OK-VQA by M4C's, too.
 Each question is followed by LLaVA 1.5's ``Answer the question using a single word or phrase.``
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -16,14 +16,19 @@ from typing import Annotated, Any
 from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.evaluation.answers import (
     evalai_normal,
-    exact_match,
-    plain,
     textvqa_accuracy,
     vqa_accuracy,
     vqa_normal,
 )
 from imagebind_llm.evaluation.benchmarks.media_files import Media
-from imagebind_llm.evaluation.benchmarks.questions import SHORT, SHORT_TOKENS, Questions
+from imagebind_llm.evaluation.benchmarks.questions import (
+    SHORT,
+    AnsweredSplit,
+    Questions,
+    Split,
+    asked,
+    same_words,
+)
 from imagebind_llm.evaluation.benchmarks.reading import (
     Row,
     by_id,
@@ -36,10 +41,6 @@ from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 
 _PEOPLE = 10
 """Answers to a question; the accuracies are defined for that many."""
-
-
-def _asked(question: str, image: str, prompt: str = SHORT) -> Mapping[str, Any]:
-    return {"question": question.strip() + prompt, "image": image, "max_new_tokens": SHORT_TOKENS}
 
 
 def _ten(answers: Sequence[str], row: Row) -> Sequence[str]:
@@ -67,7 +68,9 @@ def _coco(prefix: str, split: str, folder: Path) -> Iterator[Item]:
         )
         yield Item(
             key=key,
-            request=_asked(row.text("question"), media.path(row.where, f"COCO_{split}_{picture:012d}.jpg")),
+            request=asked(
+                row.text("question"), "image", media.path(row.where, f"COCO_{split}_{picture:012d}.jpg")
+            ),
             expected=_ten(answers, found),
             group=str(group or "other"),
             unit=str(picture),
@@ -81,7 +84,7 @@ def _vizwiz(split: str, folder: Path) -> Iterator[Item]:
         answers = [answer.text("answer", empty=True) for answer in row.rows("answers")]
         yield Item(
             key=key,
-            request=_asked(row.text("question"), media.path(row.where, key), prompt),
+            request=asked(row.text("question"), "image", media.path(row.where, key), prompt),
             expected=_ten(answers, row),
             group=row.text("answer_type"),
             unit=key,
@@ -95,7 +98,7 @@ def _textvqa(split: str, folder: Path) -> Iterator[Item]:
         picture = row.id("image_id")
         yield Item(
             key=key,
-            request=_asked(row.text("question"), media.path(row.where, f"{picture}.jpg")),
+            request=asked(row.text("question"), "image", media.path(row.where, f"{picture}.jpg")),
             expected=_ten(row.texts("answers"), row),
             unit=picture,
         )
@@ -107,7 +110,7 @@ def _gqa(split: str, folder: Path) -> Iterator[Item]:
         picture, types = row.id("imageId"), row.values.get("types")
         yield Item(
             key=key,
-            request=_asked(row.text("question"), media.path(row.where, f"{picture}.jpg")),
+            request=asked(row.text("question"), "image", media.path(row.where, f"{picture}.jpg")),
             expected=[row.text("answer")],
             group=str(types.get("structural") or "") if isinstance(types, dict) else "",
             unit=picture,
@@ -128,11 +131,7 @@ def _ocrvqa(split: str, folder: Path) -> Iterator[Item]:
         suffix = PurePosixPath(row.text("imageURL")).suffix
         picture = media.path(row.where, f"{key}{suffix}", f"{key}.jpg")
         for number, (question, answer) in enumerate(zip(questions, answers, strict=True), start=1):
-            yield Item(f"{key}/{number}", _asked(question, picture), [answer], unit=key)
-
-
-def _same_words(name: str, read: Any) -> Suite:
-    return Questions(name, read, {"accuracy": exact_match}, lambda answer, _: plain(answer))
+            yield Item(f"{key}/{number}", asked(question, "image", picture), [answer], unit=key)
 
 
 def _agreement(name: str, read: Any) -> Suite:
@@ -149,12 +148,12 @@ def make_okvqa(split: Annotated[str, "Part of COCO: val2014 or train2014."] = "v
     return _agreement("okvqa", partial(_coco, "", split))
 
 
-def make_vizwiz(split: Annotated[str, "val or train; the test part has no answers."] = "val") -> Suite:
+def make_vizwiz(split: AnsweredSplit = "val") -> Suite:
     """Ask the questions of VizWiz, from pictures that blind people took."""
     return _agreement("vizwiz", partial(_vizwiz, split))
 
 
-def make_textvqa(split: Annotated[str, "val or train; the test part has no answers."] = "val") -> Suite:
+def make_textvqa(split: AnsweredSplit = "val") -> Suite:
     """Ask the questions of TextVQA, which need the reading of text in the picture."""
     return Questions(
         "textvqa",
@@ -166,13 +165,13 @@ def make_textvqa(split: Annotated[str, "val or train; the test part has no answe
 
 def make_gqa(split: Annotated[str, "Name before '_questions.json'."] = "testdev_balanced") -> Suite:
     """Ask the questions of GQA, made from the scene graphs of pictures."""
-    return _same_words("gqa", partial(_gqa, split))
+    return same_words("gqa", partial(_gqa, split))
 
 
-def make_ocrvqa(split: Annotated[str, "train, val or test."] = "test") -> Suite:
+def make_ocrvqa(split: Split = "test") -> Suite:
     """Ask the questions of OCR-VQA about covers of books."""
     refuse_unknown([split], tuple(_OCR_SPLITS), what="part")
-    return _same_words("ocrvqa", partial(_ocrvqa, split))
+    return same_words("ocrvqa", partial(_ocrvqa, split))
 
 
 VQAV2 = SuiteKind(
