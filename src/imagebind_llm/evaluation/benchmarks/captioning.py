@@ -15,6 +15,7 @@ from typing import Annotated
 
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.questions import Question
 from imagebind_llm.evaluation.benchmarks.reading import (
     Row,
     by_id,
@@ -32,7 +33,6 @@ METRIC = "CIDEr, BLEU-1 … 4, METEOR, ROUGE-L; SPICE with --spice"
 IMAGE_QUESTION = "Generate caption of this image:"
 _TEST = "image", "images", "val2014", "train2014", "val2017", "train2017"
 
-Question = Annotated[str, "What is asked of every item"]
 Spice = Annotated[bool, "Score SPICE too; needs Stanford CoreNLP 3.6.0, which is never downloaded for you"]
 Split = Annotated[str, "The part of the data that is asked, as its file calls it"]
 

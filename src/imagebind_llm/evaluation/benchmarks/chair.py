@@ -26,6 +26,7 @@ from typing import Annotated
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.evaluation.benchmarks.captioning import coco_caption
 from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.questions import Question
 from imagebind_llm.evaluation.benchmarks.reading import (
     by_id,
     find_table,
@@ -338,7 +339,7 @@ class Chair(Suite):
 
 
 def _make(
-    question: Annotated[str, "What is asked of every photo"] = QUESTION,
+    question: Question = QUESTION,
     synonyms: Annotated[Path | None, "A file of synonyms in the paper's format, one line per object"] = None,
 ) -> Suite:
     """Count objects that descriptions of COCO photos mention although they are not there."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.common.walk import is_visible
-from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.media_files import PICTURES, Media, with_suffixes
 from imagebind_llm.evaluation.benchmarks.reading import (
     Row,
     find_table,
@@ -28,8 +28,6 @@ from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, 
 
 Entry = tuple[str, str, str, list[str]]
 """Of one question: its key, the picture, the question, and the texts that are right."""
-
-_PICTURES = (".jpg", ".png", ".jpeg", ".JPG")
 
 
 class KeyInformation(Suite):
@@ -191,7 +189,7 @@ def _documents(
 
 
 def _picture(media: Media, table: Path) -> str:
-    return media.path(repr(str(table)), *(table.stem + suffix for suffix in _PICTURES))
+    return media.path(repr(str(table)), *with_suffixes(PICTURES, table.stem))
 
 
 def _kind(

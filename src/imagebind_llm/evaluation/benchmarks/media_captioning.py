@@ -4,7 +4,7 @@ No benchmark here has a question of its own. Sounds and videos are asked in the 
 are usual for pictures; 3D objects in those of PointLLM, "Caption this 3D model in detail.".
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +13,11 @@ from imagebind_llm.evaluation.benchmarks.captioning import (
     METRIC,
     Captioned,
     CaptionSuite,
-    Question,
     Spice,
     Split,
 )
-from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.media_files import VIDEOS, Media, with_suffixes
+from imagebind_llm.evaluation.benchmarks.questions import Question
 from imagebind_llm.evaluation.benchmarks.reading import (
     csv_cells,
     csv_rows,
@@ -28,7 +28,6 @@ from imagebind_llm.evaluation.benchmarks.reading import (
 from imagebind_llm.evaluation.suite import Facts, Suite, SuiteKind
 
 _SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".webm", ".mp4", ".mkv")
-_VIDEOS = (".mp4", ".webm", ".mkv", ".avi", ".mov")
 _CLOUDS = (".npy", ".npz", ".ply", ".pcd", ".glb", ".obj", ".off", ".xyz")
 _AUDIO_QUESTION = "Generate caption of this audio:"
 _VIDEO_QUESTION = "Generate caption of this video:"
@@ -76,7 +75,7 @@ def _make_audiocaps(
             video = row.text("youtube_id")
             key = f"{video}_{row.text('start_time')}"
             if key not in found:
-                names = _called([video, f"Y{video}", key, row.text("audiocap_id")], _SOUNDS)
+                names = with_suffixes(_SOUNDS, video, f"Y{video}", key, row.text("audiocap_id"))
                 path = media.find(row.where, *names)
                 if path is None and not skip_missing:
                     raise UserError(
@@ -120,7 +119,7 @@ def _read_msrvtt(table: Path, split: str, skip_missing: bool) -> Iterator[Captio
         if video.text("split") != split:
             others.add(key)
             continue
-        path = media.find(video.where, *_called([key], _VIDEOS))
+        path = media.find(video.where, *with_suffixes(VIDEOS, key))
         if path is None and not skip_missing:
             raise UserError(
                 f"{video.where} is {key!r}, of which there is no file '{key}.mp4'; get it, or add "
@@ -176,7 +175,7 @@ def _read_uids(table: Path, media: Media) -> Iterator[Captioned]:
         if uid in absent:
             continue
         if uid not in found:
-            path = media.find(where, *_called([uid], _CLOUDS))
+            path = media.find(where, *with_suffixes(_CLOUDS, uid))
             if path is None:
                 absent.add(uid)
                 continue
@@ -185,10 +184,6 @@ def _read_uids(table: Path, media: Media) -> Iterator[Captioned]:
     if not found:
         raise UserError(f"{str(table)!r} names {len(absent)} objects, of which no cloud is there (UID.npy …)")
     yield from found.values()
-
-
-def _called(stems: Sequence[str], suffixes: Sequence[str]) -> Iterator[str]:
-    return (stem + suffix for stem in stems for suffix in suffixes)
 
 
 def _kind(

@@ -1,12 +1,15 @@
 """Media that the tables of benchmarks name."""
 
 import re
+from collections.abc import Iterator, Sequence
 from os.path import isfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imagebind_llm.common.errors import UserError, one_line, short
 
+PICTURES = (".jpg", ".png", ".jpeg", ".JPG")
+VIDEOS = (".mp4", ".webm", ".mkv", ".avi", ".mov")
 _FOR_TABLES = frozenset({"annotations", "gt_answers", "entities", "key", "keys"})
 
 
@@ -65,6 +68,11 @@ class Media:
                 f"{one_line(self._looked_in, 160)})"
             )
         return found
+
+
+def with_suffixes(suffixes: Sequence[str], *stems: str) -> Iterator[str]:
+    """Names that a file may have."""
+    return (stem + suffix for stem in stems for suffix in suffixes)
 
 
 def cell_source(value: Any, root: Path, where: str) -> Any:

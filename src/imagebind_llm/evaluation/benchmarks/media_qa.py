@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation.answers import plain
-from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.media_files import VIDEOS, Media, with_suffixes
 from imagebind_llm.evaluation.benchmarks.questions import AnsweredSplit, Questions, Split, asked, same_words
 from imagebind_llm.evaluation.benchmarks.reading import (
     Row,
@@ -29,8 +29,6 @@ from imagebind_llm.evaluation.benchmarks.reading import (
     text_lines,
 )
 from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
-
-_VIDEOS = (".mp4", ".avi", ".mkv", ".webm")
 
 
 def _clotho(split: str, folder: Path) -> Iterator[Item]:
@@ -70,9 +68,7 @@ def _video_items(
         question = row.text("question")
         yield Item(
             key=key,
-            request=asked(
-                question, "video", media.path(row.where, *(s + end for s in stems for end in _VIDEOS))
-            ),
+            request=asked(question, "video", media.path(row.where, *with_suffixes(VIDEOS, *stems))),
             expected=[row.text("answer")],
             group=question.split()[0].lower(),
             unit=number,
@@ -113,10 +109,10 @@ def _activitynet(split: str, folder: Path) -> Iterator[Item]:
         kind = found.whole("type")
         if not 0 <= kind < len(_ACTIVITYNET_TYPES):
             raise found.refused("type", f"0 to {len(_ACTIVITYNET_TYPES) - 1}")
-        names = [stem + end for stem in (f"v_{video}", video) for end in _VIDEOS]
+        path = media.path(row.where, *with_suffixes(VIDEOS, f"v_{video}", video))
         yield Item(
             key=key,
-            request=asked(row.text("question").strip() + "?", "video", media.path(row.where, *names)),
+            request=asked(row.text("question").strip() + "?", "video", path),
             expected=[found.id("answer")],
             group=_ACTIVITYNET_TYPES[kind],
             unit=video,

@@ -15,6 +15,7 @@ import numpy as np
 
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.evaluation.answers import mme_yes_no, yes_no
+from imagebind_llm.evaluation.benchmarks.media_files import PICTURES, Media, with_suffixes
 from imagebind_llm.evaluation.benchmarks.questions import SHORT_TOKENS
 from imagebind_llm.evaluation.benchmarks.reading import require_data, text_lines
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
@@ -25,7 +26,6 @@ PERCEPTION = (
 )
 COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 _TASKS = (*PERCEPTION, *COGNITION)
-_PICTURES = (".jpg", ".png", ".jpeg")
 
 
 class MME(Suite):
@@ -109,19 +109,16 @@ def _items_of(folder: Path, task: str) -> Iterator[Item]:
     files = sorted(file for file in questions.glob("*.txt") if not file.name.startswith("."))
     if not files:
         raise UserError(f"{str(questions)!r} has no questions (*.txt); get the release again")
+    media = Media(pictures)
     for file in files:
-        picture = next(
-            (found for suffix in _PICTURES if (found := pictures / (file.stem + suffix)).is_file()), None
-        )
-        if picture is None:
-            raise UserError(f"{str(file)!r} has no picture {file.stem!r} (jpg or png) in {str(pictures)!r}")
+        picture = media.path(repr(str(file)), *with_suffixes(PICTURES, file.stem))
         pairs = [_pair(line, where) for where, line in text_lines(file)]
         if len(pairs) != 2:
             raise UserError(f"{str(file)!r} has {len(pairs)} questions; MME has two a picture")
         for number, (question, expected) in enumerate(pairs, start=1):
             yield Item(
                 key=f"{task}/{file.stem}/{number}",
-                request={"question": question, "image": str(picture), "max_new_tokens": SHORT_TOKENS},
+                request={"question": question, "image": picture, "max_new_tokens": SHORT_TOKENS},
                 expected=expected,
                 group=task,
                 unit=f"{task}/{file.stem}",

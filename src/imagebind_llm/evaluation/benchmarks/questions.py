@@ -64,7 +64,7 @@ class Questions(Suite):
         for metric, score in self._scores.items():
             value = score("" if given is None else given, item.expected)
             if value is not None:
-                sums[metric] = 0.0 if given is None else value
+                sums[metric] = 0.0 if given is None else float(value)
                 sums[f"n.{metric}"] = 1.0
         return Sample(sums, None if given is None else self._clean(given, item.expected), sums.get(self.main))
 

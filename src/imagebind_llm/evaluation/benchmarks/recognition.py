@@ -14,14 +14,16 @@ these sets are spread too, are not read; unpack them to files first.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.evaluation.benchmarks.media_files import Media
-from imagebind_llm.evaluation.benchmarks.reading import find_table, require_data, text_lines
-from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
+from imagebind_llm.evaluation.benchmarks.questions import Question, Questions
+from imagebind_llm.evaluation.benchmarks.reading import find_table, text_lines
+from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 
 LISTS = ("test_label.txt", "gt.txt", "*_gt.txt", "label.txt", "labels.txt", "*.txt")
 """Names that such lists have."""
@@ -34,39 +36,21 @@ _LAYOUT = (
 )
 
 
-class WordRecognition(Suite):
-    """Pictures of one word each.
-
-    Args:
-        name: of the benchmark.
-        question: what is asked of each.
-    """
-
-    def __init__(self, name: str, question: str = QUESTION) -> None:
-        self.name, self._question = name, question
-
-    def items(self, data: Path | None) -> Iterator[Item]:
-        table = find_table(require_data(data, self.name, _LAYOUT), *LISTS)
-        media, entries = Media(table, "images", "image", "imgs", "test"), []
-        for where, line in text_lines(table):
-            path, word = split_line(line, where)
-            entries.append((path, media.path(where, path), word))
-        parts = {path.rpartition("/")[0] for path, _, _ in entries}
-        seen: dict[str, int] = {}
-        for path, found, word in entries:
-            seen[path] = seen.get(path, 0) + 1
-            key = path if seen[path] == 1 else f"{path}#{seen[path]}"
-            group = path.rpartition("/")[0] if len(parts) > 1 else ""
-            yield Item(key, {"question": self._question, "image": found}, word, group, path)
-
-    def judge(self, items: Sequence[Item], answers: Sequence[Answer]) -> Sequence[Sample]:
-        return [_judged(item.expected, answer) for item, answer in zip(items, answers, strict=True)]
-
-    def metrics(self, sums: Mapping[str, Floats]) -> Mapping[str, Floats]:
-        return {
-            "accuracy": ratio(sums.get("right", 0.0), sums["n"]),
-            "exact": ratio(sums.get("exact", 0.0), sums["n"]),
-        }
+def _read(question: str, data: Path) -> Iterator[Item]:
+    table = find_table(data, *LISTS)
+    media = Media(table, "images", "image", "imgs", "test")
+    entries = [(where, *split_line(line, where)) for where, line in text_lines(table)]
+    several = len({path.rpartition("/")[0] for _, path, _ in entries}) > 1
+    seen: Counter[str] = Counter()
+    for where, path, word in entries:
+        seen[path] += 1
+        yield Item(
+            key=path if seen[path] == 1 else f"{path}#{seen[path]}",
+            request={"question": question, "image": media.path(where, path)},
+            expected=word,
+            group=path.rpartition("/")[0] if several else "",
+            unit=path,
+        )
 
 
 def split_line(line: str, where: str) -> tuple[str, str]:
@@ -104,16 +88,15 @@ def has_word(answer: str, word: str) -> bool:
     return re.search(rf"\b{re.escape(wanted)}\b", plain(answer)) is not None
 
 
-def _judged(word: str, answer: Answer) -> Sample:
-    text = answer if isinstance(answer, str) else ""
-    right = has_word(text, word)
-    exact = right and plain(text).split() == plain(word).split()
-    return Sample({"n": 1, "right": right, "exact": exact}, None, float(right))
+def is_word(answer: str, word: str) -> bool:
+    """Whether ``answer`` is ``word`` and nothing else, by the same rule."""
+    return has_word(answer, word) and plain(answer).split() == plain(word).split()
 
 
 def _kind(name: str, title: str, source: str) -> SuiteKind:
-    def make(question: Annotated[str, "What is asked of every picture"] = QUESTION) -> Suite:
-        return WordRecognition(name, question)
+    def make(question: Question = QUESTION) -> Suite:
+        scores = {"accuracy": has_word, "exact": is_word}
+        return Questions(name, partial(_read, question), scores, lambda answer, _: plain(answer), _LAYOUT)
 
     make.__doc__ = f"Read the word in each picture of {title}."
     return SuiteKind(
