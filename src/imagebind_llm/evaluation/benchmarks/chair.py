@@ -25,15 +25,9 @@ from typing import Annotated
 
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.evaluation.benchmarks.captioning import coco_caption
-from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.finding import Media, find_table, require_data
 from imagebind_llm.evaluation.benchmarks.questions import Question
-from imagebind_llm.evaluation.benchmarks.reading import (
-    by_id,
-    find_table,
-    json_object,
-    require_data,
-    text_lines,
-)
+from imagebind_llm.evaluation.benchmarks.reading import by_id, json_object, text_lines
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 QUESTION = "Please describe this image in detail."

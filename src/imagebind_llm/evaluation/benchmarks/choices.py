@@ -13,15 +13,9 @@ from typing import Annotated, Any
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.evaluation.answers import LETTERS, choice, yes_no
-from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.finding import Media, find_file
 from imagebind_llm.evaluation.benchmarks.questions import SHORT, Questions, Split, asked, same_words
-from imagebind_llm.evaluation.benchmarks.reading import (
-    Row,
-    find_file,
-    json_object,
-    json_rows,
-    json_table,
-)
+from imagebind_llm.evaluation.benchmarks.reading import Row, json_object, json_rows, json_table
 from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 
 

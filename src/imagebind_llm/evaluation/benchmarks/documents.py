@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from imagebind_llm.evaluation.answers import anls, exact_match, plain
-from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.finding import Media, find_file
 from imagebind_llm.evaluation.benchmarks.questions import AnsweredSplit, Questions, asked
-from imagebind_llm.evaluation.benchmarks.reading import by_id, find_file, json_object
+from imagebind_llm.evaluation.benchmarks.reading import by_id, json_object
 from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 
 _TOKENS = 32

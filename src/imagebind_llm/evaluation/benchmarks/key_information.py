@@ -16,14 +16,14 @@ from pathlib import Path
 
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.common.walk import is_visible
-from imagebind_llm.evaluation.benchmarks.media_files import PICTURES, Media, with_suffixes
-from imagebind_llm.evaluation.benchmarks.reading import (
-    Row,
+from imagebind_llm.evaluation.benchmarks.finding import (
+    PICTURES,
+    Media,
     find_table,
-    json_object,
-    json_rows,
     require_data,
+    with_suffixes,
 )
+from imagebind_llm.evaluation.benchmarks.reading import Row, json_object, json_rows
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 Entry = tuple[str, str, str, list[str]]

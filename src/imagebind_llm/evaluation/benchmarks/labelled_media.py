@@ -12,7 +12,7 @@ import numpy as np
 from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.files import printable_name
 from imagebind_llm.common.walk import is_visible, visible_files
-from imagebind_llm.evaluation.benchmarks.media_files import Media, cell_source
+from imagebind_llm.evaluation.benchmarks.finding import Media, cell_source
 from imagebind_llm.evaluation.benchmarks.reading import csv_rows, parquet_in_one_line, read, text_lines
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif")

@@ -16,15 +16,9 @@ from imagebind_llm.evaluation.benchmarks.captioning import (
     Spice,
     Split,
 )
-from imagebind_llm.evaluation.benchmarks.media_files import VIDEOS, Media, with_suffixes
+from imagebind_llm.evaluation.benchmarks.finding import VIDEOS, Media, find_table, with_suffixes
 from imagebind_llm.evaluation.benchmarks.questions import Question
-from imagebind_llm.evaluation.benchmarks.reading import (
-    csv_cells,
-    csv_rows,
-    find_table,
-    json_object,
-    json_rows,
-)
+from imagebind_llm.evaluation.benchmarks.reading import csv_cells, csv_rows, json_object, json_rows
 from imagebind_llm.evaluation.suite import Facts, Suite, SuiteKind
 
 _SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".webm", ".mp4", ".mkv")

@@ -18,16 +18,9 @@ from typing import Annotated, Any
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation.answers import plain
-from imagebind_llm.evaluation.benchmarks.media_files import VIDEOS, Media, with_suffixes
+from imagebind_llm.evaluation.benchmarks.finding import VIDEOS, Media, find_file, with_suffixes
 from imagebind_llm.evaluation.benchmarks.questions import AnsweredSplit, Questions, Split, asked, same_words
-from imagebind_llm.evaluation.benchmarks.reading import (
-    Row,
-    by_id,
-    csv_rows,
-    find_file,
-    json_rows,
-    text_lines,
-)
+from imagebind_llm.evaluation.benchmarks.reading import Row, by_id, csv_rows, json_rows, text_lines
 from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.evaluation.answers import mme_yes_no, yes_no
-from imagebind_llm.evaluation.benchmarks.media_files import PICTURES, Media, with_suffixes
+from imagebind_llm.evaluation.benchmarks.finding import PICTURES, Media, require_data, with_suffixes
 from imagebind_llm.evaluation.benchmarks.questions import SHORT_TOKENS
-from imagebind_llm.evaluation.benchmarks.reading import require_data, text_lines
+from imagebind_llm.evaluation.benchmarks.reading import text_lines
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 PERCEPTION = (

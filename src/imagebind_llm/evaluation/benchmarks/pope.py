@@ -10,9 +10,9 @@ from pathlib import Path
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.evaluation.answers import pope_yes_no, yes_no
-from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.finding import Media, look_for, require_data
 from imagebind_llm.evaluation.benchmarks.questions import SHORT_TOKENS
-from imagebind_llm.evaluation.benchmarks.reading import by_id, json_rows, look_for, require_data
+from imagebind_llm.evaluation.benchmarks.reading import by_id, json_rows
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 _KINDS = ("random", "popular", "adversarial")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from imagebind_llm.evaluation.answers import exact_match, plain
-from imagebind_llm.evaluation.benchmarks.reading import require_data
+from imagebind_llm.evaluation.benchmarks.finding import require_data
 from imagebind_llm.evaluation.suite import Answer, Floats, Item, Sample, Suite, ratio
 
 SHORT = "\nAnswer the question using a single word or phrase."

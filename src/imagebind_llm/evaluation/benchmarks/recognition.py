@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path
 
 from imagebind_llm.common.errors import UserError, short
-from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.finding import Media, find_table
 from imagebind_llm.evaluation.benchmarks.questions import Question, Questions
-from imagebind_llm.evaluation.benchmarks.reading import find_table, text_lines
+from imagebind_llm.evaluation.benchmarks.reading import text_lines
 from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 
 LISTS = ("test_label.txt", "gt.txt", "*_gt.txt", "label.txt", "labels.txt", "*.txt")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.files import printable_name
 from imagebind_llm.evaluation.benchmarks.captioning import coco_caption
-from imagebind_llm.evaluation.benchmarks.media_files import cell_source
+from imagebind_llm.evaluation.benchmarks.finding import cell_source, require_data
 from imagebind_llm.evaluation.benchmarks.reading import (
     Row,
     by_id,
@@ -28,7 +28,6 @@ from imagebind_llm.evaluation.benchmarks.reading import (
     json_object,
     json_rows,
     parquet_in_one_line,
-    require_data,
 )
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 

@@ -20,7 +20,7 @@ from imagebind_llm.evaluation.answers import (
     vqa_accuracy,
     vqa_normal,
 )
-from imagebind_llm.evaluation.benchmarks.media_files import Media
+from imagebind_llm.evaluation.benchmarks.finding import Media, find_file
 from imagebind_llm.evaluation.benchmarks.questions import (
     SHORT,
     AnsweredSplit,
@@ -29,14 +29,7 @@ from imagebind_llm.evaluation.benchmarks.questions import (
     asked,
     same_words,
 )
-from imagebind_llm.evaluation.benchmarks.reading import (
-    Row,
-    by_id,
-    find_file,
-    json_object,
-    json_rows,
-    json_table,
-)
+from imagebind_llm.evaluation.benchmarks.reading import Row, by_id, json_object, json_rows, json_table
 from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 
 _PEOPLE = 10

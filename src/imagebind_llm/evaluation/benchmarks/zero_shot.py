@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from imagebind_llm.common.errors import UserError, one_line
 from imagebind_llm.evaluation.benchmarks.class_names import find_names, named, templates_of
+from imagebind_llm.evaluation.benchmarks.finding import require_data
 from imagebind_llm.evaluation.benchmarks.labelled_media import (
     Labelled,
     below,
@@ -34,7 +35,6 @@ from imagebind_llm.evaluation.benchmarks.labelled_media import (
     read_modelnet,
     read_parquet,
 )
-from imagebind_llm.evaluation.benchmarks.reading import require_data
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
 _TOP = 5

@@ -1,16 +1,103 @@
-"""Media that the tables of benchmarks name."""
+"""Files of benchmarks as people unpack them: the table in a folder, and the media that it names."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from os.path import isfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imagebind_llm.common.errors import UserError, one_line, short
+from imagebind_llm.common.walk import is_visible
 
 PICTURES = (".jpg", ".png", ".jpeg", ".JPG")
 VIDEOS = (".mp4", ".webm", ".mkv", ".avi", ".mov")
 _FOR_TABLES = frozenset({"annotations", "gt_answers", "entities", "key", "keys"})
+
+
+def require_data(data: Path | None, suite: str, layout: str) -> Path:
+    """The folder or file that the user gave.
+
+    Args:
+        layout: what it must be or hold, for the message.
+
+    Raises:
+        UserError: none, or there is nothing of that name.
+    """
+    if data is None:
+        raise UserError(f"suite {suite!r} needs --data: {layout}")
+    if not data.exists():
+        raise UserError(f"there is no file or folder {str(data)!r}; suite {suite!r} needs {layout}")
+    return data
+
+
+def find_file(folder: Path, *names: str) -> Path:
+    """The file of the first of ``names`` that is in ``folder``, or else in one of the folders in it.
+
+    Args:
+        names: in the order of preference; ``*`` in one stands for anything.
+
+    Raises:
+        UserError: ``folder`` is none; there is no such file, or several of one name.
+    """
+    found = look_for(folder, *names)
+    if found is None:
+        raise UserError(
+            f"there is no {_any_of(names)} in {str(folder)!r} or its folders; give the folder that has it"
+        )
+    return found
+
+
+def find_table(data: Path, *names: str) -> Path:
+    """The one file that says what is asked: ``data`` itself, or :func:`find_file` in it.
+
+    Raises:
+        UserError: there is none, or several of one name.
+    """
+    return data if data.is_file() else find_file(data, *names)
+
+
+def look_for(folder: Path, *names: str) -> Path | None:
+    """As :func:`find_file`, but None if there is no such file.
+
+    Raises:
+        UserError: ``folder`` is none, or there are several files of one name.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{str(folder)!r} is no folder; give the one that holds {_any_of(names)}")
+    below = (folder / name for name in _listed(folder))
+    return _one_of([folder], names) or _one_of([place for place in below if place.is_dir()], names)
+
+
+def _one_of(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
+    for name in names:
+        found = sorted(file for folder in folders for file in _called(folder, name))
+        if len(found) > 1:
+            raise UserError(
+                f"there is {str(found[0])!r}, and {str(found[1])!r}; give the right one, or its folder"
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def _called(folder: Path, name: str) -> Iterator[Path]:
+    names = [name]
+    if "*" in name:
+        names = [there for there in _listed(folder) if fnmatchcase(there, name)]
+    return (folder / there for there in names if isfile(folder / there))
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return list(filter(is_visible, os.listdir(folder)))
+    except OSError:  # as lost+found of a disk, which only its owner may read
+        return []
+
+
+def _any_of(names: Sequence[str]) -> str:
+    return " or ".join(map(repr, names))
 
 
 class Media:
