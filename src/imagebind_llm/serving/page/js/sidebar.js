@@ -29,8 +29,7 @@ export class Sidebar {
     byId('scrim').hidden = !open;
     byId('stage').inert = open;
     byId('side-open').setAttribute('aria-expanded', String(open));
-    if (open) setTimeout(() => byId('side-close').focus(), 60);
-    else byId('side-open').focus();
+    byId(open ? 'side-close' : 'side-open').focus();
   }
 
   /** Draw the list anew. */
