@@ -16,7 +16,7 @@ from imagebind_llm.evaluation.benchmarks.labelled_media import (
     read_folders,
     read_llvip,
     read_modelnet,
-    read_parquet,
+    read_table,
 )
 from imagebind_llm.evaluation.benchmarks.zero_shot import ZeroShot
 from imagebind_llm.evaluation.suite import Item, check_items, suite_kind
@@ -477,7 +477,7 @@ def test_parquet_of_pictures(tmp_path):
         label=["cat", "dog"],
         group=["g1", None],
     )
-    found = read_parquet(tmp_path, "image", None, "label", "test")
+    found = read_table(tmp_path, "image", None, "label", "test")
     assert [(e.key, e.source, e.label, e.unit) for e in found.examples] == [
         ("row 0", b"abc", "cat", "g1"),
         ("row 1", str(tmp_path / "there.jpg"), "dog", ""),
@@ -494,11 +494,11 @@ def test_parquet_of_points(tmp_path):
         label=["a", "b"],
         num_points=[4, 4],
     )
-    found = read_parquet(file, "point", None, "label", "test").examples
+    found = read_table(file, "point", None, "label", "test").examples
     assert all((example.source == cloud).all() and example.source.dtype == np.float32 for example in found)
     write_parquet(file, points=[cloud.tobytes()], label=["a"], num_points=[5])
     refused(
-        "row 0 has 24 bytes for 5 points; expected 30 or 60", read_parquet, file, "point", None, "label", ""
+        "row 0 has 24 bytes for 5 points; expected 30 or 60", read_table, file, "point", None, "label", ""
     )
 
 
@@ -513,7 +513,7 @@ def test_parquet_with_numbers_for_labels(tmp_path):
 
 
 def test_mangled_parquet(tmp_path):
-    read = lambda column=None, label="label": read_parquet(file, "image", column, label, "test")  # noqa: E731
+    read = lambda column=None, label="label": read_table(file, "image", column, label, "test")  # noqa: E731
     file = tmp_path
     refused("no readable Parquet", read)
     file = tmp_path / "a.parquet"
@@ -527,6 +527,33 @@ def test_mangled_parquet(tmp_path):
     refused("row 0 has None for a medium", read)
     write_parquet(file, image=[b"a"], label=[None])
     refused("row 0 has the label None", read)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "kind,image\ncat,there.jpg\ndog,there.jpg\n"),
+        ("a.tsv", "kind\timage\ncat\tthere.jpg\ndog\tthere.jpg\n"),
+        ("a.jsonl", '{"kind": "cat", "image": "there.jpg"}\n{"kind": "dog", "image": "there.jpg"}\n'),
+    ],
+)
+def test_tables_of_text(tmp_path, name, text):
+    put(tmp_path, "there.jpg")
+    (tmp_path / name).write_text(text)
+    found = read_table(tmp_path / name, "image", None, "kind", "")
+    assert [example.label for example in found.examples] == ["cat", "dog"]
+    assert found.examples[0].source == str(tmp_path / "there.jpg")
+    assert not found.numbered
+    (tmp_path / "a.txt").write_text(text)
+    refused(
+        "is called as no table; expected .csv, .tsv",
+        read_table,
+        tmp_path / "a.txt",
+        "image",
+        None,
+        "kind",
+        "",
+    )
 
 
 # --- end to end

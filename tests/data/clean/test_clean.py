@@ -310,7 +310,9 @@ def test_what_a_killed_dry_run_left_is_removed(tmp_path):
         (tmp_path / "out" / name).mkdir(parents=True)
         (tmp_path / "out" / name / "report.html").write_text("half")
     clean(settings_of(), tmp_path / "out", settings, opened=MadeUpSource(5), dry_run=True)
-    left = {path.name for path in (tmp_path / "out").iterdir()} - {".lock"}  # some releases of filelock keep it
+    left = {path.name for path in (tmp_path / "out").iterdir()} - {
+        ".lock"
+    }  # some releases of filelock keep it
     assert left == {"dry-run", "measured"}
 
 

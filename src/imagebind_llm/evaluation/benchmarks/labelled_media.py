@@ -13,7 +13,7 @@ from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.files import printable_name
 from imagebind_llm.common.walk import is_visible, visible_files
 from imagebind_llm.evaluation.benchmarks.finding import Media, cell_source
-from imagebind_llm.evaluation.benchmarks.reading import csv_rows, parquet_in_one_line, read, text_lines
+from imagebind_llm.evaluation.benchmarks.reading import csv_rows, read, table_rows, text_lines
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif")
 _ARRAYS = (".npy", ".npz")
@@ -340,12 +340,13 @@ _COLUMNS: Mapping[str, Sequence[str]] = {"point": ("point", "points")}
 """Modality → what its column of a Parquet file may be called; else as the modality."""
 
 
-def read_parquet(path: Path, modality: str, column: str | None, label: str, split: str) -> Labelled:
-    """A Parquet file with a medium and a label in each row.
+def read_table(path: Path, modality: str, column: str | None, label: str, split: str) -> Labelled:
+    """A table with a medium and a label in each row: Parquet, CSV, TSV or JSON lines.
 
-    Media are bytes, ``{bytes, path}`` as Hugging Face writes them, or paths beside the file. Points may also
-    be plain numbers of 16 or 32 bits, three a point, if ``num_points`` says how many there are. A column
-    ``group``, if any, says which rows are not independent. All media are held in memory.
+    Media are paths beside the file; in Parquet also bytes, or ``{bytes, path}`` as Hugging Face writes them.
+    Points may also be plain numbers of 16 or 32 bits, three a point, if ``num_points`` says how many there
+    are. A column ``group``, if any, says which rows are not independent. All media in a table are held in
+    memory.
 
     Args:
         path: the file, or a folder with ``SPLIT.parquet``.
@@ -357,35 +358,30 @@ def read_parquet(path: Path, modality: str, column: str | None, label: str, spli
     Raises:
         UserError: no such file or column, a row without a medium or label, or a path to nothing.
     """
-    import pyarrow.parquet as pq
-    from pyarrow.types import is_integer
-
     file = path / f"{split}.parquet" if path.is_dir() else path
     known = (column,) if column else _COLUMNS.get(modality, (modality,))
-    with parquet_in_one_line(file):
-        names = pq.read_schema(file).names
-        chosen = next((name for name in known if name in names), None)
-        missing = known[0] if chosen is None else label
-        if missing not in names:
-            raise UserError(
-                f"{str(file)!r} has no column {missing!r}, only {', '.join(names)}; give --column or --label"
-            )
-        assert chosen is not None, "else it is missing"
-        wanted = [name for name in (chosen, label, "num_points", "group") if name in names]
-        rows = pq.read_table(file, columns=wanted)
+    rows = table_rows(file)
+    names = list(rows[0].values)
+    chosen = next((name for name in known if name in names), None)
+    missing = known[0] if chosen is None else label
+    if chosen is None or label not in names:
+        raise UserError(
+            f"{str(file)!r} has no column {missing!r}, only {', '.join(names)}; give --column or --label"
+        )
     examples = []
-    for number, row in enumerate(rows.to_pylist()):
-        where = f"{str(file)!r}: row {number}"
-        said = row[label]
+    numbered = True
+    for row in rows:
+        values, where = row.values, row.where
+        said = values.get(label)
         if isinstance(said, bool) or not isinstance(said, str | int) or said == "":
             raise UserError(f"{where} has the label {short(said)}; expected a word or a whole number")
-        source = cell_source(row[chosen], file.parent, where)
-        if modality == "point" and row.get("num_points") is not None:
-            source = _points(source, row["num_points"], where)
-        unit = str(row["group"]) if row.get("group") is not None else ""
-        examples.append(Example(f"row {number}", source, str(said), unit=unit))
+        numbered = numbered and isinstance(said, int)
+        source = cell_source(values.get(chosen), file.parent, where)
+        if modality == "point" and values.get("num_points") is not None:
+            source = _points(source, values["num_points"], where)
+        unit = str(values["group"]) if values.get("group") is not None else ""
+        examples.append(Example(where.removeprefix(f"{str(file)!r}: "), source, str(said), unit=unit))
     labels = sorted({example.label for example in examples})
-    numbered = is_integer(rows.schema.field(label).type)
     return Labelled(examples, (), labels, numbered)
 
 

@@ -5,7 +5,7 @@ Whatever is wrong with one is a single line that names the file, and the line or
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,6 +201,40 @@ def by_id(rows: Iterable[Row], name: str) -> Mapping[str, Row]:
     return found
 
 
+def table_rows(path: Path) -> Sequence[Row]:
+    """The rows of a table by the ending of its name: CSV, TSV, JSON lines or Parquet.
+
+    Raises:
+        UserError: it is called otherwise, is no such table, or has no rows.
+    """
+    readers: Mapping[str, Callable[[Path], Sequence[Row]]] = {
+        ".csv": csv_rows,
+        ".tsv": csv_rows,
+        ".jsonl": json_rows,
+        ".parquet": _parquet_rows,
+    }
+    read_rows = readers.get(path.suffix.lower())
+    if read_rows is None:
+        raise UserError(f"{str(path)!r} is called as no table; expected {', '.join(readers)}")
+    rows = read_rows(path)
+    if not rows:
+        raise UserError(f"{str(path)!r} has no rows; get the file again")
+    return rows
+
+
+def _parquet_rows(path: Path) -> Sequence[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(
+            f"{str(path)!r} is no readable Parquet file ({one_line(str(error), 120)}); give another"
+        ) from None
+    return [Row(values, f"{str(path)!r}: row {number}") for number, values in enumerate(rows)]
+
+
 def text_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Where each line of a text stands, and the line; without blank ones.
 
@@ -246,21 +280,4 @@ def _in_one_line(where: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"cannot read {where} ({error.strerror}); check the path, and that the data are complete"
-        ) from None
-
-
-@contextmanager
-def parquet_in_one_line(path: Path) -> Iterator[None]:
-    """Say that ``path`` is no readable Parquet file.
-
-    Raises:
-        UserError: PyArrow, used inside, finds that it is none.
-    """
-    import pyarrow as pa
-
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(
-            f"{str(path)!r} is no readable Parquet file ({one_line(str(error), 120)}); give another"
         ) from None

@@ -9,7 +9,7 @@ cannot be embedded is never found. Queries about one picture are drawn together 
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,10 +24,8 @@ from imagebind_llm.evaluation.benchmarks.finding import cell_source, require_dat
 from imagebind_llm.evaluation.benchmarks.reading import (
     Row,
     by_id,
-    csv_rows,
     json_object,
-    json_rows,
-    parquet_in_one_line,
+    table_rows,
 )
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
@@ -84,7 +82,7 @@ class Retrieval(Suite):
             raise UserError(f"query and target are both {query!r}; give two modalities")
         if captions < 0:
             raise UserError(f"{captions} captions; expected 1 or more, or 0 for all")
-        self.name = f"retrieval-{query}-to-{target}"
+        self.name = "retrieval"
         self._query, self._target = query, target
         self._columns = (query_column, target_column)
         self._media, self._split, self._captions = media, split, captions
@@ -169,19 +167,7 @@ class Retrieval(Suite):
     def _pairs(self, data: Path) -> Iterator[Pair]:
         if data.is_dir():
             raise UserError(f"{str(data)!r} is a folder; give the table of pairs in it")
-        readers: Mapping[str, Callable[[Path], Iterable[Row]]] = {
-            ".csv": csv_rows,
-            ".tsv": csv_rows,
-            ".json": _json,
-            ".jsonl": json_rows,
-            ".parquet": _parquet,
-        }
-        if data.suffix.lower() not in readers:
-            raise UserError(
-                f"{str(data)!r} is called as no table; expected .jsonl, .json (COCO captions or Karpathy's "
-                "splits), .csv, .tsv or .parquet"
-            )
-        for row in readers[data.suffix.lower()](data):
+        for row in _json(data) if data.suffix.lower() == ".json" else table_rows(data):
             if self._split and row.values.get("split", self._split) not in (self._split, None):
                 continue
             query, target = (
@@ -215,15 +201,6 @@ def _json(data: Path) -> Iterator[Row]:
             "split": image.values.get("split"),
         }
         yield Row(values, image.where)
-
-
-def _parquet(data: Path) -> Iterator[Row]:
-    import pyarrow.parquet as pq
-
-    with parquet_in_one_line(data):
-        rows = pq.read_table(data)
-    for number, values in enumerate(rows.to_pylist()):
-        yield Row(values, f"{str(data)!r}: row {number}")
 
 
 def _cells(row: Row, modality: str, column: str, root: Path) -> list[Any]:

@@ -43,9 +43,17 @@ def _ten(answers: Sequence[str], row: Row) -> Sequence[str]:
 
 
 def _coco(prefix: str, split: str, folder: Path) -> Iterator[Item]:
-    """The layout of VQA v2 and OK-VQA: questions, annotations, and pictures of COCO."""
-    questions = json_object(find_file(folder, f"{prefix}OpenEnded_mscoco_{split}_questions.json"))
-    annotations = json_object(find_file(folder, f"{prefix}mscoco_{split}_annotations.json"))
+    """The layout of VQA v2 and OK-VQA: questions, annotations, and pictures of COCO.
+
+    Sets of others in this format may be called ``SPLIT_questions.json`` and ``SPLIT_annotations.json``, and
+    name the picture of a question as its ``image``.
+    """
+    questions = json_object(
+        find_file(folder, f"{prefix}OpenEnded_mscoco_{split}_questions.json", f"{split}_questions.json")
+    )
+    annotations = json_object(
+        find_file(folder, f"{prefix}mscoco_{split}_annotations.json", f"{split}_annotations.json")
+    )
     answered = by_id(annotations.rows("annotations"), "question_id")
     kinds = annotations.values.get("question_types")  # OK-VQA has names for its kinds of knowledge
     media = Media(folder, split, f"images/{split}", "images", f"coco/{split}")
@@ -59,11 +67,10 @@ def _coco(prefix: str, split: str, folder: Path) -> Iterator[Item]:
         group = (
             kinds.get(found.text("question_type")) if isinstance(kinds, dict) else found.text("answer_type")
         )
+        file = row.text("image") if "image" in row.values else f"COCO_{split}_{picture:012d}.jpg"
         yield Item(
             key=key,
-            request=asked(
-                row.text("question"), "image", media.path(row.where, f"COCO_{split}_{picture:012d}.jpg")
-            ),
+            request=asked(row.text("question"), "image", media.path(row.where, file)),
             expected=_ten(answers, found),
             group=str(group or "other"),
             unit=str(picture),

@@ -33,7 +33,7 @@ from imagebind_llm.evaluation.benchmarks.labelled_media import (
     read_folders,
     read_llvip,
     read_modelnet,
-    read_parquet,
+    read_table,
 )
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
 
@@ -276,11 +276,11 @@ def _labelled_table(
     per_class: PerClassOption = 0,
     prototypes: PrototypesOption = None,
 ) -> Suite:
-    """Classify the media in a Parquet file."""
+    """Classify the media in a table."""
     return ZeroShot(
         "labelled-table",
         modality,
-        lambda data: read_parquet(data, modality, column or None, label, split),
+        lambda data: read_table(data, modality, column or None, label, split),
         classes,
         templates,
         per_class,
@@ -377,12 +377,12 @@ FOLDERS = SuiteKind(
 )
 
 LABELLED_TABLE = SuiteKind(
-    summary="Zero-shot classification of the media in a Parquet file",
+    summary="Zero-shot classification of the media in a table",
     examples="imagebind-llm eval labelled-table --data cifar10/test.parquet --modality image",
     make=_labelled_table,
     facts=Facts(
-        "a Parquet file, or a folder with test.parquet: a column of media (bytes, {bytes, path} or paths) "
-        "and one of labels",
+        "a .parquet, .csv, .tsv or .jsonl, or a folder with test.parquet: a column of media (paths; in "
+        "Parquet also bytes) and one of labels",
         _METRIC,
         "your own data, or an export of Hugging Face datasets",
         "your own",
