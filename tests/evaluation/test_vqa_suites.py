@@ -57,6 +57,24 @@ def coco(root, prefix="v2_", types=None):
     return root
 
 
+def test_a_set_of_others_in_the_form_of_vqa(tmp_path):
+    coco(tmp_path)
+    (tmp_path / "v2_OpenEnded_mscoco_val2014_questions.json").rename(tmp_path / "mine_questions.json")
+    (tmp_path / "annotations" / "v2_mscoco_val2014_annotations.json").rename(
+        tmp_path / "mine_annotations.json"
+    )
+    questions = json.loads((tmp_path / "mine_questions.json").read_text())
+    for question in questions["questions"]:
+        question["image"] = f"pictures/{question['image_id']}.png"
+    dump(tmp_path / "mine_questions.json", questions)
+    for number in (7, 42):
+        picture(tmp_path / "pictures" / f"{number}.png")
+    items = list(make("vqav2", split="mine").items(tmp_path))
+    assert [item.request["image"] for item in items] == [
+        str(tmp_path / "pictures" / f"{number}.png") for number in (42, 42, 7)
+    ]
+
+
 def test_vqav2(tmp_path) -> None:
     suite = make("vqav2")
     items = read(suite, coco(tmp_path))

@@ -149,6 +149,8 @@ def _made(run: PlannedRun, data: Path) -> Suite:
     make = suite_kind(run.suite).make
     assert make is not None, "read_plan has looked"
     known = {} if inspect.isclass(make) else dict(inspect.signature(make, eval_str=True).parameters)
+    if run.options and not known:
+        raise ConfigError(f"{run.suite} has no options; the plan gives it {next(iter(run.options))!r}")
     refuse_unknown(run.options, list(known), what=f"option of {run.suite}")
     return make(**{name: _typed(value, known[name].annotation, data) for name, value in run.options.items()})
 

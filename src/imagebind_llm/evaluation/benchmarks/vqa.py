@@ -138,12 +138,15 @@ def _agreement(name: str, read: Any) -> Suite:
     return Questions(name, read, {"accuracy": vqa_accuracy}, lambda answer, _: vqa_normal(answer))
 
 
-def make_vqav2() -> Suite:
-    """Ask the questions of VQA v2 about pictures of COCO (val2014; the test part has no answers)."""
-    return _agreement("vqav2", partial(_coco, "v2_", "val2014"))
+CocoSplit = Annotated[str, "val2014 or train2014; of sets of others, what their files begin with."]
 
 
-def make_okvqa(split: Annotated[str, "Part of COCO: val2014 or train2014."] = "val2014") -> Suite:
+def make_vqav2(split: CocoSplit = "val2014") -> Suite:
+    """Ask the questions of VQA v2 about pictures of COCO (the test part has no answers)."""
+    return _agreement("vqav2", partial(_coco, "v2_", split))
+
+
+def make_okvqa(split: CocoSplit = "val2014") -> Suite:
     """Ask the questions of OK-VQA, which need knowledge from outside of the picture."""
     return _agreement("okvqa", partial(_coco, "", split))
 
