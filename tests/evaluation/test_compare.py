@@ -264,11 +264,13 @@ def test_the_list(suite: Any, capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert listed["gone"]["summary"].startswith("Cannot be imported")
     out = call(capsys, "eval", "list", "--markdown")[1]
     assert (
-        "| `adding` | Sums of two numbers. | accuracy \\| points | https://example.org/adding | CC0-1.0 | "
-        "99 (somebody 1999) |" in out
+        "| `adding`: Sums of two numbers. | a folder | accuracy \\| points | https://example.org/adding; "
+        "CC0-1.0 | 99 (somebody 1999) |" in out
     )
     monkeypatch.setenv("COLUMNS", "60")
     out = call(capsys, "eval", "list")[1]
     # an address is not broken, which could then not be copied
     assert all(len(line) < 60 or len(line[12:].split()[-1]) > 28 for line in out.splitlines())
-    assert re.search(r"^adding +Sums of two numbers\.\n +metric +accuracy \| points\n", out, re.M)
+    assert re.search(
+        r"^adding +Sums of two numbers\.\n +files +a folder\n +metric +accuracy \| points\n", out, re.M
+    )

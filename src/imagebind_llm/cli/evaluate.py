@@ -151,7 +151,9 @@ def compare_runs(
 @app.command("list", short_help="List all suites, with data and published numbers.")
 def list_suites(
     json_: shared.JsonOption = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print benchmarks as a Markdown table.")
+    ] = False,
 ) -> None:
     """List all suites: what they measure, where their data are, and published numbers."""
     from imagebind_llm.evaluation.report import table
@@ -161,16 +163,27 @@ def list_suites(
         shared.print_json(suites)
     elif markdown:
         rows = [
-            [f"`{suite['name']}`", *(suite[part].replace("|", "\\|") for part in _COLUMNS)]
+            [
+                part.replace("|", "\\|")
+                for part in (
+                    f"`{suite['name']}`: {suite['summary']}",
+                    suite["layout"],
+                    suite["metric"],
+                    "; ".join(filter(None, (suite["source"], suite["licence"]))),
+                    suite["published"],
+                )
+            ]
             for suite in suites
+            if suite["layout"]
         ]
-        typer.echo(table(["suite", *_COLUMNS.values()], rows), nl=False)
+        typer.echo(table(["suite", "files", "metric", "data; licence", "published"], rows), nl=False)
     else:
         typer.echo("\n".join(_lines(suites, shutil.get_terminal_size().columns)))
 
 
 _COLUMNS = {
     "summary": "what it measures",
+    "layout": "files",
     "metric": "metric",
     "source": "data",
     "licence": "licence",
@@ -180,7 +193,7 @@ _COLUMNS = {
 
 def _described(name: str) -> dict[str, str]:
     """Name, summary and facts of a suite; of one that cannot be imported, why."""
-    empty = dict.fromkeys([*_COLUMNS, "layout"], "")
+    empty = dict.fromkeys(_COLUMNS, "")
     try:
         kind = suite_kind(name)
     except UserError as error:

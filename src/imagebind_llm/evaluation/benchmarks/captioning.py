@@ -241,7 +241,7 @@ def _read_tokens(table: Path, chosen: Path) -> Iterator[Captioned]:
 _EXAMPLES = "imagebind-llm eval {0} --data {0}/ --model nano\nimagebind-llm eval {0} --data {0}/ --spice"
 
 COCO = SuiteKind(
-    summary="Captions of COCO photos",
+    summary="Captions of COCO photos.",
     examples=_EXAMPLES.format("coco-caption"),
     make=_make_coco,
     facts=Facts(
@@ -252,7 +252,7 @@ COCO = SuiteKind(
     ),
 )
 NOCAPS = SuiteKind(
-    summary="Captions of photos with objects that COCO does not know",
+    summary="Captions of photos with objects that COCO does not know.",
     examples=_EXAMPLES.format("nocaps"),
     make=_make_nocaps,
     facts=Facts(
@@ -263,7 +263,7 @@ NOCAPS = SuiteKind(
     ),
 )
 FLICKR30K = SuiteKind(
-    summary="Captions of Flickr30k photos",
+    summary="Captions of Flickr30k photos.",
     examples=_EXAMPLES.format("flickr30k"),
     make=_make_flickr30k,
     facts=Facts(
@@ -274,7 +274,7 @@ FLICKR30K = SuiteKind(
     ),
 )
 FLICKR8K = SuiteKind(
-    summary="Captions of Flickr8k photos",
+    summary="Captions of Flickr8k photos.",
     examples=_EXAMPLES.format("flickr8k"),
     make=_make_flickr8k,
     facts=Facts(

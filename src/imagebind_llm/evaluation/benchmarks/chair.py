@@ -341,7 +341,7 @@ def _make(
 
 
 CHAIR = SuiteKind(
-    summary="Objects described that are not in the photo (CHAIR)",
+    summary="Objects described that are not in the photo (CHAIR).",
     examples="imagebind-llm eval chair --data coco/ --items 500\n"
     "imagebind-llm eval chair --data coco/ --synonyms synonyms.txt",
     make=_make,

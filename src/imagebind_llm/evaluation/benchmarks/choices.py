@@ -145,7 +145,7 @@ def make_vsr(split: Annotated[str, "Name before '.jsonl'."] = "test") -> Suite:
 
 
 SCIENCEQA = SuiteKind(
-    summary="questions of school science with a picture and options",
+    summary="Questions of school science with a picture and options.",
     examples="  imagebind-llm eval scienceqa --data scienceqa\n",
     make=make_scienceqa,
     facts=Facts(
@@ -156,7 +156,7 @@ SCIENCEQA = SuiteKind(
     ),
 )
 ICONQA = SuiteKind(
-    summary="questions about diagrams, with options or a blank",
+    summary="Questions about diagrams, with options or a blank.",
     examples="  imagebind-llm eval iconqa --data iconqa_data --task fill_in_blank\n",
     make=make_iconqa,
     facts=Facts(
@@ -167,7 +167,7 @@ ICONQA = SuiteKind(
     ),
 )
 VSR = SuiteKind(
-    summary="whether statements about the places of things are true",
+    summary="Whether statements about the places of things are true.",
     examples="  imagebind-llm eval vsr --data vsr\n",
     make=make_vsr,
     facts=Facts(

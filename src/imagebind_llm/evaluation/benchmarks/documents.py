@@ -62,7 +62,7 @@ def make_docvqa(split: AnsweredSplit = "val") -> Suite:
 
 
 STVQA = SuiteKind(
-    summary="questions about text in scenes",
+    summary="Questions about text in scenes.",
     examples="  imagebind-llm eval stvqa --data stvqa\n",
     make=make_stvqa,
     facts=Facts(
@@ -74,7 +74,7 @@ STVQA = SuiteKind(
     ),
 )
 DOCVQA = SuiteKind(
-    summary="questions about scanned documents",
+    summary="Questions about scanned documents.",
     examples="  imagebind-llm eval docvqa --data docvqa\n",
     make=make_docvqa,
     facts=Facts(

@@ -200,7 +200,7 @@ def _kind(
 
     make.__doc__ = f"Find key information in {title}."
     return SuiteKind(
-        summary=f"Key information in {title}",
+        summary=f"Key information in {title}.",
         examples=f"imagebind-llm eval {name} --data {name}/ --model nano",
         make=make,
         facts=Facts(

@@ -193,7 +193,7 @@ def _kind(
 
 CLOTHO = _kind(
     "clotho",
-    "Captions of sounds of Freesound",
+    "Captions of sounds of Freesound.",
     _make_clotho,
     _CLOTHO,
     "zenodo.org/records/4783391 (Clotho 2.1)",
@@ -201,7 +201,7 @@ CLOTHO = _kind(
 )
 AUDIOCAPS = _kind(
     "audiocaps",
-    "Captions of sounds of AudioSet",
+    "Captions of sounds of AudioSet.",
     _make_audiocaps,
     _AUDIOCAPS,
     "github.com/cdjkim/audiocaps; sounds of YouTube",
@@ -209,7 +209,7 @@ AUDIOCAPS = _kind(
 )
 MSRVTT = _kind(
     "msrvtt-caption",
-    "Captions of videos of MSR-VTT",
+    "Captions of videos of MSR-VTT.",
     _make_msrvtt,
     _MSRVTT,
     "Xu, Mei, Yao and Rui 2016 (Microsoft Research)",
@@ -217,7 +217,7 @@ MSRVTT = _kind(
 )
 CAP3D = _kind(
     "cap3d",
-    "Captions of 3D objects of Objaverse",
+    "Captions of 3D objects of Objaverse.",
     _make_cap3d,
     _CAP3D,
     "huggingface.co/datasets/tiange/Cap3D",

@@ -179,7 +179,7 @@ def make_qa(file: Annotated[str, "File of JSON lines in the folder."] = "questio
 
 
 CLOTHO_AQA = SuiteKind(
-    summary="questions about sounds",
+    summary="Questions about sounds.",
     examples="  imagebind-llm eval clotho-aqa --data clotho-aqa\n",
     make=make_clotho_aqa,
     facts=Facts(
@@ -190,7 +190,7 @@ CLOTHO_AQA = SuiteKind(
     ),
 )
 MSVD_QA = SuiteKind(
-    summary="questions about short videos (MSVD)",
+    summary="Questions about short videos (MSVD).",
     examples="  imagebind-llm eval msvd-qa --data msvd-qa\n",
     make=make_msvd_qa,
     facts=Facts(
@@ -201,7 +201,7 @@ MSVD_QA = SuiteKind(
     ),
 )
 MSRVTT_QA = SuiteKind(
-    summary="questions about short videos (MSR-VTT)",
+    summary="Questions about short videos (MSR-VTT).",
     examples="  imagebind-llm eval msrvtt-qa --data msrvtt-qa\n",
     make=make_msrvtt_qa,
     facts=Facts(
@@ -212,7 +212,7 @@ MSRVTT_QA = SuiteKind(
     ),
 )
 ACTIVITYNET_QA = SuiteKind(
-    summary="questions about long videos",
+    summary="Questions about long videos.",
     examples="  imagebind-llm eval activitynet-qa --data activitynet-qa\n",
     make=make_activitynet_qa,
     facts=Facts(
@@ -223,7 +223,7 @@ ACTIVITYNET_QA = SuiteKind(
     ),
 )
 SCANQA = SuiteKind(
-    summary="questions about 3D scans of rooms",
+    summary="Questions about 3D scans of rooms.",
     examples="  imagebind-llm eval scanqa --data scanqa\n",
     make=make_scanqa,
     facts=Facts(
@@ -234,7 +234,7 @@ SCANQA = SuiteKind(
     ),
 )
 QA = SuiteKind(
-    summary="questions of your own about any media",
+    summary="Questions of your own about any media.",
     examples='  {"point": "chair.npy", "question": "What is this?", "answer": ["chair", "a chair"]}\n'
     "  imagebind-llm eval qa --data folder\n",
     make=make_qa,

@@ -139,7 +139,7 @@ def make_mme() -> Suite:
 
 
 MME_KIND = SuiteKind(
-    summary="yes-or-no questions about perception and cognition, in points",
+    summary="Yes-or-no questions about perception and cognition, in points.",
     examples="  imagebind-llm eval mme --data MME_Benchmark_release_version\n",
     make=make_mme,
     facts=Facts(

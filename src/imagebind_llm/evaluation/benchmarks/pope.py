@@ -86,7 +86,7 @@ def make_pope() -> Suite:
 
 
 POPE_KIND = SuiteKind(
-    summary="whether objects are in the picture; finds those that a model makes up",
+    summary="Whether objects are in the picture; finds those that a model makes up.",
     examples="  imagebind-llm eval pope --data pope\n",
     make=make_pope,
     facts=Facts(

@@ -100,7 +100,7 @@ def _kind(name: str, title: str, source: str) -> SuiteKind:
 
     make.__doc__ = f"Read the word in each picture of {title}."
     return SuiteKind(
-        summary=f"Words read in {title}",
+        summary=f"Words read in {title}.",
         examples=f"imagebind-llm eval {name} --data {name}/ --model nano",
         make=make,
         facts=Facts(

@@ -319,7 +319,7 @@ def _make(
 
 
 RETRIEVAL = SuiteKind(
-    summary="Retrieval between any two modalities: recall at 1, 5, 10 and the median rank",
+    summary="Retrieval between any two modalities: recall at 1, 5, 10 and the median rank.",
     examples="imagebind-llm eval retrieval --query text --target image --data dataset_flickr30k.json "
     "--media flickr30k-images\nimagebind-llm eval retrieval --query audio --target text --data clotho.csv "
     "--query-column file_name",

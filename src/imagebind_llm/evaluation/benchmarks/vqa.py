@@ -178,7 +178,7 @@ def make_ocrvqa(split: Split = "test") -> Suite:
 
 
 VQAV2 = SuiteKind(
-    summary="open questions about pictures of COCO",
+    summary="Open questions about pictures of COCO.",
     examples="  imagebind-llm eval vqav2 --data vqa\n",
     make=make_vqav2,
     facts=Facts(
@@ -190,7 +190,7 @@ VQAV2 = SuiteKind(
     ),
 )
 OKVQA = SuiteKind(
-    summary="questions that need knowledge from outside of the picture",
+    summary="Questions that need knowledge from outside of the picture.",
     examples="  imagebind-llm eval okvqa --data okvqa\n",
     make=make_okvqa,
     facts=Facts(
@@ -203,7 +203,7 @@ OKVQA = SuiteKind(
     ),
 )
 VIZWIZ = SuiteKind(
-    summary="questions of blind people about pictures that they took",
+    summary="Questions of blind people about pictures that they took.",
     examples="  imagebind-llm eval vizwiz --data vizwiz\n",
     make=make_vizwiz,
     facts=Facts(
@@ -215,7 +215,7 @@ VIZWIZ = SuiteKind(
     ),
 )
 TEXTVQA = SuiteKind(
-    summary="questions about text in pictures",
+    summary="Questions about text in pictures.",
     examples="  imagebind-llm eval textvqa --data textvqa\n",
     make=make_textvqa,
     facts=Facts(
@@ -227,7 +227,7 @@ TEXTVQA = SuiteKind(
     ),
 )
 GQA = SuiteKind(
-    summary="questions made from scene graphs of pictures",
+    summary="Questions made from scene graphs of pictures.",
     examples="  imagebind-llm eval gqa --data gqa\n",
     make=make_gqa,
     facts=Facts(
@@ -239,7 +239,7 @@ GQA = SuiteKind(
     ),
 )
 OCRVQA = SuiteKind(
-    summary="questions about covers of books",
+    summary="Questions about covers of books.",
     examples="  imagebind-llm eval ocrvqa --data ocrvqa\n",
     make=make_ocrvqa,
     facts=Facts(

@@ -364,7 +364,7 @@ _METRIC = "top-1 accuracy; top-5, mean of the classes' accuracies, chance"
 _OF_THE_ENCODER = "ImageBind-huge (the encoder, no language model): {} (ImageBind's model card)"
 
 FOLDERS = SuiteKind(
-    summary="Zero-shot classification of a folder of folders, any modality",
+    summary="Zero-shot classification of a folder of folders, any modality.",
     examples="imagebind-llm eval folders --data sounds --modality audio",
     make=_folders,
     facts=Facts(
@@ -377,7 +377,7 @@ FOLDERS = SuiteKind(
 )
 
 LABELLED_TABLE = SuiteKind(
-    summary="Zero-shot classification of the media in a table",
+    summary="Zero-shot classification of the media in a table.",
     examples="imagebind-llm eval labelled-table --data cifar10/test.parquet --modality image",
     make=_labelled_table,
     facts=Facts(
@@ -390,7 +390,7 @@ LABELLED_TABLE = SuiteKind(
 )
 
 IMAGENET = SuiteKind(
-    summary="ImageNet-1k: zero-shot classification of photographs",
+    summary="ImageNet-1k: zero-shot classification of photographs.",
     examples="imagebind-llm eval imagenet --data imagenet",
     make=_imagenet,
     facts=Facts(
@@ -403,7 +403,7 @@ IMAGENET = SuiteKind(
 )
 
 ESC50 = SuiteKind(
-    summary="ESC-50: zero-shot classification of environmental sounds",
+    summary="ESC-50: zero-shot classification of environmental sounds.",
     examples="imagebind-llm eval esc50 --data ESC-50-master",
     make=_esc50,
     facts=Facts(
@@ -416,7 +416,7 @@ ESC50 = SuiteKind(
 )
 
 MODELNET40 = SuiteKind(
-    summary="ModelNet40: zero-shot classification of 3D shapes",
+    summary="ModelNet40: zero-shot classification of 3D shapes.",
     examples="imagebind-llm eval modelnet40 --data ModelNet40",
     make=_modelnet40,
     facts=Facts(
@@ -428,7 +428,7 @@ MODELNET40 = SuiteKind(
 )
 
 NYU_DEPTH = SuiteKind(
-    summary="NYU-Depth v2: zero-shot classification of rooms from depth",
+    summary="NYU-Depth v2: zero-shot classification of rooms from depth.",
     examples="imagebind-llm eval nyu-depth --data nyu",
     make=_scenes("nyu-depth"),
     facts=Facts(
@@ -443,7 +443,7 @@ NYU_DEPTH = SuiteKind(
 )
 
 SUN_RGBD = SuiteKind(
-    summary="SUN RGB-D: zero-shot classification of rooms from depth",
+    summary="SUN RGB-D: zero-shot classification of rooms from depth.",
     examples="imagebind-llm eval sun-rgbd --data sunrgbd",
     make=_scenes("sun-rgbd"),
     facts=Facts(
@@ -456,7 +456,7 @@ SUN_RGBD = SuiteKind(
 )
 
 LLVIP = SuiteKind(
-    summary="LLVIP: persons or background in infrared, zero-shot",
+    summary="LLVIP: persons or background in infrared, zero-shot.",
     examples="imagebind-llm eval llvip --data LLVIP",
     make=_llvip,
     facts=Facts(
@@ -469,7 +469,7 @@ LLVIP = SuiteKind(
 )
 
 EGO4D_IMU = SuiteKind(
-    summary="Ego4D: zero-shot classification of what a wearer does, from IMU",
+    summary="Ego4D: zero-shot classification of what a wearer does, from IMU.",
     examples="imagebind-llm eval ego4d-imu --data ego4d",
     make=_ego4d_imu,
     facts=Facts(
