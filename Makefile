@@ -5,7 +5,8 @@
 # make fuzz   feed it bad, odd and hostile inputs for five minutes: make fuzz SECONDS=60 for less
 # make test-lowest   the suite with the lowest versions of its dependencies, in .venv-lowest
 # make test-vllm   the vLLM engine against ours, with vLLM in .venv-vllm (Python 3.11; 3 GB)
-# make test-lmms   the real lmms-eval against asking directly, with lmms-eval in .venv-lmms (2 GB)
+# make lmms   an environment with lmms-eval and this package in .venv-lmms (2 GB)
+# make test-lmms   the real lmms-eval against asking directly, in .venv-lmms
 # make wheels WHEELS=3.13   whether every dependency has a wheel for that Python; installs nothing
 # make docs   build the documentation into site/; read it with python3 -m http.server -d site
 # make report   the paper's claims, measured with nano, as a page in report/: make report DATA=path/to/data
@@ -22,7 +23,7 @@ WHEELS ?= 3.13
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo serve test test-page test-lowest test-vllm test-lmms wheels fuzz lint types check docs report nano clean
+.PHONY: demo serve test test-page test-lowest test-vllm lmms test-lmms wheels fuzz lint types check docs report nano clean
 
 demo: $(VENV)/.installed
 	$(RUN)/python examples/demo.py
@@ -47,6 +48,8 @@ test-lowest: $(LOWEST)/.installed-test
 
 test-vllm: $(VENV)/.installed-test $(VLLM)/.installed
 	IMAGEBIND_LLM_VLLM=$(abspath $(VLLM))/bin/python $(RUN)/python -m pytest tests/serving/test_vllm.py -q -s
+
+lmms: $(LMMS)/.installed
 
 test-lmms: $(VENV)/.installed-test $(LMMS)/.installed
 	IMAGEBIND_LLM_LMMS=$(abspath $(LMMS))/bin/python $(RUN)/python -m pytest tests/evaluation/test_lmms_eval.py -q -s

@@ -14,7 +14,13 @@ PRINTED = {"README.md": 5, "docs/index.md": 1, "docs/python.md": 10, "docs/media
 
 
 def test_the_pages_have_python():
-    assert {*PRINTED, "docs/any-llm.md", "docs/new-modality.md", "docs/training.md"} == WITH_PYTHON
+    assert {
+        *PRINTED,
+        "docs/any-llm.md",
+        "docs/evaluate.md",
+        "docs/new-modality.md",
+        "docs/training.md",
+    } == WITH_PYTHON
 
 
 @pytest.mark.parametrize("page", sorted(WITH_PYTHON.intersection(RUN_PYTHON)))

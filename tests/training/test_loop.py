@@ -185,8 +185,11 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_the_next_call_goes_on(
-    number: signal.Signals, tmp_path: Path, inputs: Path
+    number: signal.Signals, tmp_path: Path, inputs: Path, request: pytest.FixtureRequest
 ) -> None:
+    # nohup ignores one of them, and what ran before in this process may have left a handler of its own
+    before = signal.signal(number, signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(number, before))
     stage, recipe = make("language", tmp_path, inputs)
     usual = stage.batch
 

@@ -14,6 +14,8 @@ The package's own wrappers of Java are not used: they write into the package's f
 system's encoding, and put captions on the wrong pictures where one has an unusual line break.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import json
 import re
@@ -23,13 +25,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from imagebind_llm.common.errors import MissingExtraError, UserError, one_line, require
-from imagebind_llm.evaluation.suite import ratio
-
-Floats = NDArray[np.float64]
+from imagebind_llm.evaluation.suite import Floats, ratio
 
 FEATURE = "scoring captions"
 _PACKAGE = "pycocoevalcap"
@@ -131,6 +128,8 @@ def caption_metrics(sums: Mapping[str, Floats]) -> dict[str, Floats]:
         ``CIDEr`` (0 … 10), ``BLEU-1`` … ``BLEU-4``, ``METEOR``, ``ROUGE-L`` and, if it was made, ``SPICE``
         (0 … 1 each); NaN where there is no caption.
     """
+    import numpy as np
+
     count = np.asarray(sums["n"], dtype=np.float64)
     metrics = {"CIDEr": ratio(sums["cider"], count)}
     for order, bleu in zip(_ORDERS, _bleu_of(sums), strict=True):
@@ -228,6 +227,8 @@ def _bleu(written: Sequence[str], known: Sequence[Sequence[str]]) -> list[dict[s
 
 
 def _bleu_of(sums: Mapping[str, Floats]) -> list[Floats]:
+    import numpy as np
+
     length, reference = (np.asarray(sums[name]) for name in ("bleu_length", "bleu_reference_length"))
     longer = (length + _TINY) / (reference + _SMALL)
     with np.errstate(divide="ignore", over="ignore"):
@@ -256,6 +257,8 @@ def _meteor_sums(line: str) -> dict[str, float]:
     They are: words of caption and reference; function words of both; for each of four stages matched content
     words of both and matched function words of both; chunks; matched words of both.
     """
+    import numpy as np
+
     numbers = np.array(line.split(), dtype=np.float64)
     if len(numbers) != _STATISTICS:
         raise UserError(
@@ -279,6 +282,8 @@ def _meteor_sums(line: str) -> dict[str, float]:
 
 
 def _meteor_of(sums: Mapping[str, Floats]) -> Floats:
+    import numpy as np
+
     precision = ratio(sums["meteor_matched"], sums["meteor_length"])
     recall = ratio(sums["meteor_matched_reference"], sums["meteor_length_reference"])
     mean = ratio(precision * recall, (1 - _ALPHA) * recall + _ALPHA * precision)

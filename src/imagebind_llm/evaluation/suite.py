@@ -8,25 +8,30 @@ A suite brings items, judges the answers, and makes metrics from sums. Every met
 items (right answers and items; n-gram counts; true and false positives), so one bootstrap serves them all.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from imagebind_llm.checkpoints.card import CardSection
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.common.plugins import Plugins
 from imagebind_llm.evaluation.benchmarks import BENCHMARKS
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+else:  # a list of suites needs no numbers
+    Floats = Any
+
 GROUP = "imagebind_llm.suites"
 
 SUITES = Plugins(GROUP, "suite", BENCHMARKS)
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,8 @@ class Suite(ABC):
 
 def ratio(part: Floats | float, whole: Floats | float) -> Floats:
     """``part / whole``, NaN where ``whole`` is 0."""
+    import numpy as np
+
     whole = np.asarray(whole, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(whole == 0, np.nan, np.asarray(part, dtype=np.float64) / whole)

@@ -1,13 +1,13 @@
 """Single media with the class that each belongs to, read from the layouts in which they are published."""
 
+from __future__ import annotations
+
 import io
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.files import printable_name
@@ -252,6 +252,8 @@ def empty_boxes(taken: Sequence[Box], size: tuple[int, int], seed: int) -> Itera
         size: width and height of the picture.
         seed: of the places.
     """
+    import numpy as np
+
     rng = np.random.default_rng(seed)
     for left, top, right, bottom in taken:
         width, height = right - left, bottom - top
@@ -387,6 +389,8 @@ def read_table(path: Path, modality: str, column: str | None, label: str, split:
 
 def _points(data: Any, count: Any, where: str) -> Any:
     """Plain little-endian numbers as an array ``[count, 3]``; a whole file as it is."""
+    import numpy as np
+
     if not isinstance(data, bytes) or not isinstance(count, int) or count < 1:
         return data
     kinds = {6 * count: "<f2", 12 * count: "<f4"}

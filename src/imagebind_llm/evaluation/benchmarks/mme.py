@@ -8,10 +8,10 @@ scores (of 2000), cognition of four (of 800). To say yes to everything gives 50 
 Questions are asked as they stand in the release, where each ends in ``Please answer yes or no.``
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.evaluation.answers import mme_yes_no, yes_no
@@ -82,6 +82,8 @@ class MME(Suite):
 
         ``accuracy_lenient`` is accuracy by the tolerant reading of an answer; all else is official.
         """
+        import numpy as np
+
         nothing = 0.0 * sums["n"]
 
         def points(task: str) -> Floats:

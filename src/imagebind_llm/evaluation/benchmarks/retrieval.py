@@ -8,14 +8,13 @@ A target that scores as high as the right one ranks before it, so that equal emb
 cannot be embedded is never found. Queries about one picture are drawn together by the bootstrap.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Annotated, Any
 
 from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.files import printable_name
@@ -28,6 +27,11 @@ from imagebind_llm.evaluation.benchmarks.reading import (
     table_rows,
 )
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 DEPTHS = (1, 5, 10)
 _AT_ONCE = 1 << 24
@@ -241,6 +245,8 @@ def _keys(modality: str, sources: Sequence[Any], where: str) -> dict[str, Any]:
 
 def _matrix(answers: Sequence[Answer]) -> NDArray[np.float64]:
     """Rows ``[n, D]``, NaN where there is none; ``[n, 0]`` if there is none at all."""
+    import numpy as np
+
     size = next((len(answer) for answer in answers if answer is not None), 0)
     rows = np.full((len(answers), size), np.nan)
     for number, answer in enumerate(answers):
@@ -254,6 +260,8 @@ def _ranks(scores: NDArray[np.float64], right: Sequence[Sequence[int]]) -> list[
 
     A score of NaN belongs to something that could not be embedded: it is last.
     """
+    import numpy as np
+
     scores = np.where(np.isnan(scores), -np.inf, scores)
     owned = [scores[row, columns].max() for row, columns in enumerate(right)]
     ahead = (scores >= np.array(owned)[:, None] - _TIE).sum(axis=1)
@@ -294,6 +302,8 @@ def _bin(rank: int) -> int:
 
 def _median(sums: Mapping[str, Floats]) -> Floats:
     """The median of the ranks that were counted; between two middle ones, their mean."""
+    import numpy as np
+
     ranks = sorted(int(name[5:]) for name in sums if name.startswith("rank:"))
     if not ranks:
         return ratio(0.0, np.asarray(sums.get("n", 0.0)) * 0)

@@ -16,12 +16,11 @@ themselves and have not released it (issue 86 of their repository), so numbers h
 the same.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from imagebind_llm.common.errors import UserError, one_line
 from imagebind_llm.evaluation.benchmarks.class_names import find_names, named, templates_of
@@ -36,6 +35,11 @@ from imagebind_llm.evaluation.benchmarks.labelled_media import (
     read_table,
 )
 from imagebind_llm.evaluation.suite import Answer, Facts, Floats, Item, Sample, Suite, SuiteKind, ratio
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 _TOP = 5
 _AT_ONCE = 1 << 24
@@ -151,6 +155,8 @@ class ZeroShot(Suite):
         Raises:
             UserError: something that stands for a class could not be embedded, or nothing stands for one.
         """
+        import numpy as np
+
         classes, names, owners = _classes_of(items, answers)
         place = {label: number for number, label in enumerate(classes)}
         samples = [Sample({})] * len(items)
@@ -184,6 +190,8 @@ class ZeroShot(Suite):
         ``mean_per_class`` is the mean over classes of the share of their examples that is found; a class
         without an example (in a draw) is left out. ``chance`` is ``top1`` of guessing.
         """
+        import numpy as np
+
         count = sums.get("n", 0.0)
         found = {"top1": ratio(sums.get("top1", 0.0), count)}
         if "top5" in sums:
@@ -203,6 +211,8 @@ def _classes_of(
     items: Sequence[Item], answers: Sequence[Answer]
 ) -> tuple[list[str], NDArray[np.float64], NDArray[np.intp]]:
     """Classes, the unit rows of their names ``[M, D]``, and where the names of each class begin ``[K]``."""
+    import numpy as np
+
     rows: dict[str, dict[str, list[Floats]]] = {}
     for item, answer in zip(items, answers, strict=True):
         if "stands_for" not in item.expected:
@@ -231,6 +241,8 @@ def _classes_of(
 
 
 def _row(answer: Answer, size: int) -> NDArray[np.float64]:
+    import numpy as np
+
     if answer is None or isinstance(answer, str):
         return np.full(size, np.nan)
     return np.asarray(answer, np.float64)
