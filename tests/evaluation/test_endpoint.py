@@ -1,5 +1,9 @@
 """A served model answers as the one in this process."""
 
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -69,6 +73,88 @@ def test_what_is_not_there_is_said_in_one_line(served):
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="does not serve 'llama'; --model is one of"):
         Endpoint(f"{served.url}/v1", "llama")
+
+
+SECRET = "sk-very-secret"
+
+
+@contextmanager
+def told(*replies):
+    """A server that gives these statuses and bodies, one a request, the last one for ever."""
+    left = list(replies)
+
+    class Handler(BaseHTTPRequestHandler):
+        def _reply(self):
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, body = (200, MODELS) if self.path.endswith("/models") else left[0]
+            if not self.path.endswith("/models") and len(left) > 1:
+                left.pop(0)
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = _reply  # noqa: N815
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        endpoint = Endpoint(f"http://127.0.0.1:{server.server_port}/v1", key=SECRET, at_once=1)
+        endpoint._pause = 0.0
+        yield endpoint
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+MODELS = {"data": [{"id": "m", "permission": [{"id": "random"}], "created": 5, "modalities": ["image"]}]}
+ANSWER = {"choices": [{"message": {"content": "yes"}}]}
+ASKED = [{"question": "Well?"}]
+
+
+def test_a_server_that_stumbles_is_asked_again():
+    with told((500, {}), (503, {}), (200, ANSWER)) as endpoint:
+        assert list(endpoint.answers(ASKED)) == ["yes"]
+        assert endpoint.about()["served"] == {"id": "m", "modalities": ["image"]}  # what changes is left out
+
+
+def test_the_key_is_told_to_nobody():
+    with told((400, {"error": {"message": f"bad key Bearer {SECRET}"}})) as endpoint:
+        (error,) = endpoint.answers(ASKED)
+        assert "bad key" in str(error)
+        assert SECRET not in str(error) + str(endpoint.about())
+    with pytest.raises(UserError) as caught:
+        Endpoint("http://somebody:hunter2@127.0.0.1/v1")
+    assert "hunter2" not in str(caught.value)
+    for key in ("sk-SECRET\nx", "sk-\0SECRET", "sk-SÉCRET"):
+        with pytest.raises(UserError, match="characters that no key has") as caught:
+            Endpoint("http://127.0.0.1:9/v1", key=key)
+        assert "CRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[" * 10**6, b"[]", b"{}", {"choices": []}, {"choices": [{"message": {"content": [1]}}]}],
+)
+def test_what_is_no_answer_is_an_error_of_its_item(body):
+    with told((200, body), (200, ANSWER)) as endpoint:
+        first, second = endpoint.answers(ASKED * 2)
+        assert isinstance(first, UserError)
+        assert "\n" not in str(first)
+        assert second == "yes"
+
+
+def test_an_endless_answer_is_cut(monkeypatch):
+    monkeypatch.setattr("imagebind_llm.evaluation.endpoint._LARGEST", 1000)
+    with told((200, b" " * 10**6)) as endpoint:
+        (error,) = endpoint.answers(ASKED)
+        assert "more than 1,000 bytes" in str(error)
 
 
 def test_a_server_that_ends_ends_the_run(bot):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from imagebind_llm.common.errors import UserError, one_line, require
+from imagebind_llm.common.json_text import parse_json
+from imagebind_llm.common.text_files import decode_text
 from imagebind_llm.evaluation.suite import Floats
 
 _AHEAD = 2
@@ -23,6 +23,10 @@ _AHEAD = 2
 _TRIES = 5
 _PATIENCE = 60.0
 """Seconds that a server's Retry-After may ask for."""
+_PASSING = (429, 500, 502, 503, 504)
+"""Codes of HTTP after which a request is sent again."""
+_LARGEST = 64 << 20
+"""Bytes of an answer."""
 _PARAMETERS = ("cache", "seed", "temperature", "top_p")
 
 
@@ -49,10 +53,20 @@ class Endpoint:
         timeout: float = 300.0,
     ) -> None:
         httpx = require("httpx", "serve", "asking a served model")
+        if "@" in urlsplit(url).netloc:  # it would be written into every result
+            raise UserError(
+                "the address of an API holds a password; give a key in IMAGEBIND_LLM_API_KEY instead"
+            )
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise UserError(f"{url!r} is no address of an API; expected for example http://127.0.0.1:8000/v1")
-        key = key or os.environ.get("IMAGEBIND_LLM_API_KEY")
-        self.url, self._at_once, self._pause = url.rstrip("/"), at_once, 0.5
+        key = (key or os.environ.get("IMAGEBIND_LLM_API_KEY") or "").strip() or None
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise UserError(
+                "the key in IMAGEBIND_LLM_API_KEY holds characters that no key has; copy it again"
+            )
+        self._key = key
+        self.url, self._at_once = url.rstrip("/"), at_once
+        self._pause, self._timeout = 0.5, timeout
         self._errors = httpx.HTTPError
         self._client = httpx.Client(
             timeout=timeout,
@@ -73,14 +87,14 @@ class Endpoint:
         if model not in names:
             known = one_line(", ".join(names), 200)
             raise UserError(f"{self.url} does not serve {model!r}; --model is one of {known}")
-        facts = {name: value for name, value in names[model].items() if name != "created"}
+        facts = {name: value for name, value in names[model].items() if _is_stable(name, value)}
         return model, facts
 
     @property
     def modalities(self) -> Sequence[str] | None:
         """See :class:`~imagebind_llm.evaluation.engine.Engine`."""
         found = self.facts.get("modalities")
-        return found if isinstance(found, list) else None
+        return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else None
 
     def about(self) -> dict[str, Any]:
         """Facts for the record."""
@@ -123,13 +137,18 @@ class Endpoint:
         body["messages"] = [{"role": "user", "content": parts}]
         found = self._call("POST", "/chat/completions", body)
         try:
-            return str(found["choices"][0]["message"]["content"] or "")
+            text = found["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):
-            raise UserError(f"{self.url} gave no answer: {one_line(str(found), 100)}") from None
+            text = found
+        if text is not None and not isinstance(text, str):
+            raise UserError(f"{self.url} gave no answer: {one_line(str(found), 100)}")
+        return text or ""
 
     def _embed(self, request: Mapping[str, Any]) -> Floats:
         (part,) = _parts(request)
         body = {"model": self.model, "input": [part], "encoding_format": "base64"}
+        import numpy as np
+
         found = self._call("POST", "/embeddings", body)
         try:
             return np.frombuffer(base64.b64decode(found["data"][0]["embedding"]), "<f4").astype(np.float64)
@@ -145,7 +164,7 @@ class Endpoint:
         """
         for attempt in range(1, _TRIES + 1):
             try:
-                reply = self._client.request(method, self.url + path, json=body)
+                reply, content = self._sent(method, path, body)
             except self._errors as error:
                 if attempt < _TRIES and path != "/models":
                     time.sleep(self._pause * 2**attempt)
@@ -153,13 +172,14 @@ class Endpoint:
                 raise _GoneError(
                     f"cannot reach {self.url} ({one_line(str(error) or type(error).__name__, 100)})"
                 ) from None
-            if reply.status_code in (429, 503) and attempt < _TRIES:
+            if reply.status_code in _PASSING and attempt < _TRIES:
                 asked = reply.headers.get("Retry-After", "")
-                time.sleep(min(float(asked), _PATIENCE) if asked.isdigit() else self._pause * 2**attempt)
+                known = asked.isascii() and asked.isdigit() and len(asked) < 10
+                time.sleep(min(float(asked), _PATIENCE) if known else self._pause * 2**attempt)
                 continue
             break
         try:
-            found = reply.json()
+            found = parse_json(decode_text(content))
         except ValueError:
             found = None
         if reply.is_success and found is not None:
@@ -167,12 +187,36 @@ class Endpoint:
         told = found.get("error") if isinstance(found, dict) else None
         message = told.get("message") if isinstance(told, dict) else None
         text = one_line(str(message or reply.reason_phrase), 300)
-        kind = _GoneError if reply.status_code in (401, 403, 404, 429, 503) else UserError
+        if self._key is not None:
+            text = text.replace(self._key, "(the key)")
+        kind = _GoneError if reply.status_code in (401, 403, 404, *_PASSING) else UserError
         raise kind(f"{self.url} refused ({reply.status_code}): {text}")
+
+    def _sent(self, method: str, path: str, body: Any) -> tuple[Any, bytes]:
+        """A response and its content, within limits of size and time.
+
+        Raises:
+            UserError: it is larger, or takes longer.
+        """
+        until, parts, size = time.monotonic() + self._timeout, [], 0
+        with self._client.stream(method, self.url + path, json=body) as reply:
+            for part in reply.iter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > _LARGEST or time.monotonic() > until:
+                    raise UserError(f"{self.url} answers with more than {_LARGEST:,} bytes, or too slowly")
+        return reply, b"".join(parts)
 
 
 class _GoneError(UserError):
     """No other request will fare better."""
+
+
+def _is_stable(name: str, value: Any) -> bool:
+    """Whether a fact about a served model may be compared with that of another day."""
+    if isinstance(value, list):
+        return all(isinstance(inner, str) for inner in value)
+    return name != "created" and isinstance(value, str | int | float | bool)
 
 
 def _caught(ask: Any, request: Mapping[str, Any]) -> Any:
