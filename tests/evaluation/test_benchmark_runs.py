@@ -154,6 +154,9 @@ def test_a_finished_plan_asks_nothing_again(sets, out, capsys):
         ("runs: [{suite: mme, dta: x}]", "unknown setting"),
         ("runs: [{suite: mme}, {suite: mme}]", "two runs called 'mme'"),
         ("runs: [{suite: mme, name: ../x}]", "is no name of a folder"),
+        ("runs: [{suite: mme, name: ..}]", "is no name of a folder"),
+        ("runs: [{suite: mme, name: summary.md}]", "is no name of a folder"),
+        ("runs: [{suite: mme, items: 0}]", "expected at least 1"),
         ("runs: [{suite: nano}]", "has a command of its own"),
         ("runs: [{suite: retrieval, options: {qery: text}}]", "did you mean 'query'"),
         ("- x", "expected a mapping"),
@@ -166,6 +169,19 @@ def test_a_plan_that_cannot_be_is_refused_in_one_line(tmp_path, capsys, plan, wo
     error = capsys.readouterr().err
     assert words in error
     assert "Traceback" not in error
+
+
+def test_an_option_of_another_type_harms_no_other_run(sets, tmp_path, capsys):
+    (tmp_path / "plan.yaml").write_text(
+        "runs: [{suite: retrieval, data: pairs/pairs.csv, options: {captions: x}},"
+        " {suite: mme, data: nowhere}, {suite: iiit5k, data: words}]"
+    )
+    command_ = ("eval", "plan", tmp_path / "plan.yaml", "--data", sets, "--out", tmp_path / "out")
+    assert command(*command_, "--device", "cpu") == 0
+    out, err = capsys.readouterr()
+    assert "the option 'captions' is 'x'; expected int" in err
+    assert out.count("not run") == 2
+    assert (tmp_path / "out" / "iiit5k" / "results.json").is_file()
 
 
 def test_two_finished_runs_are_compared(sets, out, tmp_path, capsys):

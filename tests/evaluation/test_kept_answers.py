@@ -17,6 +17,7 @@ def test_answers_are_read_back_with_every_letter(tmp_path):
     with KeptAnswers(tmp_path, IDENTITY).opened() as kept:
         kept.add(items, [ODD, "plain", ValueError(ODD)])
     with KeptAnswers(tmp_path, IDENTITY).opened() as again:
+        assert [item.key in again for item in items] == [True, True, False]  # what failed is asked again
         assert [again.answer(item.key) for item in items] == [ODD, "plain", None]
         assert [again.error(item.key) for item in items] == [None, None, ODD]
 
@@ -79,4 +80,25 @@ def test_tampered_answers_are_refused(tmp_path, line):
     (tmp_path / "identity.json").unlink()
     refused(tmp_path, "answers.jsonl' is damaged or alone")
     (tmp_path / "identity.json").write_text('{"schema": 1, "task": "y"}')
-    refused(tmp_path, "another model and settings and task")
+    refused(tmp_path, "that differs in model, settings, task")
+
+
+def test_what_failed_and_then_came_is_kept_and_the_same_failure_is_not_written_twice(tmp_path):
+    item = SimpleNamespace(key="a")
+    with KeptAnswers(tmp_path, IDENTITY).opened() as kept:
+        kept.add([item], [ValueError("gone")])
+        kept.add([item], [ValueError("gone")])
+    assert (tmp_path / "answers.jsonl").read_text().count("\n") == 1
+    with KeptAnswers(tmp_path, IDENTITY).opened() as again:
+        again.add([item], ["here"])
+    with KeptAnswers(tmp_path, IDENTITY).opened() as last:
+        assert last.answer("a") == "here"
+        assert last.error("a") is None
+
+
+def test_half_letters_are_kept_as_replaced(tmp_path):
+    item = SimpleNamespace(key="a")
+    with KeptAnswers(tmp_path, IDENTITY).opened() as kept:
+        kept.add([item], ["yes \ud800"])
+    with KeptAnswers(tmp_path, IDENTITY).opened() as again:
+        assert again.answer("a") == "yes ?"

@@ -142,3 +142,11 @@ def test_missing_files(suite, tmp_path) -> None:
     file = _write(tmp_path) / "coco_pope_random.json"
     with pytest.raises(UserError, match="is no folder; give the one that holds"):
         list(suite.items(file))
+
+
+def test_an_empty_file_is_not_left_out(suite, tmp_path):
+    for kind in ("adversarial", "popular"):
+        _write(tmp_path, kind)
+    (tmp_path / "coco_pope_random.json").write_bytes(b"")
+    with pytest.raises(UserError, match=r"coco_pope_random\.json' is empty"):
+        list(suite.items(tmp_path))

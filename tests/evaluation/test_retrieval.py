@@ -249,7 +249,7 @@ def test_parquet(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.jsonl", "", "has no rows; get the file again"),
+        ("a.jsonl", "", "is empty; get the file again"),
         ("a.jsonl", '{"image": "a.jpg", "text": "x"}\n{"image"', "line 2 is not JSON"),
         ("a.jsonl", "[1]", "a.jsonl': entry 1 is 1; expected an object"),
         ("a.jsonl", '{"picture": "a.jpg", "text": "x"}', "line 1 has no 'image', only picture, text"),

@@ -200,7 +200,7 @@ class _Rows:
 @pytest.mark.parametrize("change", [{"options": {"seed": 1}}, {"limit": 4}, {"about": {"name": "other"}}])
 def test_answers_to_something_else_are_not_mixed_in(tmp_path, change):
     run_suite(Named(), Written(stem), out=tmp_path)
-    with pytest.raises(ConfigError, match="holds an evaluation with another"):
+    with pytest.raises(ConfigError, match="holds an evaluation that differs in"):
         run_suite(Named(), Written(stem), out=tmp_path, **change)
 
 
@@ -224,3 +224,61 @@ def test_media_that_the_model_does_not_take_are_refused_at_once(tmp_path):
         run_suite(Named(), engine, out=tmp_path / "a")
     assert engine.asked == 0
     assert not (tmp_path / "a").exists()
+
+
+def test_a_picture_that_was_replaced_is_noticed(tmp_path):
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"one")
+
+    class One(Suite):
+        name = "one"
+
+        def items(self, data):
+            yield Item("a", {"question": "What?", "image": str(picture)}, "a")
+
+        def right(self, item, answer):
+            return True
+
+    run_suite(One(), Written(stem), out=tmp_path / "out")
+    picture.write_bytes(b"another")
+    with pytest.raises(ConfigError, match=r"differs in settings\.items_sha256"):
+        run_suite(One(), Written(stem), out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "row", [np.full(4, np.nan), np.zeros(4), np.array([]), np.ones(3), np.full(4, 1e300)]
+)
+def test_what_is_no_embedding_counts_as_a_failure(row):
+    class Rows:
+        modalities = None
+
+        def embeddings(self, requests):
+            for number, _ in enumerate(requests):
+                yield np.full(4, 2.0) if number < 2 else row
+
+    class Some(Nearest):
+        def judge(self, items, answers):
+            assert [answer is None for answer in answers] == [False, False, True]
+            assert all(np.linalg.norm(answer) == pytest.approx(1) for answer in answers[:2])
+            return [Sample({}), Sample({}), Sample({"n": 1, "right": 0})]
+
+    results = run_suite(Some(), Rows()).results
+    assert results["failed"] == 1
+    assert "no embedding" in results["first_error"]
+
+
+def test_half_letters_in_the_data_can_be_written(tmp_path):
+    class Odd(Named):
+        def items(self, data):
+            for item in super().items(data):
+                yield Item(item.key, {**item.request, "question": "\ud800?"}, "\ud801")
+
+    finish(Odd(), Written(lambda request: "\ud802"), tmp_path)
+    json.loads((tmp_path / "samples.jsonl").read_text(encoding="utf-8").splitlines()[0])
+
+    class Keyed(Named):
+        def items(self, data):
+            yield Item("a\udcff", {"question": "What?"})
+
+    with pytest.raises(UserError, match="whose key is no text"):
+        run_suite(Keyed(), Written(stem))

@@ -33,8 +33,9 @@ class SuiteCommands(PluginCommands):
             raise ConfigError(f"suite {name!r} has neither a command nor make; its package must bring one")
         function = kind.command or command_of(kind.make)  # type: ignore[arg-type]
         examples = kind.examples
-        if examples and "\b" not in examples:
-            examples = f"\n\b\nExamples:\n{examples}"
+        if examples and not examples.startswith("\n"):  # a suite's own, without a head
+            lines = [f"  {one}" if one.startswith("imagebind-llm") else one for one in examples.split("\n")]
+            examples = "\n\b\nExamples:\n" + "\n".join(lines)
         return command(name, function, kind.summary, examples)
 
 

@@ -71,13 +71,9 @@ def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
         json_: shared.JsonOption = False,
         **arguments: Any,
     ) -> None:
-        from imagebind_llm.evaluation.folder import write_outcome
-        from imagebind_llm.evaluation.provenance import environment
-        from imagebind_llm.evaluation.report import markdown
-        from imagebind_llm.evaluation.runner import run_suite
-
         if out is not None:
             shared.check_out(out, folder=True)
+        data = None if data is None else data.resolve()  # the same data by another way are the same
         suite = make(**arguments)
         options: dict[str, Any] = {"max_new_tokens": new_tokens, "seed": seed, "cache": cache}
         options = {name: value for name, value in options.items() if value is not None}
@@ -87,7 +83,13 @@ def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
             raise UserError(
                 f"{suite.name} compares embeddings, for which --{name} means nothing; leave it out"
             )
+        every = list(suite.items(data))  # before a model is loaded for it
         engine, about = open_engine(endpoint, at_once, model, device, dtype, cache_dir, batch_size)
+        from imagebind_llm.evaluation.folder import write_outcome
+        from imagebind_llm.evaluation.provenance import environment
+        from imagebind_llm.evaluation.report import markdown
+        from imagebind_llm.evaluation.runner import run_suite
+
         started = time.time()
         outcome = run_suite(
             suite,
@@ -99,6 +101,7 @@ def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
             about=about,
             options=options,
             arguments={name: value for name, value in arguments.items() if value is not None},
+            items=every,
             progress=True,
         )
         outcome.results["environment"] = environment()
@@ -139,7 +142,9 @@ def open_engine(
 
     folder = locate_folder(model or "nano")
     bot = shared.open_assistant(str(folder), device, dtype, cache_dir, batch_size=batch_size)
-    return LocalEngine(bot), model_facts(bot, Path(model or "nano").name, folder)
+    facts = model_facts(bot, Path(model or "nano").name, folder)
+    computed = {"dtype": str(bot.model.dtype).removeprefix("torch."), "cache_dir": cache_dir}
+    return LocalEngine(bot), {**facts, **computed}
 
 
 def typed_command() -> str:

@@ -73,11 +73,27 @@ def read_outcome(folder: Path) -> Finished:
     for number, line in enumerate(lines, start=1):
         try:
             sample = parse_json(decode_text(line))
-            sums = sample["sums"]
-            good = isinstance(sample["key"], str) and all(isinstance(v, int | float) for v in sums.values())
-        except (ValueError, KeyError, TypeError, AttributeError):
+            good = _is_sample(sample)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             good = False
         if not good:
             raise UserError(f"{str(file)!r}: line {number} is no sample; run the evaluation again")
         samples.append(sample)
     return Finished(folder, results, samples)
+
+
+def _is_sample(value: Any) -> bool:
+    """Whether a line is one that the runner writes."""
+    texts = (value["key"], value["group"], value["unit"], value.get("answer", ""), value.get("error", ""))
+    score = value["score"]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(value["request"], dict)
+        and {"expected", "read"} <= value.keys()
+        and (score is None or _is_number(score))
+        and all(_is_number(number) for number in value["sums"].values())
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(float(value)) < 1e100

@@ -47,7 +47,8 @@ class KeptAnswers:
         self._found: dict[str, dict[str, Any]] = {}
 
     def __contains__(self, key: str) -> bool:
-        return key in self._found
+        """Whether an answer is there. What failed is asked again."""
+        return key in self._found and "error" not in self._found[key]
 
     def answer(self, key: str) -> Answer:
         """The text or the embedding that came back for an item; None: an error."""
@@ -87,11 +88,11 @@ class KeptAnswers:
             write_json(file, self._identity)
             return
         now = json.loads(json.dumps(self._identity))
-        changed = sorted(key for key in set(before) | set(now) if before.get(key) != now.get(key))
+        changed = sorted(set(_differing(before, now)))
         if changed:
-            other = one_line(" and ".join(changed), 100)
+            other = one_line(", ".join(changed), 100)
             raise ConfigError(
-                f"{str(folder)!r} holds an evaluation with another {other}; use another folder, or delete "
+                f"{str(folder)!r} holds an evaluation that differs in {other}; use another folder, or delete "
                 "this one"
             )
 
@@ -122,6 +123,8 @@ class KeptAnswers:
         lines = []
         for item, answer in zip(items, answers, strict=True):
             entry = _entry(answer)
+            if self._found.get(item.key) == entry:  # failed again, and just as before
+                continue
             self._found[item.key] = entry
             lines.append(json.dumps({"key": item.key, **entry}, ensure_ascii=False) + "\n")
         if self._folder is not None:
@@ -131,12 +134,27 @@ class KeptAnswers:
             sync(file)
 
 
+def _differing(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """Names of what differs, dotted."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        if before != now:
+            yield path
+        return
+    for key in set(before) | set(now):
+        yield from _differing(before.get(key), now.get(key), f"{path}.{key}" if path else key)
+
+
 def _entry(answer: Answer | Exception) -> dict[str, str]:
     if isinstance(answer, np.ndarray):
         return {"embedding": base64.b64encode(answer.astype("<f4").tobytes()).decode()}
     if isinstance(answer, str):
-        return {"answer": answer}
-    return {"error": str(answer) or type(answer).__name__}
+        return {"answer": whole_letters(answer)}
+    return {"error": whole_letters(str(answer) or type(answer).__name__)}
+
+
+def whole_letters(text: str) -> str:
+    """``text`` with halves of letters (lone surrogates), which no file can hold, replaced."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _is_answer(entry: Mapping[str, Any]) -> bool:

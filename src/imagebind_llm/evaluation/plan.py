@@ -1,13 +1,14 @@
 """Many evaluations of one model, as a file lists them, and one table of what they found."""
 
 import inspect
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-from imagebind_llm.common.errors import ConfigError, UserError, one_line
+from imagebind_llm.common.errors import ConfigError, UserError, one_line, short
 from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.common.settings import build
 from imagebind_llm.common.text_files import read_text
@@ -17,6 +18,9 @@ from imagebind_llm.evaluation.folder import write_outcome
 from imagebind_llm.evaluation.report import shown, table
 from imagebind_llm.evaluation.runner import run_suite
 from imagebind_llm.evaluation.suite import Suite, suite_kind
+
+_NAME = re.compile(r"\w[\w .-]{0,99}")
+"""Of a run: letters, digits, ``_``, and behind the first ``-``, ``.`` and spaces."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,12 @@ def read_plan(path: Path) -> Plan:
             raise ConfigError(f"suite {run.suite!r} has a command of its own and cannot be part of a plan")
         if run.folder in names:
             raise ConfigError(f"the plan has two runs called {run.folder!r}; give one a name")
-        if Path(run.folder).name != run.folder:
-            raise ConfigError(f"{run.folder!r} is no name of a folder; give the run another name")
+        if not _NAME.fullmatch(run.folder) or run.folder == "summary.md":
+            raise ConfigError(f"{short(run.folder)} is no name of a folder; give the run another name")
+        for setting in ("items", "max_new_tokens"):
+            value = getattr(run, setting)
+            if value is not None and value < 1:
+                raise ConfigError(f"{setting} of the run {run.folder!r} is {value}; expected at least 1")
         names.add(run.folder)
     return plan
 
@@ -126,7 +134,7 @@ def run_plan(
             outcome = run_suite(
                 _made(run, data),
                 engine,
-                None if run.data is None else data / run.data,
+                None if run.data is None else (data / run.data).resolve(),
                 out=out / run.folder,
                 limit=run.items,
                 batch_size=batch_size,
@@ -152,13 +160,21 @@ def _made(run: PlannedRun, data: Path) -> Suite:
     if run.options and not known:
         raise ConfigError(f"{run.suite} has no options; the plan gives it {next(iter(run.options))!r}")
     refuse_unknown(run.options, list(known), what=f"option of {run.suite}")
-    return make(**{name: _typed(value, known[name].annotation, data) for name, value in run.options.items()})
+    return make(
+        **{name: _typed(name, value, known[name].annotation, data) for name, value in run.options.items()}
+    )
 
 
-def _typed(value: Any, annotation: Any, data: Path) -> Any:
-    """Paths begin where the data do."""
+def _typed(name: str, value: Any, annotation: Any, data: Path) -> Any:
+    """An option's value, checked; paths begin where the data do."""
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    return data / value if Path in (kind, *get_args(kind)) and isinstance(value, str) else value
+    kinds = get_args(kind) or (kind,)
+    if Path in kinds and isinstance(value, str):
+        return data / value
+    if type(value) not in kinds:
+        wanted = " or ".join(one.__name__ for one in kinds if one is not type(None))
+        raise ConfigError(f"the option {name!r} is {short(value)}; expected {wanted}")
+    return value
 
 
 def summary_table(rows: list[dict[str, Any]]) -> str:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from imagebind_llm.checkpoints.card import CardSection, Evaluation
-from imagebind_llm.common.errors import CheckpointError, UserError
+from imagebind_llm.common.errors import CheckpointError, UserError, one_line
 from imagebind_llm.common.files import load_json
 from imagebind_llm.evaluation.suite import suite_kind
 
 SCHEMA = 2
 """Of a results file; a reader refuses another."""
 _PARTS = (
-    "task", "model", "settings", "n", "units", "main", "shown", "metrics", "groups", "failed", "environment"
+    "task", "model", "settings", "n", "units", "main", "shown", "metrics", "groups", "failed", "first_error",
+    "environment",
 )  # fmt: skip
 Score = Mapping[str, Any]
 
@@ -68,10 +69,15 @@ def markdown(results: Mapping[str, Any]) -> str:
         text += table(["metric", f"n = {results['n']}"], turned)
     text += "\nShares in per cent; in brackets 95 % bootstrap intervals"
     if results["units"] != results["n"]:
-        text += f" over {results['units']} units (items that belong together are drawn together)"
+        text += (
+            f". What belongs together, as questions about one picture, is drawn together ({results['units']})"
+        )
     text += ".\n"
     if results["failed"]:
-        text += f"\n{results['failed']} items could not be asked and count as wrong.\n"
+        text += (
+            f"\n{results['failed']} of the items could not be asked and count as wrong; the first: "
+            f"{one_line(results['first_error'], 200)}\n"
+        )
     return text
 
 

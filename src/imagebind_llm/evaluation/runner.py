@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.evaluation.bootstrap import Sums, estimates
 from imagebind_llm.evaluation.engine import Engine
-from imagebind_llm.evaluation.kept import KeptAnswers
+from imagebind_llm.evaluation.kept import KeptAnswers, whole_letters
 from imagebind_llm.evaluation.report import SCHEMA
 from imagebind_llm.evaluation.suite import Item, Sample, Suite, check_items
+
+_LARGEST = 1e30
+"""Numbers of an embedding."""
 
 
 def run_suite(
@@ -25,6 +29,7 @@ def run_suite(
     about: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     arguments: Mapping[str, Any] | None = None,
+    items: Sequence[Item] | None = None,
     progress: bool = False,
 ) -> "Outcome":
     """Ask all items and score the answers.
@@ -39,6 +44,7 @@ def run_suite(
         about: facts of the model for the record, as plain JSON; with others, old answers are refused.
         options: settings of every request (``max_new_tokens``, ``cache`` …); not for embeddings.
         arguments: what the suite was made with, for the record.
+        items: of the suite in ``data``, where they have been read; None: they are read here.
         progress: show a progress bar on a terminal.
 
     Raises:
@@ -46,7 +52,7 @@ def run_suite(
         ConfigError: ``out`` holds answers to another suite, of another model or with other settings, is in
             use, is no folder, or holds files of such names that no evaluation wrote.
     """
-    every = list(suite.items(data))
+    every = list(suite.items(data)) if items is None else items
     check_items(every, suite.name)
     items = _some(every, limit)
     _check_modalities(items, engine, suite.name)
@@ -84,7 +90,12 @@ def run_suite(
         }
         for item, answer, sample in zip(items, answers, samples, strict=True)
     ]
-    return Outcome({**identity, **summary(suite, items, samples), "failed": len(errors)}, records)
+    found = {
+        **summary(suite, items, samples),
+        "failed": len(errors),
+        "first_error": errors[0] if errors else None,
+    }
+    return Outcome({**identity, **found}, records)
 
 
 class Outcome:
@@ -93,7 +104,7 @@ class Outcome:
     Attributes:
         results: plain values for JSON: ``schema``, ``task``, ``model``, ``settings``, ``n``, ``units``,
             ``main``, ``shown``, ``metrics`` and ``groups`` (each metric with ``value``, ``low``, ``high``),
-            ``failed`` (items whose media could not be read; they count as wrong).
+            ``failed`` (items whose media could not be read; they count as wrong), ``first_error``.
         samples: one record for each item: ``key``, ``group``, ``unit``, ``request``, ``expected``,
             ``answer`` or ``error``, ``read``, ``score``, ``sums``.
     """
@@ -147,12 +158,13 @@ def _ask(
     progress: bool,
     total: int,
 ) -> None:
+    import numpy as np
     from tqdm import tqdm
 
     requests: Iterator[Mapping[str, Any]] = ({**item.request, **options} for item in items)
     ask: Any = engine.answers if suite.asks == "answers" else engine.embeddings
     waiting: list[Any] = []
-    done = 0
+    done, size = 0, None
     with tqdm(
         total=total,
         initial=total - len(items),
@@ -162,7 +174,9 @@ def _ask(
     ) as bar:
         try:
             for answer in ask(requests):
-                waiting.append(answer)
+                waiting.append(_checked(answer, size))
+                if size is None and isinstance(waiting[-1], np.ndarray):
+                    size = len(waiting[-1])
                 bar.update()
                 if len(waiting) == batch_size:
                     kept.add(items[done : done + len(waiting)], waiting)
@@ -170,6 +184,21 @@ def _ask(
         finally:  # what came before a mishap is worth keeping
             if waiting:
                 kept.add(items[done : done + len(waiting)], waiting)
+
+
+def _checked(answer: Any, size: int | None) -> Any:
+    """An answer; an embedding with length 1, or an error if it is none, or not as long as those before."""
+    import numpy as np
+
+    if not isinstance(answer, np.ndarray):
+        return answer
+    whole = answer.ndim == 1 and bool((np.abs(answer) < _LARGEST).all())  # no NaN either
+    norm = float(np.linalg.norm(answer)) if whole else 0.0
+    if not norm or (size is not None and len(answer) != size):
+        return UserError(
+            "the model gave something that is no embedding: not finite, of length 0, or too short"
+        )
+    return answer / norm
 
 
 def _check_modalities(items: Sequence[Item], engine: Engine, suite: str) -> None:
@@ -199,12 +228,17 @@ def _some(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
 
 
 def _digest(items: Sequence[Item]) -> str:
-    """SHA-256 over what is asked and expected."""
+    """SHA-256 over what is asked and expected, and the sizes of files."""
     digest = hashlib.sha256()
     for item in items:
-        record = [item.key, plain(item.request), plain(item.expected), item.group, item.unit]
+        sizes = [os.path.getsize(value) for value in item.request.values() if _is_file(value)]
+        record = [item.key, plain(item.request), plain(item.expected), item.group, item.unit, sizes]
         digest.update(json.dumps(record, ensure_ascii=False, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike) and len(str(value)) < 4096 and os.path.isfile(value)
 
 
 def plain(value: Any) -> Any:
@@ -213,7 +247,9 @@ def plain(value: Any) -> Any:
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
-    if value is None or isinstance(value, str | int | float | bool):
+    if isinstance(value, str):
+        return whole_letters(value)
+    if value is None or isinstance(value, int | float | bool):
         return value
     if isinstance(value, Path):
         return str(value)

@@ -198,7 +198,7 @@ def suite_kind(name: str) -> SuiteKind:
 
 
 def check_items(items: Sequence[Item], suite: str) -> None:
-    """Refuse a suite without items, or with a key twice.
+    """Refuse a suite without items, or with a key twice or of half letters (lone surrogates).
 
     Raises:
         UserError: naming the key.
@@ -207,6 +207,16 @@ def check_items(items: Sequence[Item], suite: str) -> None:
         raise UserError(f"suite {suite!r} has no items in these data")
     keys: set[str] = set()
     for item in items:
+        if not all(_is_text(name) for name in (item.key, item.group, item.unit)):
+            raise UserError(f"suite {suite!r} has an item whose key is no text: {item.key!a:.80}")
         if item.key in keys:
             raise UserError(f"suite {suite!r} has two items with the key {item.key!r}; keys must differ")
         keys.add(item.key)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

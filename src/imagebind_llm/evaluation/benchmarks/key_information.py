@@ -82,7 +82,7 @@ def _judged(texts: Sequence[str], answer: Answer) -> Sample:
         "wanted": len(best.split()),
         "contained": any(" ".join(text.lower().split()) in flat for text in texts),
     }
-    return Sample(sums, best, f1(best))
+    return Sample(sums, said.strip() if isinstance(answer, str) else None, f1(best))
 
 
 _SROIE_QUESTIONS = {

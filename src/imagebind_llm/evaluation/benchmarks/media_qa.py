@@ -9,6 +9,7 @@ answers that are all right, and one or more media. Questions are asked as they s
 object, as PointLLM asks it, is ``{"point": "chair.npy", "question": "What is this?", "answer": "chair"}``.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.evaluation.answers import plain
+from imagebind_llm.evaluation.answers import exact_match, plain
 from imagebind_llm.evaluation.benchmarks.finding import VIDEOS, Media, find_file, with_suffixes
 from imagebind_llm.evaluation.benchmarks.questions import AnsweredSplit, Questions, Split, asked, same_words
 from imagebind_llm.evaluation.benchmarks.reading import Row, by_id, csv_rows, json_rows, text_lines
@@ -147,6 +148,12 @@ def _own(file: str, folder: Path) -> Iterator[Item]:
         )
 
 
+def _contained(answer: str, references: Any) -> float:
+    """Whether one of the right answers stands in ``answer``, as whole words."""
+    said = plain(answer)
+    return float(any(re.search(rf"(?<!\w){re.escape(plain(one))}(?!\w)", said) for one in references))
+
+
 def make_clotho_aqa(split: Split = "test") -> Suite:
     """Ask the questions of Clotho-AQA about sounds; three people answered each."""
     scores = {"accuracy": _as_most_say, "unanimous": _as_all_say}
@@ -175,7 +182,8 @@ def make_scanqa(split: AnsweredSplit = "val") -> Suite:
 
 def make_qa(file: Annotated[str, "File of JSON lines in the folder."] = "questions.jsonl") -> Suite:
     """Ask questions of your own: a question, its answer, and media of any kind a line."""
-    return same_words("qa", partial(_own, file))
+    scores = {"accuracy": exact_match, "contained": _contained}
+    return Questions("qa", partial(_own, file), scores, lambda answer, _: plain(answer))
 
 
 CLOTHO_AQA = SuiteKind(
@@ -235,13 +243,13 @@ SCANQA = SuiteKind(
 )
 QA = SuiteKind(
     summary="Questions of your own about any media.",
-    examples='  {"point": "chair.npy", "question": "What is this?", "answer": ["chair", "a chair"]}\n'
-    "  imagebind-llm eval qa --data folder\n",
+    examples="  imagebind-llm eval qa --data folder\n\n\b\nA line of folder/questions.jsonl:\n"
+    '  {"point": "chair.npy", "question": "What is this?", "answer": ["chair", "a chair"]}\n',
     make=make_qa,
     facts=Facts(
         layout="questions.jsonl: question, answer, and files by modality (image, video, audio, point, depth, "
         "thermal, imu)",
-        metric="accuracy: the same words as one of the answers; by modality",
+        metric="accuracy: the same words as one of the answers; contained: one of them is in it; by modality",
         source="your own; the layout is this package's",
         licence="your own",
     ),

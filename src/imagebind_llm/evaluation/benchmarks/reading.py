@@ -119,7 +119,7 @@ def json_rows(path: Path) -> Sequence[Row]:
     """The objects of a JSON list, or of JSON lines, whichever the file is.
 
     Raises:
-        UserError: it is neither, or holds something else.
+        UserError: it is neither, is empty, or holds something else.
     """
     if read(path).lstrip()[:1] == "[":
         return _rows(_json(path), repr(str(path)))
@@ -130,6 +130,8 @@ def json_rows(path: Path) -> Sequence[Row]:
         if not isinstance(value, dict):
             raise UserError(f"{where} holds {short(value)}; expected an object")
         rows.append(Row(value, where))
+    if not rows:
+        raise UserError(f"{str(path)!r} is empty; get the file again")
     return rows
 
 
