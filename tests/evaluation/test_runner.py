@@ -282,3 +282,20 @@ def test_half_letters_in_the_data_can_be_written(tmp_path):
 
     with pytest.raises(UserError, match="whose key is no text"):
         run_suite(Keyed(), Written(stem))
+
+
+def test_media_in_memory_are_shown_in_the_report(tmp_path):
+    class Packed(Named):
+        def items(self, data):
+            picture, sound = (INPUTS / "cat.jpg").read_bytes(), (INPUTS / "cat.ogg").read_bytes()
+            yield Item("a", {"question": "What?", "image": picture}, "dog")
+            yield Item("b", {"question": "What?", "audio": sound}, "dog")
+            yield Item("c", {"question": "What?", "image": b"no picture"}, "dog")
+
+    engine = Written(lambda request: "a cat")
+    engine.modalities = ("image", "audio")
+    finish(Packed(), engine, tmp_path)
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg" in report
+    assert "data:audio/ogg" in report
+    assert "cannot be shown here" in report

@@ -35,7 +35,7 @@ def write_outcome(outcome: Outcome, folder: Path, command: str, started: float) 
         ("samples.jsonl", "".join(lines)),
         ("results.json", results),
         ("results.md", markdown(outcome.results)),
-        ("report.html", page(outcome.results, outcome.samples)),
+        ("report.html", page(outcome.results, outcome.samples, outcome.contents)),
     ):
         with atomic_write(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -21,12 +21,15 @@ NOTHING = "(nothing)"
 _Record = Mapping[str, Any]
 
 
-def page(results: Mapping[str, Any], samples: Sequence[_Record]) -> str:
+def page(
+    results: Mapping[str, Any], samples: Sequence[_Record], contents: Mapping[str, bytes] | None = None
+) -> str:
     """The report, which is the same text for the same arguments and media.
 
     Args:
         results: of :class:`.runner.Outcome`.
         samples: of the same.
+        contents: of the same.
 
     Returns:
         HTML of at most some 15 MB. It shows pictures and sounds if their files are still there.
@@ -40,7 +43,7 @@ def page(results: Mapping[str, Any], samples: Sequence[_Record]) -> str:
     shown_already = {sample["key"] for sample in lowest}
     highest = sorted(bad, key=lambda sample: (-sample["score"], sample["key"]))
     highest = [sample for sample in highest if sample["key"] not in shown_already][:BEST]
-    tiles = Tiles()
+    tiles = Tiles(contents)
     shown = results["shown"]
     metrics = [
         metric_row(name, estimate, shown.get(name, "share")) for name, estimate in results["metrics"].items()

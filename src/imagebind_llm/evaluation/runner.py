@@ -95,7 +95,13 @@ def run_suite(
         "failed": len(errors),
         "first_error": errors[0] if errors else None,
     }
-    return Outcome({**identity, **found}, records)
+    contents = {
+        hashlib.sha256(value).hexdigest(): value
+        for item in items
+        for value in item.request.values()
+        if isinstance(value, bytes)
+    }
+    return Outcome({**identity, **found}, records, contents)
 
 
 class Outcome:
@@ -107,10 +113,16 @@ class Outcome:
             ``failed`` (items whose media could not be read; they count as wrong), ``first_error``.
         samples: one record for each item: ``key``, ``group``, ``unit``, ``request``, ``expected``,
             ``answer`` or ``error``, ``read``, ``score``, ``sums``.
+        contents: of media that were given as bytes, by the SHA-256 that stands for them in ``samples``.
     """
 
-    def __init__(self, results: dict[str, Any], samples: list[dict[str, Any]]) -> None:
-        self.results, self.samples = results, samples
+    def __init__(
+        self,
+        results: dict[str, Any],
+        samples: list[dict[str, Any]],
+        contents: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.results, self.samples, self.contents = results, samples, contents or {}
 
 
 def summary(suite: Suite, items: Sequence[Item], samples: Sequence[Sample]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ _SOUNDS = {
     ".m4a": "audio/mp4",
     ".aac": "audio/aac",
 }
+_MARKS = {b"RIFF": "audio/wav", b"fLaC": "audio/flac", b"OggS": "audio/ogg", b"ID3": "audio/mpeg"}
+"""How the bytes of a sound begin."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,15 @@ class Tile:
 
 
 class Tiles:
-    """The media of one page, which together take no more than ``most`` characters."""
+    """The media of one page, which together take no more than ``most`` characters.
 
-    def __init__(self, most: int = MOST) -> None:
-        self._left = most
+    Args:
+        contents: of media that were given as bytes, by their SHA-256.
+        most: characters.
+    """
+
+    def __init__(self, contents: Mapping[str, bytes] | None = None, most: int = MOST) -> None:
+        self._contents, self._left = contents or {}, most
         self._found: dict[tuple[str, str], Tile] = {}
 
     def of(self, request: Mapping[str, Any]) -> list[Tile]:
@@ -56,11 +63,13 @@ class Tiles:
     def _tile(self, kind: str, source: Any) -> Tile:
         if kind == "text":
             return Tile(kind, str(source))
-        if not isinstance(source, str):
+        digest = source.get("sha256") if isinstance(source, dict) else None
+        content = self._contents.get(str(digest))
+        if content is None and not isinstance(source, str):
             return Tile(kind, "", note="given as data, which are not kept")
-        key = (kind, source)
+        key = (kind, str(digest or source))
         if key not in self._found:
-            self._found[key] = _read(kind, source)
+            self._found[key] = _read(kind, source) if content is None else _of_bytes(kind, content)
         tile = self._found[key]
         if len(tile.data) > self._left:
             return Tile(kind, tile.name, note="left out, to keep this page small")
@@ -102,7 +111,7 @@ def _read(kind: str, source: str) -> Tile:
         if not path.is_file():
             return Tile(kind, name, note="the file is no longer there")
         if kind in ("image", "thermal"):
-            return Tile(kind, name, _picture(path))
+            return Tile(kind, name, _picture(str(path)))
         if kind == "audio" and path.suffix.lower() in _SOUNDS:
             size = path.stat().st_size
             if size > LARGEST_SOUND:
@@ -113,12 +122,24 @@ def _read(kind: str, source: str) -> Tile:
     return Tile(kind, name)
 
 
-def _picture(path: Path) -> str:
+def _of_bytes(kind: str, content: bytes) -> Tile:
+    try:
+        if kind in ("image", "thermal"):
+            return Tile(kind, "", _picture(content))
+        sound = next((mime for mark, mime in _MARKS.items() if content.startswith(mark)), None)
+        if kind == "audio" and sound is not None and len(content) <= LARGEST_SOUND:
+            return Tile(kind, "", _address(sound, content))
+    except (UserError, OSError, ValueError):
+        return Tile(kind, "", note="cannot be shown here")
+    return Tile(kind, "", note="given as data")
+
+
+def _picture(source: str | bytes) -> str:
     from imagebind_llm.data.clean.rules import thumbnail
     from imagebind_llm.media.base import Limits
     from imagebind_llm.media.image import read_image, to_rgb
 
-    return _address("image/jpeg", thumbnail(to_rgb(read_image(str(path), Limits()), "white"), SIDE))
+    return _address("image/jpeg", thumbnail(to_rgb(read_image(source, Limits()), "white"), SIDE))
 
 
 def _address(kind: str, data: bytes) -> str:
