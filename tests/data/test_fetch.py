@@ -303,6 +303,7 @@ def test_too_much_is_refused(tmp_path, monkeypatch):
         ("x.deb", deb({"a": b"1"})[:400], "is damaged"),
         ("x.deb", deb({"a": b"1"}, data_name="data.tar.zst"), "is packed as data.tar.zst"),
         ("x.deb", deb({"a": b"1"}, data_name="other.tar.xz"), "no data"),
+        ("x.deb", deb({}).replace(b"4         `", b"-60       `", 1), "a part of -60 bytes"),
         ("x.tgz", b"<html>not found</html>", "is damaged"),
         ("x.whl", b"<html>not found</html>", "is damaged"),
         ("x.whl", zipped({"a": b"1"})[:-30], "is damaged"),

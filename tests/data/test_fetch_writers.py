@@ -181,6 +181,17 @@ def test_furniture(package, out, tmp_path):
     assert (part["point"], answer) == (str(out / "points/bed_room/My-001/bed.obj"), "Bed")
 
 
+@pytest.mark.parametrize("name", ["../../../secret/key", "lib/gone.obj", ""])
+def test_furniture_names_files_of_its_own_library_only(package, out, tmp_path, name):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("mine")
+    properties = f"name#1=Bed\ncategory#1=Beds\nmodel#1={name}\nicon#1={name}\n"
+    library = {"LICENSE.TXT": b"CC0", "PluginFurnitureCatalog.properties": properties.encode()}
+    with pytest.raises(UserError, match="which is no file of it"):
+        furniture.write(package({"My.sh3f": zipped(library)}), out)
+    assert not list(out.rglob("key"))
+
+
 def test_prompts(package, out, tmp_path):
     text = "; head\n\nbeep: [a  beep]\ndigits/1: one\nlong: See: two\n"
     root = "usr/share/asterisk/sounds/en_US_f_Allison"

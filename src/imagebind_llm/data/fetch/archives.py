@@ -136,6 +136,8 @@ def _data_of_deb(archive: Path, file: IO[bytes]) -> tuple[_Part, str]:
     while len(header := file.read(_AR_HEADER)) == _AR_HEADER:
         name = header[:16].decode("ascii", "replace").strip().rstrip("/")
         size = int(header[48:58])
+        if size < 0:
+            raise _refusal(archive, f"a part of {size} bytes")
         if name in _PACKINGS:
             return _Part(file, size), _PACKINGS[name]
         if name.startswith("data.tar"):

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.fetch.archives import unpack
 from imagebind_llm.data.fetch.tables import LANGUAGES, write_captions, write_dialogs, write_lines
@@ -38,12 +39,12 @@ def write(unpacked: Path, out: Path) -> dict[str, int]:
         number = 1
         while (name := english.get(f"name#{number}")) is not None:
             values = {key: english.get(f"{key}#{number}", "") for key in _KEYS}
-            model = folder / values["model"].lstrip("/")
+            model = _inside(folder, values["model"])
             place = Path("points") / _plain(values["category"]) / f"{library.stem}-{number:03d}"
             image = Path("images") / f"{library.stem}-{number:03d}{Path(values['icon']).suffix}"
             shutil.copytree(model.parent, out / place)  # its materials, textures and licence too
             (out / image.parent).mkdir(exist_ok=True)
-            shutil.copyfile(folder / values["icon"].lstrip("/"), out / image)
+            shutil.copyfile(_inside(folder, values["icon"]), out / image)
             point = (place / model.name).as_posix()
             models.append(
                 {
@@ -73,6 +74,18 @@ def write(unpacked: Path, out: Path) -> dict[str, int]:
         "categories": len({str(row["category"]) for row in models}),
         "languages": len({row["lang"] for row in translated}),
     }
+
+
+def _inside(library: Path, name: str) -> Path:
+    """A file that the library's catalogue names.
+
+    Raises:
+        UserError: it is none of its own.
+    """
+    path = library / name.lstrip("/")
+    if ".." in path.parts or not path.is_file():
+        raise UserError(f"the library {library.name!r} names {short(name)}, which is no file of it")
+    return path
 
 
 def _licence(library: Path, to: Path) -> None:
