@@ -63,3 +63,8 @@ def tiny_cache_folder(tmp_path_factory: pytest.TempPathFactory, bot: "Assistant"
     folder = tmp_path_factory.mktemp("caches") / "cache"
     cache.save(folder)
     return folder
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes give no names: a zip file holds the time, and workers must collect the same tests."""
+    return argname if isinstance(val, bytes) else None
