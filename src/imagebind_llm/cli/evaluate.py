@@ -122,7 +122,15 @@ def run_listed(
         raise UserError("nothing that the plan lists could be run")
 
 
-@app.command("compare", short_help="Compare two evaluations.")
+_COMPARE_EXAMPLES = """
+\b
+Examples:
+  imagebind-llm eval compare results/before results/after
+  imagebind-llm eval compare results/before results/after --out comparison.html
+"""
+
+
+@app.command("compare", short_help="Compare two evaluations.", epilog=_COMPARE_EXAMPLES)
 def compare_runs(
     run_a: Annotated[Path, typer.Argument(help="Folder of an evaluation (its --out).")],
     run_b: Annotated[Path, typer.Argument(help="Folder of another evaluation of the same suite.")],
@@ -149,7 +157,15 @@ def compare_runs(
         typer.echo(comparison_markdown(found), nl=False)
 
 
-@app.command("list", short_help="List all suites, with data and published numbers.")
+_LIST_EXAMPLES = """
+\b
+Examples:
+  imagebind-llm eval list
+  imagebind-llm eval list --json
+"""
+
+
+@app.command("list", short_help="List all suites, with data and published numbers.", epilog=_LIST_EXAMPLES)
 def list_suites(
     json_: shared.JsonOption = False,
     markdown: Annotated[
