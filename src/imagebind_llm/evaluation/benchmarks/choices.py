@@ -20,6 +20,7 @@ from imagebind_llm.evaluation.suite import Facts, Item, Suite, SuiteKind
 
 
 def _listed(question: str, options: Sequence[str]) -> str:
+    # there are more letters than options: _options has looked
     lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
     return "\n".join(
         [question.strip(), *lines, "Answer with the option's letter from the given choices directly."]
