@@ -230,18 +230,12 @@ def test_two_packages_with_one_name_are_refused(site: Path, monkeypatch: pytest.
 
 
 def test_the_wheel_holds_no_project() -> None:
+    from setuptools import find_packages
+
     root = Path(__file__).parents[2]
-
-    def find_packages(folder: Path, *patterns: str) -> list[str]:
-        """In a process of its own: setuptools refuses where the standard library's distutils is loaded."""
-        wanted = patterns or ("*",)
-        code = f"import setuptools; print(*setuptools.find_packages({str(folder)!r}, include={wanted!r}))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        return done.stdout.split()
-
-    found = find_packages(root / "src")
+    found = find_packages(str(root / "src"))
     assert {name.partition(".")[0] for name in found} == {"imagebind_llm"}
     assert [name for name in found if name.startswith("imagebind_llm.nano.")] == []
     code = [path for path in (root / "src").rglob("*.py") if "nano_lab" in path.read_text(encoding="utf-8")]
     assert code == []
-    assert find_packages(root / "projects" / "nano", "nano_lab*")
+    assert find_packages(str(root / "projects" / "nano"), include=["nano_lab*"])

@@ -260,6 +260,19 @@ def test_pip_downloads_a_wheel_from_the_index_that_is_given(tmp_path, monkeypatc
         )
 
 
+def test_looking_for_pip_leaves_setuptools_as_it_is():
+    """Compiling needs it in the same process."""
+    code = (
+        "from imagebind_llm.data.fetch import download\n"
+        "from imagebind_llm.data.fetch.catalogue import CATALOGUE\n"
+        "package, = CATALOGUE['easy-vqa'].packages\n"
+        "print(download._command(package, None, None)[2])\n"
+        "import setuptools, distutils.core; print(setuptools.__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout.split(), done.stderr) == (["pip", "setuptools"], "")
+
+
 @pytest.mark.parametrize(
     "path", ["../out.txt", "a/../../out.txt", "/out.txt", "C:/out.txt", "a\\..\\out.txt", "./../out.txt"]
 )

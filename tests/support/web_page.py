@@ -58,6 +58,11 @@ class Page:
         self.tab.locator(".chip").first.wait_for()
         self.until("!document.querySelector('.chip.busy')")
 
+    def close(self) -> None:
+        """Close the dialog that is open, and wait until it is gone."""
+        self.tab.keyboard.press("Escape")
+        self.until("!document.querySelector('dialog')")
+
     def ask(self, question: str) -> str:
         """Ask, and wait for the whole answer."""
         self.tab.fill("#question", question)

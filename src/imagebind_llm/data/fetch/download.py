@@ -5,13 +5,13 @@ they are asked to download, and nothing is installed. What comes is kept in ``im
 user's cache folder, so it is had once.
 """
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -164,7 +164,8 @@ def _command(package: Package, version: str | None, mirror: str | None) -> list[
     client = _CLIENTS[package.registry]
     wanted = package.name if version is None else f"{package.name}{client.joined}{version}"
     program = shutil.which(client.program)
-    if package.registry == "pypi" and importlib.util.find_spec("pip"):
+    # importlib.util.find_spec would, with setuptools, turn setuptools itself off in this process
+    if package.registry == "pypi" and PathFinder.find_spec("pip"):
         start = [sys.executable, "-m", "pip"]
     elif program is not None:
         start = [program]

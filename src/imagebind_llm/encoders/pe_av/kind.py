@@ -66,7 +66,9 @@ def _read(
     wanted: tuple[str, ...],
     state_dict: dict[str, torch.Tensor] | None = None,
 ) -> Any:
-    """A float32 ``PeAudioVideoModel``; tensors whose names begin with one of ``wanted`` must be there.
+    """A float32 ``PeAudioVideoModel``; tensors whose names begin with one of ``wanted`` must be there, finite.
+
+    Others that are not there hold whatever the memory held, so they are not looked at.
 
     Args:
         folder: holds its files; only for messages where ``state_dict`` is given.
@@ -75,7 +77,7 @@ def _read(
         state_dict: its tensors, instead of those of the folder.
 
     Raises:
-        CheckpointError: tensors are missing, left over or of another shape, or a file is damaged.
+        CheckpointError: tensors are missing, left over, of another shape or not finite, or a file is damaged.
     """
     from transformers import PeAudioVideoModel
 
@@ -103,7 +105,8 @@ def _read(
             f"the weights in {str(folder)!r} do not fit its config.json: {'; '.join(faults)}; "
             "download the whole folder again"
         )
-    require_finite(whole, f"the PE-AV in {str(folder)!r}")
+    named = [*whole.named_parameters(), *whole.named_buffers()]
+    require_finite([one for one in named if one[0].startswith(wanted)], f"the PE-AV in {str(folder)!r}")
     return whole
 
 

@@ -27,7 +27,7 @@ export function openDialog(given) {
     element.addEventListener('close', () => {
       given.onClose?.();
       element.remove();
-      if (back?.isConnected) back.focus({ preventScroll: true });
+      if (back?.isConnected && document.activeElement === document.body) back.focus({ preventScroll: true });
       resolve(result);
     });
   });
