@@ -402,10 +402,10 @@ class Assistant:
     def iter_embed(self, items: Iterable[MediaItem]) -> Iterator[Tensor | Exception]:
         """The unit embedding ``[D]`` of each item, or its error, for any number of items."""
         source = iter(items)
-        ahead = self._perception.start(itertools.islice(source, _EMBED_AT_ONCE), {})
+        ahead = self._perception.start(itertools.islice(source, _EMBED_AT_ONCE), self._perception.batch())
         while ahead:
             now = ahead
-            ahead = self._perception.start(itertools.islice(source, _EMBED_AT_ONCE), {})
+            ahead = self._perception.start(itertools.islice(source, _EMBED_AT_ONCE), self._perception.batch())
             self._perception.finish(now)
             for pending in now:
                 assert pending.outcome is not None, "finish() has run"
@@ -417,7 +417,7 @@ class Assistant:
         items = media_items(media)
         if not items:
             raise UserError("no media; give for example image='a.png'")
-        embeddings = self._perception.start(items, {})
+        embeddings = self._perception.start(items, self._perception.batch())
         self._perception.finish(embeddings)
         pairs = [(pending.result(), item.weight) for pending, item in zip(embeddings, items, strict=True)]
         return mixtures([pairs])[0]

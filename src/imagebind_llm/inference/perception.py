@@ -138,8 +138,7 @@ class Perception:
         workers: threads that decode.
 
     Attributes:
-        weights_stay: nobody trains the encoder meanwhile, so whether it has changed is not looked at (which
-            takes milliseconds for each request).
+        weights_stay: nobody trains the encoder meanwhile, so whether it has changed is not looked at.
     """
 
     def __init__(
@@ -167,14 +166,14 @@ class Perception:
     # --- whole requests
 
     def start_conditions(
-        self, media: list[list[MediaItem]], options: Options, among: dict[Any, PendingEmbedding]
+        self, media: list[list[MediaItem]], options: Options, batch: dict[Any, PendingEmbedding]
     ) -> PendingConditions:
         """Begin to decode the media of a request, after all checks that need none of them.
 
         Args:
             media: of each condition.
             options: of the request.
-            among: as in :meth:`start`.
+            batch: of :meth:`batch`.
 
         Raises:
             CacheError: the cache is needed and there is none.
@@ -182,7 +181,7 @@ class Perception:
         cached = [self.wants_cache([item.modality for item in items], options) for items in media]
         if options.explain and media:
             self.cache.require()
-        return PendingConditions(media, [self.start(items, among) for items in media], cached, options)
+        return PendingConditions(media, [self.start(items, batch) for items in media], cached, options)
 
     def finish_conditions(self, waiting: Sequence[PendingConditions]) -> list[Conditions | Exception]:
         """Embed what has been decoded, mix, and move towards the cache; errors in their places."""
@@ -243,16 +242,26 @@ class Perception:
 
     # --- single media
 
-    def start(self, items: Iterable[MediaItem], among: dict[Any, PendingEmbedding]) -> list[PendingEmbedding]:
-        """Begin to decode ``items`` in the background.
+    def batch(self) -> dict[Any, PendingEmbedding]:
+        """A new batch, which :meth:`start` fills. A source that occurs twice in one batch is opened once.
 
-        ``among`` holds those of the same batch: a source that occurs twice in it is opened once.
+        Embeddings of an encoder that was trained since are forgotten here, which takes milliseconds.
         """
+        if not self.weights_stay:
+            encoder = self.model.encoder
+            weights = None if encoder is None else version_of(encoder)
+            with self._lock:
+                if weights != self._weights:
+                    self._known.clear()
+                    self._weights = weights
+        return {}
+
+    def start(self, items: Iterable[MediaItem], batch: dict[Any, PendingEmbedding]) -> list[PendingEmbedding]:
+        """Begin to decode ``items`` of a :meth:`batch` in the background."""
         found = []
-        self._forget_other_weights()
         for item in items:
             key = _key(item)
-            pending = among.get(key) if key is not None else None
+            pending = batch.get(key) if key is not None else None
             if pending is None:
                 pending = PendingEmbedding(item.modality, key)
                 pending.outcome = self._remembered(key)
@@ -266,7 +275,7 @@ class Perception:
                     except UserError as error:
                         pending.outcome = error
                 if key is not None:
-                    among[key] = pending
+                    batch[key] = pending
             found.append(pending)
         return found
 
@@ -354,17 +363,6 @@ class Perception:
                 "its length"
             )
         return row
-
-    def _forget_other_weights(self) -> None:
-        """Forget embeddings of an encoder that was trained since."""
-        if self.weights_stay:
-            return
-        encoder = self.model.encoder
-        weights = None if encoder is None else version_of(encoder)
-        with self._lock:
-            if weights != self._weights:
-                self._known.clear()
-                self._weights = weights
 
     def _remembered(self, key: Any) -> Tensor | None:
         with self._lock:

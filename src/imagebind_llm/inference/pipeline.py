@@ -52,17 +52,17 @@ class Pipeline:
 
     def prepare_all(self, requests: Iterable[Any]) -> list[Prepared | Exception]:
         """Check requests and begin to open their media."""
-        among: dict[Any, PendingEmbedding] = {}
+        batch = self.perception.batch()
         prepared: list[Prepared | Exception] = []
         for request in requests:
             try:
                 # an error stands for what the caller could not even read, and keeps its place
-                prepared.append(request if isinstance(request, Exception) else self.prepare(request, among))
+                prepared.append(request if isinstance(request, Exception) else self.prepare(request, batch))
             except Exception as error:  # one broken request must not take the others along
                 prepared.append(error)
         return prepared
 
-    def prepare(self, request: Any, among: dict[Any, PendingEmbedding] | None = None) -> Prepared:
+    def prepare(self, request: Any, batch: dict[Any, PendingEmbedding] | None = None) -> Prepared:
         """Check everything that can be checked now, and start to decode the media.
 
         Raises:
@@ -80,7 +80,7 @@ class Pipeline:
         )
         engine.new_tokens(len(dialog), own.options.max_new_tokens)
         pending = self.perception.start_conditions(
-            dialog.conditions, own.options, {} if among is None else among
+            dialog.conditions, own.options, self.perception.batch() if batch is None else batch
         )
         return Prepared(own, dialog, pending, started)
 

@@ -66,9 +66,9 @@ def _read(
     wanted: tuple[str, ...],
     state_dict: dict[str, torch.Tensor] | None = None,
 ) -> Any:
-    """A float32 ``PeAudioVideoModel``; tensors whose names begin with one of ``wanted`` must be there, finite.
+    """A float32 ``PeAudioVideoModel``; tensors whose names begin with one of ``wanted`` must be there.
 
-    Others that are not there hold whatever the memory held, so they are not looked at.
+    They must be finite. Others may hold whatever the memory held, so they are not looked at.
 
     Args:
         folder: holds its files; only for messages where ``state_dict`` is given.
