@@ -137,6 +137,48 @@ def test_half_a_recording_does_not_pass_for_a_whole_one(form):
         load_media("audio", whole[: len(whole) // 2], SMALL)
 
 
+@pytest.mark.parametrize("form", ["AU", "CAF", "W64", "RF64"])
+def test_a_header_that_promises_more_is_not_believed(form):
+    options = {"endian": "LITTLE"} if form == "AU" else {}
+    for whole in (written(form), written(form, **options)):
+        assert len(samples(whole)) == len(NOISE)
+        assert len(samples(whole[: int(len(whole) * 0.95)])) >= 0.9 * len(NOISE)
+        with pytest.raises(MediaError, match="bytes of sound where its header says"):
+            load_media("audio", whole[: len(whole) // 2], SMALL)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_a_torn_ogg_page_is_seen(subtype):
+    whole = written("OGG", subtype=subtype)
+    assert load_media("audio", whole, SMALL).isfinite().all()
+    assert load_media("audio", whole + b"TAG" + bytes(125), SMALL).isfinite().all()  # what taggers append
+    for kept in (len(whole) - 1, len(whole) // 2, whole.rfind(b"OggS") + 20):
+        with pytest.raises(MediaError, match="last page is cut off"):
+            load_media("audio", whole[:kept], SMALL)
+
+
+@pytest.mark.parametrize("form", ["matroska", "webm"])
+def test_a_torn_matroska_is_seen_and_one_of_open_length_is_read(form, tmp_path):
+    import av
+
+    def film(path, **options):
+        with av.open(str(path), "w", format=form, options=options) as container:
+            track = container.add_stream("libopus", rate=48000)
+            sound = np.repeat(NOISE, 6)[None].astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(sound, format="flt", layout="mono")
+            frame.sample_rate, frame.pts = 48000, 0
+            for packet in (*track.encode(frame), *track.encode()):
+                container.mux(packet)
+        return path.read_bytes()
+
+    whole, live = film(tmp_path / "whole"), film(tmp_path / "live", live="1")
+    assert load_media("audio", whole, SMALL).isfinite().all()
+    with pytest.raises(MediaError, match="bytes of sound where its header says"):
+        load_media("audio", whole[: len(whole) // 2], SMALL)
+    assert load_media("audio", live, SMALL).isfinite().all()
+    assert load_media("audio", live[: len(live) // 2], SMALL).isfinite().all()
+
+
 def test_an_mp3_without_a_frame_count_is_read_to_its_end():
     quiet = np.concatenate([np.zeros(4 * RATE, np.float32), NOISE])  # few bytes, then many: the size misleads
     stream = BytesIO()
