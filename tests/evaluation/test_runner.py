@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.llm_folders import run_cli
 
 from imagebind_llm import Assistant
 from imagebind_llm.common.errors import ConfigError, UserError
@@ -20,6 +22,7 @@ from imagebind_llm.evaluation.runner import run_suite
 from imagebind_llm.evaluation.suite import Item, Sample, Suite
 
 INPUTS = Path(__file__).parents[2] / "examples" / "inputs"
+PICTURES = sorted(INPUTS.glob("*.jpg"))
 REPEATABLE = ("samples.jsonl", "results.json", "results.md", "report.html", "answers.jsonl", "identity.json")
 
 
@@ -29,7 +32,7 @@ class Named(Suite):
     name = "named"
 
     def items(self, data):
-        for path in sorted(INPUTS.glob("*.jpg")):
+        for path in PICTURES:
             for question in ("What is this?", "What do you see?"):
                 yield Item(
                     f"{path.stem}-{question}",
@@ -119,6 +122,21 @@ def test_an_interrupted_run_goes_on(tmp_path):
     whole = finish(Named(), Written(stem), tmp_path / "b")
     assert again.asked == len(whole.samples) - 5
     assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    from imagebind_llm.cli import suites
+
+    data = tmp_path / "data"
+    shutil.copytree(INPUTS, data)
+    items = [{"question": "What is this?", "image": path.name, "answer": path.stem} for path in PICTURES]
+    (data / "questions.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    engine = Written(stem, most=3)
+    monkeypatch.setattr(suites, "open_engine", lambda *_: (engine, {}))
+    out = tmp_path / "out"
+    assert run_cli("eval", "qa", "--data", data, "--out", out) == 130
+    assert f"what was answered is kept in {out}: the same command goes on" in capsys.readouterr().err
+    assert len((out / "answers.jsonl").read_text().splitlines()) == 3
 
 
 DRIVER = """

@@ -91,19 +91,26 @@ def command_of(make: Callable[..., Suite]) -> Callable[..., None]:
         from imagebind_llm.evaluation.runner import run_suite
 
         started = time.time()
-        outcome = run_suite(
-            suite,
-            engine,
-            data,
-            out=out,
-            limit=items,
-            batch_size=batch_size,
-            about=about,
-            options=options,
-            arguments={name: value for name, value in arguments.items() if value is not None},
-            items=every,
-            progress=True,
-        )
+        try:
+            outcome = run_suite(
+                suite,
+                engine,
+                data,
+                out=out,
+                limit=items,
+                batch_size=batch_size,
+                about=about,
+                options=options,
+                arguments={name: value for name, value in arguments.items() if value is not None},
+                items=every,
+                progress=True,
+            )
+        except KeyboardInterrupt:
+            if out is not None:
+                typer.echo(
+                    f"\nstopped; what was answered is kept in {out}: the same command goes on", err=True
+                )
+            raise
         outcome.results["environment"] = environment()
         if out is not None:
             write_outcome(outcome, out, typed_command(), started)
