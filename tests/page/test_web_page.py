@@ -90,7 +90,9 @@ def test_how_sure_the_model_is_stands_under_its_answer(visit):
     assert "sure of these words" in page.tab.locator(".sureness").inner_text()  # kept with the chat
     page.tab.locator("#settings-open").click()
     page.tab.locator("#language").click()
-    assert re.fullmatch(r"对这句话的把握：\d+%\s*与已知图片的最高相似度：0\.\d\d", page.tab.locator(".sureness").inner_text())
+    assert re.fullmatch(
+        r"对这句话的把握：\d+%\s*与已知图片的最高相似度：0\.\d\d", page.tab.locator(".sureness").inner_text()
+    )
 
 
 def test_how_similar_pictures_are_used_can_be_set(visit):

@@ -227,8 +227,8 @@ class Answer:
         return format(self.text, spec)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; ``retrieved`` only when there is any, ``confidence`` and ``nearest`` None where
-        they are not known."""
+        """Plain values for JSON; ``retrieved`` only when there is any, ``confidence`` and ``nearest`` None
+        where they are not known."""
         values: dict[str, Any] = {
             "answer": self.text,
             "finish_reason": self.finish_reason,

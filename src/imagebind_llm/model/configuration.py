@@ -111,10 +111,8 @@ class ImageBindLLMConfig(PreTrainedConfig):
         if stage not in STAGES:
             raise ConfigError(f"stage is {stage!r}; expected one of {', '.join(STAGES)}")
         if type(confidence_temperature) not in (int, float) or not 0.01 <= confidence_temperature <= 100:
-            raise ConfigError(
-                f"confidence_temperature is {one_line(repr(confidence_temperature), 60)}; expected a number from "
-                "0.01 to 100"
-            )
+            found = one_line(repr(confidence_temperature), 60)
+            raise ConfigError(f"confidence_temperature is {found}; expected a number from 0.01 to 100")
         self.text_config = _text_config(text_config)
         self.encoder_config = None if encoder_config is None else dict(encoder_config)
         self.embedding_dim = embedding_dim
