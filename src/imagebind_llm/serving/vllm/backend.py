@@ -372,8 +372,8 @@ class VllmBackend:
 
 
 def _as_asked(event: Event, sampling: Sampling) -> Event:
-    """``event`` with what was asked for. vLLM tells of probabilities at temperature 1 only, so that there is no
-    confidence at another."""
+    """``event`` with what was asked for. vLLM tells of probabilities at temperature 1 only: no confidence at
+    another."""
     sure = event.logprob if sampling.confidence == 1 else None
     if sampling.logprobs is None:
         return replace(event, logprob=None, top=(), sure=sure)
