@@ -676,7 +676,7 @@ def test_a_life_with_a_process(tmp_path):
         assert (backend.load().running, backend.load().waiting) == (1, 0)
         await stream.aclose()
         assert backend.load().running == backend.load().waiting == 0
-        assert (await backend.state())["aborted"] == [2]
+        assert (await backend.state())["aborted"] == [6]
         waiting = asyncio.create_task(events_of(backend, TokenRequest([12, 5])))
         await asyncio.sleep(0.1)
         with pytest.raises(BackendLostError, match="RuntimeError: the kernel fell over"):

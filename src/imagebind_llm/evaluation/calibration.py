@@ -223,7 +223,7 @@ def fit_temperature(answers: Sequence[AnswerLogits], right: Sequence[bool]) -> f
         sure = np.clip(sure, _NEAREST, 1 - _NEAREST)
         return float(-(outcomes * np.log(sure) + (1 - outcomes) * np.log1p(-sure)).mean())
 
-    grid = np.linspace(*np.log(TEMPERATURES), _GRID)
+    grid = np.linspace(np.log(TEMPERATURES[0]), np.log(TEMPERATURES[1]), _GRID)
     best = int(np.argmin([loss(place) for place in grid]))
     low, high = float(grid[max(0, best - 1)]), float(grid[min(_GRID - 1, best + 1)])
     golden = (np.sqrt(5) - 1) / 2
