@@ -14,38 +14,11 @@ import pytest
 from PIL import Image
 
 from imagebind_llm import Assistant
-from imagebind_llm.cli import main
 from imagebind_llm.cli.options import read_medium
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.inference.driver import Completion, Driver
 from imagebind_llm.inference.engine import Event
-
-_LOADED = {}
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run the command line in this process: (exit code, stdout, stderr). Each model is loaded once."""
-    load = Assistant.from_pretrained
-
-    def load_once(*arguments, **settings):
-        key = (arguments, tuple(sorted(settings.items())))
-        if key not in _LOADED:
-            _LOADED[key] = load(*arguments, **settings)
-        return _LOADED[key]
-
-    monkeypatch.setattr(Assistant, "from_pretrained", load_once)
-
-    def call(*arguments, stdin=""):
-        encoded = stdin if isinstance(stdin, bytes) else stdin.encode()
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(encoded), encoding="utf-8"))
-        with pytest.raises(SystemExit) as leaving:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return leaving.value.code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
@@ -93,6 +66,8 @@ def test_ask_as_json_with_weights(ask, bot, media_folder):
         "seconds",
         "media",
         "cached",
+        "confidence",
+        "nearest",
     }
     assert [(m["modality"], m["source"], m["weight"]) for m in values["media"]] == [
         ("image", str(red), 0.7),
@@ -411,7 +386,7 @@ def test_batch_settings_also_hold_for_plain_questions(ask, tmp_path):
 def test_a_missing_library_is_one_line(
     run, ask, monkeypatch, tiny_model_folder, tiny_cache_folder, media_folder
 ):
-    _LOADED.clear()  # a cache that is open needs no library
+    run.models.clear()  # a cache that is open needs no library
     cached = ("--cache-dir", tiny_cache_folder)
     for module, package, arguments in (
         ("faiss", "faiss-cpu", ("--text", "dog", "--cache", *cached)),
@@ -513,7 +488,8 @@ def typed_in(monkeypatch, *lines):
         ("/IMAGE {red}", "/IMAGE"),
         ("/image", "/image"),
         ("/image {red}@48000", "/image"),
-        ("{red}", "{red}"),
+        ("{red}.none.png", "{red}.none.png"),
+        ("/nowhere.png", "/nowhere.png"),
     ],
 )
 def test_a_question_is_held_after_a_command_that_failed(

@@ -53,6 +53,9 @@ def test_answers_and_embeddings_are_the_same(bot, served):
     assert failed == [isinstance(answer, Exception) for answer in local]
     assert failed.count(True) == 2
     assert [a for a in there if isinstance(a, str)] == [a for a in local if isinstance(a, str)]
+    sure = [[a.confidence for a in some if isinstance(a, str)] for some in (local, there)]
+    assert sure[0] == pytest.approx(sure[1], abs=1e-4)
+    assert all(0 < value <= 1 for value in sure[1])
     assert "none.png" in str(there[6])
     assert "refused (400)" in str(there[7])
     for one, other in zip(LocalEngine(bot).embeddings(MEDIA), endpoint.embeddings(MEDIA), strict=True):

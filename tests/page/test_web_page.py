@@ -77,6 +77,24 @@ def test_a_sound_with_the_similar_pictures(visit):
     assert page.tab.locator(".turn.answer:last-child .gallery").count() == 0
 
 
+def test_how_sure_the_model_is_stands_under_its_answer(visit):
+    page = visit()
+    page.attach("Sound", "bird.flac")
+    page.ask("What do you hear?")
+    line = page.tab.locator(".turn.answer:last-child .sureness")
+    assert re.fullmatch(r"\d+% sure of these words\s*Nearest picture it knows: 0\.\d\d", line.inner_text())
+    assert "sure and wrong" in line.locator(".tip").first.get_attribute("title")
+    page.shot("sureness")
+    page.tab.reload()
+    page.tab.get_by_role("button", name="What do you hear?", exact=True).click()
+    assert "sure of these words" in page.tab.locator(".sureness").inner_text()  # kept with the chat
+    page.tab.locator("#settings-open").click()
+    page.tab.locator("#language").click()
+    assert re.fullmatch(
+        r"对这句话的把握：\d+%\s*与已知图片的最高相似度：0\.\d\d", page.tab.locator(".sureness").inner_text()
+    )
+
+
 def test_how_similar_pictures_are_used_can_be_set(visit):
     page = visit()
     page.tab.locator("#settings-open").click()

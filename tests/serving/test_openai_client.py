@@ -120,6 +120,42 @@ def test_logprobs(client):
         assert bytes(token.bytes).decode() == token.token
 
 
+def test_how_sure_the_model_is(client, bot):
+    asked = bot.ask("What is this?", image=INPUTS / "dog.jpg")
+    for more in ({}, {"temperature": 0.01, "seed": 1}, {"logprobs": True}):
+        answer = client.chat.completions.create(model="nano", messages=[DOG], **more)
+        assert answer.choices[0].confidence == pytest.approx(asked.confidence, abs=1e-4)
+        assert answer.imagebind["nearest"] is None
+    several = client.chat.completions.create(model="nano", messages=[DOG], n=3, temperature=0.01, seed=1)
+    assert [one.confidence for one in several.choices] == pytest.approx([asked.confidence] * 3, abs=1e-4)
+    chunks = list(client.chat.completions.create(model="nano", messages=[DOG], stream=True))
+    told = [getattr(chunk.choices[0], "confidence", None) for chunk in chunks]
+    assert told[:-1] == [None] * (len(told) - 1)
+    assert told[-1] == pytest.approx(asked.confidence, abs=1e-4)
+    heard = client.chat.completions.create(
+        model="nano", messages=[user(spoken("dog.ogg"), words("What do you hear?"))]
+    )
+    here = bot.ask("What do you hear?", audio=INPUTS / "dog.ogg")
+    assert heard.imagebind["nearest"] == pytest.approx(here.nearest, abs=1e-4)
+    shown = client.chat.completions.create(model="nano", messages=[DOG], extra_body={"explain": True})
+    assert shown.imagebind["nearest"] == shown.imagebind["retrieved"][0]["similarity"]
+
+
+def test_many_at_once_are_as_sure_as_one(client, bot):
+    from concurrent.futures import ThreadPoolExecutor
+
+    names = ("dog.jpg", "car.jpg", "bird.jpg", "ship.jpg") * 4
+
+    def ask(name):
+        message = user(picture(name), words("What is this?"))
+        return client.chat.completions.create(model="nano", messages=[message]).choices[0].confidence
+
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(ask, names))
+    alone = {name: bot.ask("What is this?", image=INPUTS / name).confidence for name in set(names)}
+    assert found == pytest.approx([alone[name] for name in names], abs=1e-4)
+
+
 def test_stop_texts_end_the_answer_and_are_not_in_it(client):
     whole = client.chat.completions.create(model="nano", messages=[DOG]).choices[0].message.content
     cut = client.chat.completions.create(model="nano", messages=[DOG], stop=["a dog", "zebra"])

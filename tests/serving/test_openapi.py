@@ -64,4 +64,8 @@ def test_the_document_says_what_is_there(document):
         assert "requestBody" in paths[path]["post"], path
     body = document["components"]["schemas"]["ChatBody"]["properties"]
     assert {"messages", "cache", "explain", "seed"} <= set(body)
+    reply = paths["/v1/chat/completions"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    said = document["components"]["schemas"][reply["$ref"].rpartition("/")[2]]["properties"]
+    assert "temperature 1" in said["choices"]["items"]["properties"]["confidence"]["description"]
+    assert "nearest" in said["imagebind"]["properties"]
     assert json.dumps(document)  # nothing in it that JSON cannot hold

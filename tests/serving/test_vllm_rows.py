@@ -656,6 +656,17 @@ def test_a_life_with_a_process(tmp_path):
         )
         assert [(one.token, one.finish_reason) for one in events] == [(5, None), (6, None), (7, "stop")]
         assert (events[-1].logprob, events[-1].top) == (-0.5, ((7, -0.5),))
+        assert events[-1].sure is None
+        for sampling, told in (
+            (Sampling(), (None, (), None)),
+            (Sampling(confidence=1.0), (None, (), -0.5)),
+            (Sampling(confidence=1.0, logprobs=1), (-0.5, ((7, -0.5),), -0.5)),
+            (Sampling(confidence=2.0), (None, (), None)),
+        ):
+            wanted = 0 if told[2] is not None and sampling.logprobs is None else sampling.logprobs
+            assert backend._sampling(TokenRequest([5], sampling=sampling), 4)["logprobs"] == wanted
+            last = (await events_of(backend, TokenRequest([5, 6, 7], sampling=sampling)))[-1]
+            assert (last.logprob, last.top, last.sure) == told
         with pytest.raises(UserError, match="odd"):
             await events_of(backend, TokenRequest([11, 5]))
         with pytest.raises(UserError, match="context is 64"):
@@ -665,7 +676,7 @@ def test_a_life_with_a_process(tmp_path):
         assert (backend.load().running, backend.load().waiting) == (1, 0)
         await stream.aclose()
         assert backend.load().running == backend.load().waiting == 0
-        assert (await backend.state())["aborted"] == [2]
+        assert (await backend.state())["aborted"] == [6]
         waiting = asyncio.create_task(events_of(backend, TokenRequest([12, 5])))
         await asyncio.sleep(0.1)
         with pytest.raises(BackendLostError, match="RuntimeError: the kernel fell over"):

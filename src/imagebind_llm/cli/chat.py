@@ -13,6 +13,9 @@ from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.modality import Modality
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imagebind_llm.cli.mentioned_files import Found
     from imagebind_llm.inference.assistant import Assistant
     from imagebind_llm.inference.chat import Chat
 
@@ -25,8 +28,16 @@ _HELP = """\
 /clear                 forget the dialog and what is attached
 /help                  this
 /quit                  leave (or Ctrl-D)
+PATH                   alone or in a message: attaches that file, as what its content says
 Media stay in sight until a later message brings others.
 After a command that failed the next message is not asked; repeat it if it should be."""
+
+_COMMANDS = ("help", "clear", "quit", "exit")
+_NOT_ASKED = {
+    True: "(the message after it is not asked)",
+    False: "(the message is not asked)",
+}
+"""What is said of a file that cannot be attached, by whether it stood alone."""
 
 _EXAMPLES = """
 \b
@@ -59,6 +70,9 @@ def chat(
     system: shared.SystemOption = None,
 ) -> None:
     """Talk about media over several turns; /image, /audio, … attach them to the next message.
+
+    A file that is named in a message, or dropped on the terminal, is attached as well. What is shown after an
+    answer is how likely the model was to say exactly that, which is not how likely it is right.
 
     From a pipe, each line is a message or a command; the exit code is 2 if any of them failed.
     """
@@ -128,10 +142,10 @@ class _Session:
             return None
 
     def _act(self, line: str) -> None:
-        if not line.startswith("/"):
-            self._answer(line)
-            return
         command, _, rest = line[1:].partition(" ")
+        if not _is_command(line):
+            self._say(line)
+            return
         if command == "help":
             typer.echo(_HELP)
         elif command == "clear":
@@ -169,6 +183,62 @@ class _Session:
             self._held = ""
         self._notice(f"attached to the next message: {command} {rest}")
 
+    def _say(self, line: str) -> None:
+        """Ask, about the files that the line names; a line of nothing else attaches them to the next message.
+
+        Raises:
+            UserError: a file that is not there, or is no medium; then nothing is attached or asked.
+        """
+        from imagebind_llm.cli.mentioned_files import mentioned_files, words_without
+
+        found = mentioned_files(line)
+        alone = bool(found.files or found.missing) and not _has_words(found.rest(line))
+        try:
+            if found.missing:
+                raise UserError(f"no file {short(found.missing[0].path)}; nothing attached")
+            taken = self._opened(found.files)
+        except UserError as error:
+            self._not_said(line, alone)
+            if alone and self._interactive:
+                raise
+            raise UserError(f"{error} {_NOT_ASKED[alone]}") from None
+        for one, modality in taken:
+            self._attached.setdefault(modality, []).append((one.path, one.weight))
+            where = " to the next message" if alone else ""
+            typer.echo(f"(attached{where}: {modality} {one_line(one.path)})", err=True)
+        if alone:
+            self._held = "" if self._interactive else self._held
+            return
+        self._answer(words_without(line, found.files))
+
+    def _opened(self, files: "Sequence[Found]") -> list[tuple["Found", str]]:
+        """The files, and of which modality each is.
+
+        Raises:
+            UserError: one is no medium, a damaged one, or could be of several modalities.
+        """
+        from imagebind_llm.media.detect import guess
+        from imagebind_llm.model.messages import media_items
+
+        found = []
+        for one in files:
+            try:
+                modality = guess(one.path)
+                if modality is Modality.TEXT:
+                    raise UserError(f"{one_line(one.path)} holds text; attach words with /text WORDS")
+                self._bot.processor.load(media_items({modality.value: (one.path, one.weight)}))
+            except UserError as error:
+                raise UserError(f"{error}; nothing attached") from None
+            found.append((one, modality.value))
+        return found
+
+    def _not_said(self, line: str, alone: bool) -> None:
+        """A line with a file that cannot be attached: like a command that failed, if it is nothing else."""
+        if alone:
+            self._held = one_line(line, 60)
+        elif not self._interactive:
+            self._attached.clear()
+
     def _answer(self, question: str) -> None:
         if self._held:
             failed, self._held = self._held, ""
@@ -178,9 +248,10 @@ class _Session:
             return
         media: dict[str, Any] = dict(self._attached)
         self._attached.clear()  # also when it fails: a broken file must not stick
-        wrote = False
+        wrote, pieces = False, None
         try:
-            for piece in self._dialog.stream(question, **media):
+            pieces = self._dialog.stream(question, **media)
+            for piece in pieces:
                 typer.echo(piece, nl=False)
                 sys.stdout.flush()
                 wrote = True
@@ -195,6 +266,8 @@ class _Session:
         if not wrote:
             typer.echo()
             typer.echo(shared.EMPTY_ANSWER, err=True)
+        if pieces is not None and pieces.answer is not None and pieces.answer.confidence is not None:
+            self._notice(f"confidence {pieces.answer.confidence:.2g}")
         if self._dialog.forgotten > self._told:
             self._told = self._dialog.forgotten
             self._notice(
@@ -206,9 +279,24 @@ class _Session:
             typer.echo(f"({text})", err=True)
 
 
+def _is_command(line: str) -> bool:
+    """Whether a line is a command, be it one that there is not, and not the path of a file."""
+    from imagebind_llm.cli.mentioned_files import mentioned_files
+
+    word = line.split(maxsplit=1)[0]
+    if not word.startswith("/") or word[1:] in (*Modality.known(), *_COMMANDS):
+        return word.startswith("/")
+    found = mentioned_files(line)
+    return "/" not in word[1:] and not any(one.start == 0 for one in (*found.files, *found.missing))
+
+
+def _has_words(text: str) -> bool:
+    return any(letter.isalnum() for letter in text)
+
+
 def _meant(command: str) -> str:
     """The question whether a command like it was meant, if there is one."""
-    known = [*Modality.known(), "help", "clear", "quit", "exit"]
+    known = [*Modality.known(), *_COMMANDS]
     found = get_close_matches(command.lower()[:40], known, n=1)
     return f"did you mean /{found[0]}? " if found else ""
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from imagebind_llm.common.errors import UserError, one_line, require
 from imagebind_llm.common.json_text import parse_json
 from imagebind_llm.common.text_files import decode_text
+from imagebind_llm.evaluation.engine import Said, is_confidence
 from imagebind_llm.evaluation.suite import Floats
 
 _AHEAD = 2
@@ -137,12 +138,14 @@ class Endpoint:
         body["messages"] = [{"role": "user", "content": parts}]
         found = self._call("POST", "/chat/completions", body)
         try:
-            text = found["choices"][0]["message"]["content"]
+            choice = found["choices"][0]
+            text = choice["message"]["content"]
         except (KeyError, IndexError, TypeError):
-            text = found
+            choice, text = {}, found
         if text is not None and not isinstance(text, str):
             raise UserError(f"{self.url} gave no answer: {one_line(str(found), 100)}")
-        return text or ""
+        sure = choice.get("confidence")  # of our own servers
+        return Said(text or "", float(sure) if is_confidence(sure) else None)
 
     def _embed(self, request: Mapping[str, Any]) -> Floats:
         (part,) = _parts(request)

@@ -13,6 +13,27 @@ if TYPE_CHECKING:
     from imagebind_llm.inference.assistant import Assistant
 
 
+class Said(str):
+    """The text of an answer, with how sure the model was of it.
+
+    Attributes:
+        confidence: 0 … 1 (:mod:`imagebind_llm.inference.confidence`), or None.
+    """
+
+    confidence: float | None
+
+    def __new__(cls, text: str, confidence: float | None = None) -> Said:
+        """A text; ``confidence`` as the attribute."""
+        own = super().__new__(cls, text)
+        own.confidence = confidence
+        return own
+
+
+def is_confidence(value: Any) -> bool:
+    """Whether ``value``, from somewhere else, is a number from 0 to 1."""
+    return type(value) in (int, float) and 0 <= value <= 1
+
+
 class Engine(Protocol):
     """What an evaluation needs of a model. Tests put an oracle in its place."""
 
@@ -22,7 +43,10 @@ class Engine(Protocol):
         ...
 
     def answers(self, requests: Iterable[Mapping[str, Any]]) -> Iterator[str | Exception]:
-        """The text that answers each request, or its error, in order, as they come."""
+        """The text that answers each request, or its error, in order, as they come.
+
+        A :class:`Said` where the confidence is known.
+        """
         ...
 
     def embeddings(self, requests: Iterable[Mapping[str, Any]]) -> Iterator[Floats | Exception]:
@@ -44,7 +68,7 @@ class LocalEngine:
     def answers(self, requests: Iterable[Mapping[str, Any]]) -> Iterator[str | Exception]:
         """See :class:`Engine`."""
         for found in self.assistant.iter_batch(requests):
-            yield found if isinstance(found, Exception) else found.text
+            yield found if isinstance(found, Exception) else Said(found.text, found.confidence)
 
     def embeddings(self, requests: Iterable[Mapping[str, Any]]) -> Iterator[Floats | Exception]:
         """See :class:`Engine`."""

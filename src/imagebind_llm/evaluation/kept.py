@@ -15,7 +15,9 @@ from imagebind_llm.common.files import atomic_write, load_json, locked, sync, wr
 from imagebind_llm.common.folders import claim, make_parents, require_claimable
 from imagebind_llm.common.json_text import parse_json
 from imagebind_llm.common.text_files import decode_text
+from imagebind_llm.evaluation.engine import Said, is_confidence
 from imagebind_llm.evaluation.suite import Answer, Item
+from imagebind_llm.inference.confidence import rounded
 
 _IDENTITY, _ANSWERS = "identity.json", "answers.jsonl"
 _WRITES = (
@@ -56,6 +58,10 @@ class KeptAnswers:
         if "embedding" in entry:
             return np.frombuffer(base64.b64decode(entry["embedding"]), "<f4").astype(np.float64)
         return entry.get("answer")
+
+    def confidence(self, key: str) -> float | None:
+        """How sure the model was of its answer, if it told."""
+        return self._found[key].get("confidence")
 
     def error(self, key: str) -> str | None:
         """What went wrong with an item."""
@@ -144,11 +150,12 @@ def _differing(before: Any, now: Any, path: str = "") -> Iterator[str]:
         yield from _differing(before.get(key), now.get(key), f"{path}.{key}" if path else key)
 
 
-def _entry(answer: Answer | Exception) -> dict[str, str]:
+def _entry(answer: Answer | Exception) -> dict[str, Any]:
     if isinstance(answer, np.ndarray):
         return {"embedding": base64.b64encode(answer.astype("<f4").tobytes()).decode()}
     if isinstance(answer, str):
-        return {"answer": whole_letters(answer)}
+        sure = answer.confidence if isinstance(answer, Said) else None
+        return {"answer": whole_letters(answer), **({} if sure is None else {"confidence": rounded(sure)})}
     return {"error": whole_letters(str(answer) or type(answer).__name__)}
 
 
@@ -159,6 +166,10 @@ def whole_letters(text: str) -> str:
 
 def _is_answer(entry: Mapping[str, Any]) -> bool:
     """Whether a line is one that :func:`_entry` writes."""
+    if "confidence" in entry:
+        return entry.keys() == {"answer", "confidence"} and (
+            isinstance(entry["answer"], str) and is_confidence(entry["confidence"])
+        )
     (value,) = entry.values()
     if "embedding" in entry:
         return len(base64.b64decode(value, validate=True)) % 4 == 0

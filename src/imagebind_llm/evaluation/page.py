@@ -56,6 +56,7 @@ def page(
         metrics=metrics,
         groups=_groups(results),
         confusion=_confusion(asked),
+        calibration=results.get("calibration"),
         scores=_scores(scored, len(failed)),
         worst=[card(sample, tiles) for sample in lowest],
         failed=[card(sample, tiles) for sample in spread(failed, FAILED)],
@@ -97,6 +98,7 @@ def card(sample: _Record, tiles: Tiles | None = None) -> dict[str, Any]:
         "answer": answer,
         "read": read if read != (answer or "").strip() else "",
         "score": sample["score"],
+        "confidence": sample.get("confidence"),
         "error": sample.get("error"),
     }
 

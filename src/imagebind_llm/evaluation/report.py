@@ -73,12 +73,23 @@ def markdown(results: Mapping[str, Any]) -> str:
             f". What belongs together, as questions about one picture, is drawn together ({results['units']})"
         )
     text += ".\n"
+    if (found := results.get("calibration")) is not None:
+        text += f"\n{_calibration_words(found)}\n"
     if results["failed"]:
         text += (
             f"\n{results['failed']} of the items could not be asked and count as wrong; the first: "
             f"{one_line(results['first_error'], 200)}\n"
         )
     return text
+
+
+def _calibration_words(found: Mapping[str, Any]) -> str:
+    error = found["error"]
+    return (
+        f"Mean confidence {100 * found['confidence']:.1f} %, right {100 * found['right']:.1f} %, of the "
+        f"{found['n']} answers that came with a confidence; expected calibration error "
+        f"{100 * error['value']:.1f} ({100 * error['low']:.1f}–{100 * error['high']:.1f}) points."
+    )
 
 
 def read_results(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.evaluation.bootstrap import Sums, estimates
+from imagebind_llm.evaluation.calibration import calibration
 from imagebind_llm.evaluation.engine import Engine
 from imagebind_llm.evaluation.kept import KeptAnswers, whole_letters
 from imagebind_llm.evaluation.report import SCHEMA
@@ -83,6 +84,7 @@ def run_suite(
             "request": plain(item.request),
             "expected": plain(item.expected),
             **({"answer": answer} if isinstance(answer, str) else {}),
+            **({} if (sure := kept.confidence(item.key)) is None else {"confidence": sure}),
             **({"error": error} if (error := kept.error(item.key)) is not None else {}),
             "read": plain(sample.read),
             "score": sample.score,
@@ -92,6 +94,7 @@ def run_suite(
     ]
     found = {
         **summary(suite, items, samples),
+        **_calibration(records),
         "failed": len(errors),
         "first_error": errors[0] if errors else None,
     }
@@ -110,9 +113,11 @@ class Outcome:
     Attributes:
         results: plain values for JSON: ``schema``, ``task``, ``model``, ``settings``, ``n``, ``units``,
             ``main``, ``shown``, ``metrics`` and ``groups`` (each metric with ``value``, ``low``, ``high``),
-            ``failed`` (items whose media could not be read; they count as wrong), ``first_error``.
+            ``failed`` (items whose media could not be read; they count as wrong), ``first_error``. Where
+            answers are right or wrong and came with confidences, ``calibration``
+            (:func:`.calibration.calibration`).
         samples: one record for each item: ``key``, ``group``, ``unit``, ``request``, ``expected``,
-            ``answer`` or ``error``, ``read``, ``score``, ``sums``.
+            ``answer`` or ``error``, ``confidence`` where it is known, ``read``, ``score``, ``sums``.
         contents: of media that were given as bytes, by the SHA-256 that stands for them in ``samples``.
     """
 
@@ -149,6 +154,20 @@ def summary(suite: Suite, items: Sequence[Item], samples: Sequence[Sample]) -> d
             if len(groups) > 1
         },
     }
+
+
+def _calibration(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``calibration`` of the answers that came with a confidence; nothing if they are too few, or if there is
+    more to say of an answer than that it is right or wrong."""
+    if any(one["score"] not in (None, 0, 1) for one in records):
+        return {}
+    known = [one for one in records if "confidence" in one and one["score"] is not None]
+    found = calibration(
+        [one["confidence"] for one in known],
+        [one["score"] for one in known],
+        [one["unit"] or f"\n{one['key']}" for one in known],
+    )
+    return {} if found is None else {"calibration": found}
 
 
 def _counted(samples: Sequence[Sample]) -> int:

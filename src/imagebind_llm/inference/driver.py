@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from imagebind_llm.inference.confidence import confidence_of
 from imagebind_llm.inference.engine import Engine, Event, TokenRequest
 from imagebind_llm.inference.forks import renewed_in_children
 from imagebind_llm.inference.interrupts import uninterrupted
@@ -13,10 +14,11 @@ from imagebind_llm.inference.interrupts import uninterrupted
 
 @dataclass(frozen=True)
 class Completion:
-    """The new tokens of one request, its end token included, and why they end."""
+    """The new tokens of one request, its end token included, why they end, and how sure the model was."""
 
     ids: list[int]
     finish_reason: Literal["stop", "length"]
+    confidence: float | None = None
 
 
 class Driver:
@@ -73,14 +75,16 @@ class Driver:
 
     def _collect(self, number: int) -> Completion | Exception:
         ids: list[int] = []
+        sure: list[float | None] = []
         while True:
             event = self._next(number)
             if event.error is not None:
                 return event.error
             assert event.token is not None, "an event without error has a token"
             ids.append(event.token)
+            sure.append(event.sure)
             if event.finish_reason is not None:
-                return Completion(ids, event.finish_reason)
+                return Completion(ids, event.finish_reason, confidence_of(sure))
 
     def _open(self, request: TokenRequest) -> int:
         with uninterrupted(), self._changed:  # a step under way must not deliver before there is a box

@@ -72,7 +72,7 @@ class Event:
             while it goes on.
         error: what ended it instead.
         logprob: of the token, and ``top``, those of the likeliest ones, where they were asked for (see
-            :class:`~imagebind_llm.inference.sampler.Chosen`).
+            :class:`~imagebind_llm.inference.sampler.Chosen`), and likewise ``sure``.
     """
 
     sequence: int
@@ -81,6 +81,7 @@ class Event:
     error: Exception | None = None
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
+    sure: float | None = None
 
     @property
     def last(self) -> bool:
@@ -396,7 +397,14 @@ class Engine:
                 continue
             reason = sequence.accept(chosen.token)
             self._events.append(
-                Event(sequence.number, chosen.token, reason, logprob=chosen.logprob, top=chosen.top)
+                Event(
+                    sequence.number,
+                    chosen.token,
+                    reason,
+                    logprob=chosen.logprob,
+                    top=chosen.top,
+                    sure=chosen.sure,
+                )
             )
             if reason is not None:
                 ended.append(row)

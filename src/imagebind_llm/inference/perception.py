@@ -118,11 +118,13 @@ class PendingConditions:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the language model is told: ``rows [N, D]`` (None without media), and the pictures that the last
-    one was moved towards, when asked to explain."""
+    """What the language model is told: ``rows [N, D]`` (None without media), and of the last one the pictures
+    that it was moved towards, when asked to explain, and the cosine to the nearest of the cache, where that
+    is searched."""
 
     rows: Tensor | None
     retrieved: "tuple[Retrieved, ...]" = ()
+    nearest: float | None = None
 
 
 class Perception:
@@ -207,7 +209,13 @@ class Perception:
         if item.options.explain:
             with naming_missing_packages("explaining what the cache found"):
                 retrieved = tuple(self.explain(mixed[-1], item.options))
-        return Conditions(self.enhance(mixed, item.cached, item.options), retrieved)
+        rows = self.enhance(mixed, item.cached, item.options)
+        nearest = None
+        if retrieved:
+            nearest = retrieved[0].similarity
+        elif item.cached[-1]:
+            nearest = float(self.cache.require().search(mixed[-1:], 1).similarities[0, 0])
+        return Conditions(rows, retrieved, nearest)
 
     # --- the visual cache
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from imagebind_llm.inference.confidence import confidence_of
 from imagebind_llm.inference.detokenizer import Detokenizer
 from imagebind_llm.inference.driver import Completion, Driver
 from imagebind_llm.inference.engine import Event, TokenRequest
@@ -152,6 +153,7 @@ class Pipeline:
             top_p=options.top_p,
             seed=options.seed,
             end_tokens=self.end_tokens,
+            confidence=self.driver.engine.model.config.confidence_temperature,
         )
 
     @property
@@ -176,6 +178,8 @@ class Pipeline:
             media=tuple(item.dialog.conditions[seen]) if seen >= 0 else (),
             cached=seen >= 0 and item.conditions.cached[seen],
             retrieved=conditions.retrieved,
+            confidence=completion.confidence,
+            nearest=conditions.nearest if seen >= 0 else None,
         )
 
 
@@ -212,12 +216,14 @@ class AnswerStream(Iterator[str]):
 
     def _run(self) -> Any:
         ids: list[int] = []
+        sure: list[float | None] = []
         for event in self._events:
             ids.append(event.token)
+            sure.append(event.sure)
             if piece := self._text.add(event.token):
                 yield piece
             if event.last:
-                self.answer = self._finish(Completion(ids, event.finish_reason))
+                self.answer = self._finish(Completion(ids, event.finish_reason, confidence_of(sure)))
         if piece := self._text.rest():
             yield piece
         for listener in self._listeners:

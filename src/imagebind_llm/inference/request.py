@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.names import refuse_unknown
+from imagebind_llm.inference.confidence import rounded
 from imagebind_llm.model.messages import (
     MediaItem,
     Message,
@@ -199,6 +200,13 @@ class Answer:
         media: the media the last turn sees.
         cached: whether they were moved towards cached pictures.
         retrieved: the pictures, when asked to explain.
+        confidence: 0 … 1, the probability that the model gives exactly this answer at temperature 1
+            (:mod:`imagebind_llm.inference.confidence`); None where whoever wrote it does not say. It can be
+            read as the probability of being right only for a model of which that was measured.
+        nearest: cosine, -1 … 1, of the media (before the cache moves them) to the nearest picture of the
+            visual cache. A low one tells of something the model has not seen the like of. None where the
+            request does not search the cache: no media, no cache, or media that it is not used for (images,
+            as a rule; ``explain`` searches it for them, too). It never opens a cache of its own accord.
     """
 
     text: str
@@ -209,6 +217,8 @@ class Answer:
     media: tuple[MediaItem, ...] = ()
     cached: bool = False
     retrieved: "tuple[Retrieved, ...]" = ()
+    confidence: float | None = None
+    nearest: float | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -217,7 +227,8 @@ class Answer:
         return format(self.text, spec)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; ``retrieved`` only when there is any."""
+        """Plain values for JSON; ``retrieved`` only when there is any, ``confidence`` and ``nearest`` None
+        where they are not known."""
         values: dict[str, Any] = {
             "answer": self.text,
             "finish_reason": self.finish_reason,
@@ -229,6 +240,8 @@ class Answer:
                 for item in self.media
             ],
             "cached": self.cached,
+            "confidence": None if self.confidence is None else rounded(self.confidence),
+            "nearest": None if self.nearest is None else round(self.nearest, 4),
         }
         if self.retrieved:
             values["retrieved"] = [

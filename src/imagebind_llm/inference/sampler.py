@@ -30,6 +30,8 @@ class Sampling:
         end_tokens: ids that end the answer.
         logprobs: None, or for how many of the likeliest tokens (0: of none but the chosen one) the logarithm
             of the probability is told with each new token.
+        confidence: None, or the temperature above 0 at which the logarithm of the probability of each new
+            token is told for the confidence of the answer (:mod:`imagebind_llm.inference.confidence`).
     """
 
     max_new_tokens: int | None = None
@@ -38,6 +40,7 @@ class Sampling:
     seed: int | None = None
     end_tokens: frozenset[int] = frozenset()
     logprobs: int | None = None
+    confidence: float | None = None
 
     def generator(self) -> torch.Generator | None:
         """The random numbers of one answer; None where none are needed."""
@@ -59,11 +62,14 @@ class Chosen:
         logprob: natural logarithm of its probability, as the model gives it: before temperature and
             top-p. None where it was not asked for.
         top: ids and logarithms of the likeliest tokens, the likeliest first.
+        sure: natural logarithm of its probability at the temperature of the confidence. None where it was
+            not asked for.
     """
 
     token: int
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
+    sure: float | None = None
 
 
 @dataclass(frozen=True)
@@ -114,9 +120,11 @@ class Sampler:
 
     def choose(self, logits: Tensor, rows: Sequence[Choice]) -> list[Chosen | None]:
         """As calling it, with the logarithms of probabilities for the rows that ask for them."""
+        tokens = self(logits, rows)
+        sure = _sure(logits, tokens, rows)
         return [
-            None if token is None else _chosen(token, logits[number], row.sampling.logprobs)
-            for number, (token, row) in enumerate(zip(self(logits, rows), rows, strict=True))
+            None if token is None else _chosen(token, logits[number], row.sampling, sure.get(number))
+            for number, (token, row) in enumerate(zip(tokens, rows, strict=True))
         ]
 
     def _processed(self, logits: Tensor, row: Choice) -> Tensor:
@@ -126,12 +134,37 @@ class Sampler:
         return logits
 
 
-def _chosen(token: int, logits: Tensor, most: int | None) -> Chosen:
-    if most is None:
-        return Chosen(token)
+def _chosen(token: int, logits: Tensor, sampling: Sampling, sure: float | None) -> Chosen:
+    if sampling.logprobs is None:
+        return Chosen(token, sure=sure)
     logprobs = logits.float().log_softmax(-1)
-    values, ids = logprobs.topk(min(most, len(logprobs)))
-    return Chosen(token, float(logprobs[token]), tuple(zip(ids.tolist(), values.tolist(), strict=True)))
+    values, ids = logprobs.topk(min(sampling.logprobs, len(logprobs)))
+    logprob = float(logprobs[token])
+    top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
+    return Chosen(token, logprob, top, logprob if _told_anyway(sampling) else sure)
+
+
+def _told_anyway(sampling: Sampling) -> bool:
+    """Whether the logarithm for the confidence is the one that was asked for."""
+    return sampling.logprobs is not None and sampling.confidence == 1
+
+
+def _sure(logits: Tensor, tokens: Sequence[int | None], rows: Sequence[Choice]) -> dict[int, float]:
+    """Row → logarithm of the probability of its token for its confidence, for the rows that lack it."""
+    asked = {
+        number: (token, row.sampling.confidence)
+        for number, (token, row) in enumerate(zip(tokens, rows, strict=True))
+        if token is not None and row.sampling.confidence is not None and not _told_anyway(row.sampling)
+    }
+    if not asked:
+        return {}
+    own = (logits if len(asked) == len(rows) else logits[list(asked)]).float()
+    temperatures = [temperature for _, temperature in asked.values()]
+    if any(temperature != 1 for temperature in temperatures):
+        own = own / own.new_tensor(temperatures)[:, None]
+    chosen = torch.tensor([token for token, _ in asked.values()], device=own.device)
+    found = own.gather(1, chosen[:, None])[:, 0] - own.logsumexp(-1)
+    return dict(zip(asked, found.tolist(), strict=True))
 
 
 def _sample(logits: Tensor, rows: Sequence[Choice]) -> Tensor:

@@ -78,9 +78,12 @@ class ImageBindLLMConfig(PreTrainedConfig):
         cache: ``modalities`` that use the visual cache by default, ``mixtures`` (whether conditions of
             several media do, if one of them does), ``k``, ``temperature``, ``weight``.
         media: media settings as a dict (``None``: ImageBind's).
+        confidence_temperature: divides the logits from which the confidence of an answer is read, 0.01 … 100;
+            1: as they are. It changes no answer. Fitted by :mod:`imagebind_llm.evaluation.calibration`.
 
     Raises:
-        ConfigError: an unknown key or a value of another type in one of the groups, or an unknown stage.
+        ConfigError: an unknown key or a value of another type in one of the groups, an unknown stage, or a
+            temperature out of range.
     """
 
     model_type = "imagebind_llm"
@@ -102,10 +105,14 @@ class ImageBindLLMConfig(PreTrainedConfig):
         base_models: Mapping[str, Any] | None = None,
         cache: Mapping[str, Any] | None = None,
         media: Mapping[str, Any] | None = None,
+        confidence_temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
         if stage not in STAGES:
             raise ConfigError(f"stage is {stage!r}; expected one of {', '.join(STAGES)}")
+        if type(confidence_temperature) not in (int, float) or not 0.01 <= confidence_temperature <= 100:
+            found = one_line(repr(confidence_temperature), 60)
+            raise ConfigError(f"confidence_temperature is {found}; expected a number from 0.01 to 100")
         self.text_config = _text_config(text_config)
         self.encoder_config = None if encoder_config is None else dict(encoder_config)
         self.embedding_dim = embedding_dim
@@ -119,6 +126,7 @@ class ImageBindLLMConfig(PreTrainedConfig):
         self.base_models = {"encoder": None, "language_model": None, **(base_models or {})}
         self.cache = to_plain(build(_Cache, cache or {}, "cache"))
         self.media = None if media is None else dict(media)
+        self.confidence_temperature = float(confidence_temperature)
         kwargs.setdefault("tie_word_embeddings", getattr(self.text_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)
 

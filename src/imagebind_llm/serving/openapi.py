@@ -34,6 +34,51 @@ _ERROR = {
     },
 }
 
+_REPLY = {
+    "type": "object",
+    "description": "As OpenAI's, with fields of our own. The chunks of a stream have them too.",
+    "properties": {
+        "choices": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "confidence": {
+                        "type": ["number", "null"],
+                        "minimum": 0,
+                        "maximum": 1,
+                        "description": (
+                            "The probability that the model gives exactly this answer at temperature 1, "
+                            "whatever the temperature of the request. It is not the probability of being "
+                            "right, unless that was measured for this model. Of a stream: in the chunk with "
+                            "finish_reason. null: the engine does not tell."
+                        ),
+                    }
+                },
+            },
+        },
+        "imagebind": {
+            "type": "object",
+            "description": "What was seen. Of a stream: in the first chunk.",
+            "properties": {
+                "cached": {"type": "boolean", "description": "Whether the media were moved by the cache."},
+                "media": {"type": "array", "items": {"type": "object"}},
+                "nearest": {
+                    "type": ["number", "null"],
+                    "minimum": -1,
+                    "maximum": 1,
+                    "description": (
+                        "Cosine of the media, before they are moved, to the nearest picture of the visual "
+                        "cache; null where the request does not search it."
+                    ),
+                },
+                "retrieved": {"type": "array", "items": {"type": "object"}},
+            },
+        },
+    },
+}
+"""Of ``/v1/chat/completions``: what OpenAI's own documentation does not say of it."""
+
 
 def describe(app: FastAPI) -> dict[str, Any]:
     """The document of ``app``."""
@@ -46,7 +91,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     kinds: list[Any] = [(kind, "validation") for kind in dict.fromkeys(_BODIES.values())]
     _, schemas = models_json_schema(kinds, ref_template=template)
     components = document.setdefault("components", {})
-    components["schemas"] = {"Error": _ERROR, **schemas["$defs"]}
+    components["schemas"] = {"Error": _ERROR, "ChatReply": _REPLY, **schemas["$defs"]}
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"key": []}, {}]
     for path, operations in document["paths"].items():
@@ -61,5 +106,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 operation["requestBody"] = {
                     "required": True, "content": {"application/json": {"schema": schema}}
                 }  # fmt: skip
+    reply = {"schema": {"$ref": template.format(model="ChatReply")}}
+    for operation in document["paths"].get("/v1/chat/completions", {}).values():
+        operation["responses"]["200"]["content"] = {"application/json": reply, "text/event-stream": reply}
     app.openapi_schema = document
     return document

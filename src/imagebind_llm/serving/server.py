@@ -184,15 +184,18 @@ def stops_of(given: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def explained(running: Running) -> dict[str, Any]:
-    """What was seen: the media of the last turn, whether the cache was used, and the pictures it found."""
+    """What was seen: the media of the last turn, whether the cache was used, the pictures it found, and the
+    cosine to the nearest (None where the request does not search the cache)."""
     prepared = running.prepared
     if prepared is None:
-        return {"cached": False, "media": []}
+        return {"cached": False, "media": [], "nearest": None}
     seen = prepared.dialog.condition_ids[-1]
     media = prepared.dialog.conditions[seen] if seen >= 0 else ()
+    nearest = running.conditions.nearest
     found: dict[str, Any] = {
         "cached": seen >= 0 and prepared.conditions.cached[seen],
         "media": [{"modality": item.modality.value, "weight": item.weight} for item in media],
+        "nearest": None if seen < 0 or nearest is None else round(nearest, 4),
     }
     if running.conditions.retrieved:
         found["retrieved"] = retrieved_as_json(running.conditions.retrieved)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.inference.assistant import Assistant
+from imagebind_llm.inference.confidence import confidence_of
 from imagebind_llm.inference.engine import TokenRequest
 from imagebind_llm.inference.perception import Conditions
 from imagebind_llm.inference.pipeline import LONGEST_DIALOG, Prepared
@@ -61,6 +62,8 @@ class Piece:
         finish_reason: with the last piece of an answer.
         tokens: how many tokens the answer has now.
         logprob: of the newest token, where asked for.
+        confidence: of the whole answer, with its last piece
+            (:mod:`imagebind_llm.inference.confidence`); None where the backend does not tell.
     """
 
     choice: int
@@ -68,6 +71,7 @@ class Piece:
     finish_reason: str | None
     tokens: int
     logprob: TokenLogprob | None = None
+    confidence: float | None = None
 
 
 class Running:
@@ -138,12 +142,15 @@ class Running:
             sampling = replace(sampling, seed=(sampling.seed + number) % _SEEDS)
         text = AnswerText(self._service.assistant.processor.tokenizer, self._job.stop)
         stream = self._service.backend.stream(replace(self._prompt, sampling=sampling), self._job.session)
+        sure: list[float | None] = []
         async with aclosing(stream) as events:
             async for event in events:
                 new = text.add(event)
+                sure.append(event.sure)
                 reason = "stop" if text.stopped else event.finish_reason
                 logprob = None if event.token in sampling.end_tokens else text.logprob(event)
-                yield Piece(number, new, reason, text.tokens, logprob)
+                confidence = None if reason is None else confidence_of(sure)
+                yield Piece(number, new, reason, text.tokens, logprob, confidence)
                 if reason is not None:
                     return
 

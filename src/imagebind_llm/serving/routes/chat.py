@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from imagebind_llm.inference.confidence import rounded
 from imagebind_llm.serving.bodies import read_body
 from imagebind_llm.serving.errors import ApiError
 from imagebind_llm.serving.parts import read_dialog
@@ -96,10 +97,12 @@ async def _whole(running: Running, head: _Head, body: ChatBody) -> dict[str, Any
     logprobs: dict[int, list[dict[str, Any]]] = {number: [] for number in texts}
     tokens: dict[int, int] = {}
     reasons: dict[int, str | None] = {}
+    confidences: dict[int, float | None] = {}
     async for piece in running.pieces():
         texts[piece.choice].append(piece.text)
         tokens[piece.choice] = piece.tokens
         reasons[piece.choice] = piece.finish_reason
+        confidences[piece.choice] = piece.confidence
         if piece.logprob is not None:
             logprobs[piece.choice].append(logprob_json(piece.logprob))
     choices = [
@@ -108,6 +111,7 @@ async def _whole(running: Running, head: _Head, body: ChatBody) -> dict[str, Any
             "message": {"role": "assistant", "content": "".join(parts), "refusal": None},
             "logprobs": {"content": logprobs[number], "refusal": None} if body.logprobs else None,
             "finish_reason": reasons[number],
+            **_confidence(confidences[number]),
         }
         for number, parts in texts.items()
     ]
@@ -135,7 +139,14 @@ def _choice(piece: Piece, logprobs: bool) -> dict[str, Any]:
     found = _delta(piece.choice, {"content": piece.text} if piece.text else {}, piece.finish_reason)
     if logprobs and piece.logprob is not None:
         found["logprobs"] = {"content": [logprob_json(piece.logprob)], "refusal": None}
+    if piece.finish_reason is not None:
+        found |= _confidence(piece.confidence)
     return found
+
+
+def _confidence(value: float | None) -> dict[str, float | None]:
+    """The field of a whole answer that OpenAI's format does not have."""
+    return {"confidence": None if value is None else rounded(value)}
 
 
 def _delta(number: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections import deque
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import torch
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.inference.engine import Event, TokenRequest, new_tokens
+from imagebind_llm.inference.sampler import Sampling
 from imagebind_llm.model.families import family_of
 from imagebind_llm.serving.backend import BackendLostError, Load
 from imagebind_llm.serving.vllm import child, plain, salts
@@ -232,7 +234,7 @@ class VllmBackend:
                 event = await box.get()
                 if event.error is not None:
                     raise event.error
-                yield event
+                yield _as_asked(event, request.sampling)
                 if event.last:
                     return
         finally:
@@ -304,7 +306,7 @@ class VllmBackend:
             "temperature": own.temperature,
             "stop_token_ids": sorted(own.end_tokens),
             "repetition_penalty": self._penalty,
-            "logprobs": own.logprobs,
+            "logprobs": 0 if own.logprobs is None and own.confidence == 1 else own.logprobs,
         }
         if own.temperature > 0:
             found |= {"top_p": own.top_p, "seed": own.seed}
@@ -367,6 +369,15 @@ class VllmBackend:
             if not asked.done():
                 asked.set_exception(BackendLostError(why))
         self._asked.clear()
+
+
+def _as_asked(event: Event, sampling: Sampling) -> Event:
+    """``event`` with what was asked for. vLLM tells of probabilities at temperature 1 only: no confidence at
+    another."""
+    sure = event.logprob if sampling.confidence == 1 else None
+    if sampling.logprobs is None:
+        return replace(event, logprob=None, top=(), sure=sure)
+    return replace(event, sure=sure)
 
 
 def _keep_log(log: Path) -> Path:

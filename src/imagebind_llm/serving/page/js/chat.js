@@ -8,7 +8,7 @@ import { requestOptions, settings } from './settings.js';
 import { saveChat } from './store.js';
 
 /**
- * @typedef {{text: string, imagebind: any, seconds: number | null, tokens: number | null, error: any, stopped: boolean}} Version
+ * @typedef {{text: string, imagebind: any, confidence?: number | null, seconds: number | null, tokens: number | null, error: any, stopped: boolean}} Version
  * @typedef {{id: string, role: 'user', text: string, media: any[]}} Question
  * @typedef {{id: string, role: 'assistant', versions: Version[], shown: number, alone?: boolean}} Answer
  */
@@ -82,7 +82,7 @@ export class Chat {
     const { record } = this;
     this.running = control;
     const answer = record.messages[record.messages.length - 1];
-    const version = { text: '', imagebind: null, seconds: null, tokens: null, error: null, stopped: false };
+    const version = { text: '', imagebind: null, confidence: null, seconds: null, tokens: null, error: null, stopped: false };
     answer.versions.push(version);
     answer.shown = answer.versions.length - 1;
     record.updated = Date.now();
@@ -115,6 +115,7 @@ export class Chat {
         for await (const chunk of stream(body, signal)) {
           if (chunk.imagebind) version.imagebind = chunk.imagebind;
           if (chunk.usage) version.tokens = chunk.usage.completion_tokens ?? null;
+          version.confidence = chunk.choices?.[0]?.confidence ?? version.confidence;
           version.text += chunk.choices?.[0]?.delta?.content ?? '';
           if (this.record === record) this.hooks.onText(answer);
         }

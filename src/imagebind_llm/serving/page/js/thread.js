@@ -99,7 +99,7 @@ export class Thread {
       shorten: later ? () => this.acts.again(message.id, { alone: true }) : null,
     });
     if (error && !version.text) text.remove();
-    main.append(...[error, running ? null : this.#answerActs(message, question, version)].filter(Boolean));
+    main.append(...[error, running ? null : sureness(version), running ? null : this.#answerActs(message, question, version)].filter(Boolean));
     return el('article', { class: 'turn answer', aria: { busy: running } },
       el('h2', { class: 'visually-hidden', t: 'answer' }),
       message.alone ? el('p', { class: 'quiet alone', t: 'askedAlone' }) : null,
@@ -130,6 +130,17 @@ export class Thread {
 
 function act(icon, key, click, disabled = false) {
   return el('button', { class: 'icon-button small', icon, tLabel: key, disabled, on: { click } });
+}
+
+// How sure the model was of its words, and how like the nearest picture it knows the media are.
+function sureness(version) {
+  const known = Number.isFinite(version.confidence) && version.text && !version.error;
+  const nearest = version.imagebind?.nearest;
+  if (!known) return null;
+  const percent = Math.floor(100 * version.confidence + 0.5);
+  return el('p', { class: 'sureness' },
+    el('span', { class: 'tip', t: percent ? 'sure' : 'hardlySure', tLabel: 'sureTip', tWith: { percent } }),
+    Number.isFinite(nearest) ? el('span', { class: 'tip', t: 'nearest', tLabel: 'nearestTip', tWith: { likeness: nearest.toFixed(2) } }) : null);
 }
 
 function given(item, media, refused) {

@@ -118,6 +118,11 @@ export const WORDS = {
   laterAnswer: 'Later answer',
   showOnMap: 'Show on the map',
   tookTip: '{tokens} pieces of words',
+  sure: '{percent}% sure of these words',
+  hardlySure: 'Under 1% sure of these words',
+  sureTip: 'How likely the model is to say exactly this. It can be sure and wrong.',
+  nearest: 'Nearest picture it knows: {likeness}',
+  nearestTip: 'From -1 to 1. A low likeness means it knows nothing like this.',
   sameAgain: 'The same answer: variety is at 0. Raise it in the settings.',
   askedAlone: 'Asked without the earlier turns',
 

@@ -118,6 +118,11 @@ export const WORDS = {
   laterAnswer: '下一个回答',
   showOnMap: '在地图上查看',
   tookTip: '{tokens} 个词元',
+  sure: '对这句话的把握：{percent}%',
+  hardlySure: '对这句话的把握不到 1%',
+  sureTip: '模型恰好这样回答的可能性。有把握也可能说错。',
+  nearest: '与已知图片的最高相似度：{likeness}',
+  nearestTip: '范围 -1 到 1。数值低，说明它没见过类似的内容。',
   sameAgain: '回答相同：多样性为 0，可在设置中调高。',
   askedAlone: '未带上之前的对话',
 
