@@ -330,7 +330,7 @@ def torch_file(state):
 def wheels_index(folder, wheels):
     """A simple index that pip reads: name → wheel; returns its address."""
     for name, content in wheels.items():
-        place = folder / name
+        place = folder / name.replace("_", "-")  # as pip asks for it
         place.mkdir(parents=True, exist_ok=True)
         file = f"{name}-1.0-py3-none-any.whl"
         (place / file).write_bytes(content)
