@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from support.tiny_pe_av import byte_level_tokenizer
 
 from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, save_imagebind
+from support.tiny_pe_av import byte_level_tokenizer
 
 SIDE = 32
 _SIZES = {
@@ -222,6 +222,7 @@ def write_efficientnet(folder: Path, seed: int = 8) -> Path:
 def write_point(folder: Path, seed: int = 9) -> Path:
     torch.manual_seed(seed)
     trunk = {"width": 16, "blocks": 1, "heads": 2}
+    plain = {**trunk, "qkv_bias": False}
     vision = {
         "channels": 3,
         "size": [SIDE, SIDE],
@@ -232,7 +233,7 @@ def write_point(folder: Path, seed: int = 9) -> Path:
     values = {
         "embedding_dim": 20,
         "vision": {**vision, "head": {}},
-        "point": {"groups": 16, "group_size": 8, "trunk": trunk, "head": {}},
+        "point": {"groups": 16, "group_size": 8, "trunk": plain, "head": {}},
     }
     save_imagebind(ImageBindModel(ImageBindConfig.from_dict(values)).eval(), folder)
     return folder

@@ -1,13 +1,13 @@
 """A new encoder in a few words: per modality where its backbone lies, which vector is taken, which head."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.common.settings import build, check_numbers
+from imagebind_llm.common.settings import apply_overrides, build, check_numbers
 from imagebind_llm.common.text_files import NotUtf8, read_text
 from imagebind_llm.common.yaml_text import NotYaml, parse_yaml
 from imagebind_llm.encoders.towers.settings import HeadSettings, Pooling, VideoInput
@@ -59,8 +59,8 @@ class NewEncoder:
                 raise ConfigError("towers.video: give video: {frames: 8} beside towers instead")
 
 
-def read_new_encoder(file: Path) -> NewEncoder:
-    """The recipe in a YAML file.
+def read_new_encoder(file: Path, overrides: Sequence[str] = ()) -> NewEncoder:
+    """The recipe in a YAML file with ``key=value`` overrides.
 
     Raises:
         ConfigError: it cannot be read, or holds an unknown or wrong setting.
@@ -71,7 +71,9 @@ def read_new_encoder(file: Path) -> NewEncoder:
         raise ConfigError(f"cannot read the recipe {str(file)!r} ({error}); give a YAML file") from None
     except NotYaml as error:
         raise ConfigError(f"{file} is not valid YAML: {error}") from None
-    return new_encoder_of(values)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file} holds {type(values).__name__}; expected a mapping of settings")
+    return new_encoder_of(apply_overrides(values, overrides))
 
 
 def new_encoder_of(values: Mapping[str, Any]) -> NewEncoder:

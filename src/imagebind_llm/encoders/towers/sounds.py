@@ -148,8 +148,11 @@ _DROPPED = ("processor_class", "mel_filters", "mel_filters_slaney", "window")
 
 
 def published_sounds(folder: Path, seconds: float | None) -> SoundInput:
-    """As the processor files of a transformers folder say, with a window of ``seconds`` (None: the longest, or
-    10 where there is no bound).
+    """As the processor files of a transformers folder say.
+
+    Args:
+        folder: of the model.
+        seconds: of the window; None: the longest, or 10 where there is no bound.
 
     Raises:
         CheckpointError: there are none, or of an extractor that is not known.
@@ -159,8 +162,8 @@ def published_sounds(folder: Path, seconds: float | None) -> SoundInput:
     values = {key: value for key, value in values.items() if key not in _DROPPED}
     if values.get("feature_extractor_type") not in EXTRACTORS:
         raise CheckpointError(
-            f"the feature extractor in {str(folder)!r} is {short(values.get('feature_extractor_type'))}; known "
-            f"here are {', '.join(EXTRACTORS)}"
+            f"the feature extractor in {str(folder)!r} is {short(values.get('feature_extractor_type'))}; "
+            f"known here are {', '.join(EXTRACTORS)}"
         )
     if seconds is None:
         seconds = SoundInput(values, 0.01).longest or _UNBOUNDED
@@ -179,7 +182,7 @@ def _published(folder: Path) -> Mapping[str, Any]:
     file = folder / "preprocessor_config.json"
     if not file.is_file():
         raise CheckpointError(
-            f"{str(folder)!r} has no preprocessor_config.json, so it is not known how its sounds are prepared; "
-            "copy that file, too"
+            f"{str(folder)!r} has no preprocessor_config.json, which says how its sounds are "
+            "prepared; copy that file, too"
         )
     return read_json(file)

@@ -60,13 +60,13 @@ def open_tokenizer(folder: Path) -> Any:
 
     if not (folder / "tokenizer_config.json").is_file():
         raise CheckpointError(
-            f"{str(folder)!r} has no tokenizer_config.json; a text tower needs the tokenizer published with it"
+            f"{str(folder)!r} has no tokenizer_config.json; a text tower needs its model's tokenizer"
         )
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise CheckpointError(
-            f"the tokenizer in {str(folder)!r} cannot be read ({reason_of(error)}); copy the whole folder again"
+            f"the tokenizer in {str(folder)!r} cannot be read ({reason_of(error)}); copy the folder again"
         ) from error
 
 
