@@ -132,7 +132,7 @@ def test_the_encoder_keeps_its_fingerprint_on_the_way(parts, model_folder, tmp_p
 
 def test_the_other_commands_know_it(parts, model_folder, media_folder, tmp_path, capsys):
     assert run_cli("info", model_folder, "--json") == 0
-    encoder = json.loads(capsys.readouterr().out)["encoder"]
+    encoder = json.loads(capsys.readouterr().out)["model"]["encoder"]
     assert encoder == {"type": "towers", "modalities": ["audio", "image", "point", "text", "video"]}
     assert run_cli("doctor", model_folder) == 0
     assert (
