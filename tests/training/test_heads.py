@@ -1,5 +1,5 @@
-"""The stage heads: colours, their names and tones of their own, with backbones of random weights. What is right
-is known, and so is what chance would give."""
+"""The stage heads: colours, their names and tones of their own, with backbones of random weights. What is
+right is known, and so is what chance would give."""
 
 import csv
 import json
@@ -89,6 +89,11 @@ def values(folder: Path, encoder: Path, **changes):
     }
 
 
+def by_class(world):
+    folders = [str(world / "pictures"), str(world / "tones")]
+    return {"modalities": ["image", "audio"], "folders": folders}
+
+
 def made(plain):
     recipe = build(HeadsRecipe, plain)
     return make_stage(recipe), recipe
@@ -104,9 +109,7 @@ def test_three_modalities_meet_at_frozen_pictures(tmp_path, encoder, world):
         tmp_path / "run",
         encoder,
         data={"sources": [write_captions(tmp_path / "data", 60)], "test_sources": [held_out]},
-        pairs=[
-            {"modalities": ["image", "audio"], "folders": [str(world / "pictures"), str(world / "tones")]}
-        ],
+        pairs=[by_class(world)],
     )
     stage, recipe = made(plain)
     with torch.no_grad():
@@ -171,7 +174,7 @@ class Killed(BaseException):
 
 
 def test_killed_and_resumed_is_bitwise_uninterrupted(tmp_path, encoder, world):
-    pairs = [{"modalities": ["image", "audio"], "folders": [str(world / "pictures"), str(world / "tones")]}]
+    pairs = [by_class(world)]
     run = {"steps": 6, "batch_size": 8, "checkpoint_every": 2}
 
     def start(folder):
@@ -200,7 +203,7 @@ def test_killed_and_resumed_is_bitwise_uninterrupted(tmp_path, encoder, world):
 
 
 def test_a_later_run_adds_a_modality_and_leaves_the_others(tmp_path, encoder, world):
-    pairs = [{"modalities": ["image", "audio"], "folders": [str(world / "pictures"), str(world / "tones")]}]
+    pairs = [by_class(world)]
     first = train(*made(values(tmp_path / "first", encoder, pairs=pairs, run={"steps": 3}))).export
     data = {"sources": [write_captions(tmp_path / "data", 30)]}
     second = train(*made(values(tmp_path / "second", first, data=data, run={"steps": 3}))).export

@@ -29,7 +29,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Features:
-    """Of the usable items: features by modality ``[n, width]`` float16, and numbers of their labels ``[n]``."""
+    """Of the usable items: features by modality ``[n, width]`` float16, and a number per label ``[n]``."""
 
     columns: Mapping[Modality, Tensor]
     labels: Tensor
