@@ -204,4 +204,4 @@ def _three(values: Mapping[str, Any], name: str, where: str) -> tuple[float, flo
         isinstance(one, int | float) and not isinstance(one, bool) for one in values_of
     ):
         raise CheckpointError(f"{where}: {name} is {short(found)}; expected three numbers")
-    return tuple(map(float, values_of))  # type: ignore[return-value, arg-type]
+    return tuple(map(float, values_of))  # type: ignore[return-value]

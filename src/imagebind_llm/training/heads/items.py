@@ -165,14 +165,14 @@ def _labelled(place: Path) -> dict[str, list[tuple[Path, str]]]:
     return split
 
 
-def _hold_out(split: dict[str, list]) -> None:  # type: ignore[type-arg]
+def _hold_out(split: dict[str, list]) -> None:
     """Without a test split every tenth is held out."""
     if not split["test"]:
         split["test"] = split["train"][_HELD_OUT - 1 :: _HELD_OUT]
         del split["train"][_HELD_OUT - 1 :: _HELD_OUT]
 
 
-def _require_both(split: dict[str, list], place: Path) -> None:  # type: ignore[type-arg]
+def _require_both(split: dict[str, list], place: Path) -> None:
     if not split["train"] or not split["test"]:
         raise UserError(
             f"{place} holds {len(split['train'])} items to train on and {len(split['test'])} to test with; "

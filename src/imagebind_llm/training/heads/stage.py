@@ -156,7 +156,8 @@ class Heads(Stage):
         return self.log_scales.exp().clamp(max=_MAX_SCALE)
 
     def loss(self, batch: HeadsBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        total, metrics = torch.zeros((), device=self.log_scales.device), {}
+        total = torch.zeros((), device=self.log_scales.device)
+        metrics: dict[str, Tensor] = {}
         for number, ((name, pairs), part) in enumerate(zip(self.sets.items(), batch.parts, strict=True)):
             one, two = pairs.modalities
             scale = self.scales[number]

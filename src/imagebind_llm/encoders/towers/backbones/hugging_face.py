@@ -236,7 +236,8 @@ def _own_names(model: nn.Module) -> nn.Module:
     It would store some types' tensors under the names of older versions, as part of a whole model, too. It
     leaves alone what is of a class of somebody else.
     """
-    model.__class__ = _own_class(type(model))
+    kind: Any = type(model)
+    model.__class__ = _own_class(kind)
     return model
 
 
