@@ -21,8 +21,8 @@ Examples:
 
 \b
 --encoder takes a folder of an encoder (ImageBind, PE-AV, new-encoder's), a model folder whose
-encoder is wanted, nano, or a hub id. The gates are closed: until it is trained, the model answers exactly as its
-language model does, whatever it is shown.
+encoder is wanted, nano, or a hub id. The gates are closed: until it is trained, the model answers
+exactly as its language model does, whatever it is shown.
 """
 
 
