@@ -409,6 +409,18 @@ def test_an_efficientnet_cuts_out_as_its_authors_do(folders):
         encoder.encode(Modality.IMAGE, torch.rand(1, 3, SIDE + 1, SIDE))
 
 
+def test_an_efficientnets_own_media_settings_hold(folders, tmp_path):
+    own = shutil.copytree(folders["efficientnet"], tmp_path / "own")
+    values = json.loads((own / "config.json").read_text())
+    more = {"crop": 0.5, "interpolation": "bilinear", "mean": [0.4, 0.4, 0.4], "std": [0.2, 0.2, 0.2]}
+    write_json(own / "config.json", {**values, **more})
+    expected = PictureInput(SIDE, SIDE, 2 * SIDE, "bilinear", (0.4,) * 3, (0.2,) * 3)
+    assert one_tower("image", own)[1].image == expected
+    write_json(own / "config.json", {**values, "interpolatoin": "bilinear"})
+    with pytest.raises(ConfigError, match="did you mean"):
+        one_tower("image", own)
+
+
 def test_efficientnets_have_their_sizes():
     from imagebind_llm.encoders.towers.backbones.efficientnet_lite import (
         EfficientNetLite,

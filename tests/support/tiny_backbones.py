@@ -213,7 +213,7 @@ def write_efficientnet(folder: Path, seed: int = 8) -> Path:
             buffer.uniform_(0.01, 0.1)
     write_json(
         folder / "config.json",
-        {"model_type": "efficientnet_lite", "variant": "lite0", "image_size": SIDE, "num_classes": 5},
+        {"model_type": "efficientnet_lite", "variant": "lite0", "image_size": SIDE, "classes": 5},
     )
     save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
     return folder

@@ -10,17 +10,17 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from imagebind_llm.common.budget import refuse_many_layers
-from imagebind_llm.common.errors import CheckpointError, ConfigError, reason_of, short
+from imagebind_llm.common.errors import CheckpointError, ConfigError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.finite import require_finite
 from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.common.modality import Modality, trunk_name
-from imagebind_llm.common.settings import build, to_plain
+from imagebind_llm.common.settings import Checked, build, to_plain
 from imagebind_llm.common.tensor_files import weights_of
 from imagebind_llm.encoders.stored_values import without_storage
-from imagebind_llm.encoders.towers.backbones.efficientnet_lite import EfficientNetLiteConfig
+from imagebind_llm.encoders.towers.backbones.efficientnet_lite import EfficientNetLiteConfig, Variant
 from imagebind_llm.encoders.towers.media import plain_input
-from imagebind_llm.encoders.towers.pictures import PictureInput, published_pictures
+from imagebind_llm.encoders.towers.pictures import Filter, PictureInput, published_pictures
 from imagebind_llm.encoders.towers.recipe import NewTower
 from imagebind_llm.encoders.towers.settings import BackboneSettings, Pooling
 from imagebind_llm.encoders.towers.sounds import SoundInput, published_sounds
@@ -83,45 +83,42 @@ _CROP_PADDING = 32
 """EfficientNet's evaluation resizes the shorter side to this many pixels more than it cuts out."""
 _LITE_MEAN, _LITE_STD = 127 / 255, 128 / 255
 """Of EfficientNet-lite (MEAN_RGB and STDDEV_RGB of efficientnet_lite_builder.py, there of bytes)."""
-_LITE_SETTINGS = ("variant", "image_size", "num_classes")
+
+
+@dataclass(frozen=True)
+class _LiteFolder(Checked):
+    """What ``config.json`` of an EfficientNet-lite holds."""
+
+    variant: Variant
+    image_size: int = 0
+    classes: int = 1000
+    crop: float | None = None
+    """Share of the shorter side that is cut out; null: as EfficientNet is evaluated."""
+    interpolation: Filter = "bicubic"
+    mean: tuple[float, float, float] = (_LITE_MEAN,) * 3
+    std: tuple[float, float, float] = (_LITE_STD,) * 3
+
+    _may_be_zero_or_less = ("image_size", "mean")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop is not None and self.crop > 1:
+            raise ConfigError(f"crop is {self.crop}; expected a share of the shorter side, at most 1")
 
 
 def _efficientnet(folder: Path, values: Mapping[str, Any]) -> Opened:
-    known = {key: values[key] for key in _LITE_SETTINGS if values.get(key) is not None}
-    config = build(EfficientNetLiteConfig, known, "efficientnet_lite")
+    known = {key: value for key, value in values.items() if key != "model_type"}
+    found = build(_LiteFolder, known, "efficientnet_lite")
+    config = EfficientNetLiteConfig(found.variant, found.image_size, found.classes)
     size = config.image_size
-    file = folder / "preprocessor_config.json"
-    share = values.get("crop_fraction", size / (size + _CROP_PADDING))
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
-        raise CheckpointError(f"{str(folder)!r}: crop_fraction is {short(share)}; expected 0 … 1")
-    media = PictureInput(
-        size,
-        size,
-        round(size / share),
-        "bicubic",
-        _rgb(values, "mean", _LITE_MEAN),
-        _rgb(values, "std", _LITE_STD),
-    )
-    if file.is_file():
-        media = published_pictures(folder)
-        if (media.height, media.width) != (size, size):
-            raise CheckpointError(
-                f"{str(file)!r} gives pictures of {media.height} × {media.width}, but the network is for "
-                f"{size} × {size}"
-            )
+    short_side = size + _CROP_PADDING if found.crop is None else round(size / found.crop)
+    media = PictureInput(size, size, short_side, found.interpolation, found.mean, found.std)
     source = weights_of(folder)
     weights = {key: source.get(key) for key in source.infos}
+    require_finite(weights.items(), f"the EfficientNet-lite in {str(folder)!r}")
     return Opened(
         BackboneSettings("efficientnet_lite", to_plain(config)), plain_input("image", media), weights
     )
-
-
-def _rgb(values: Mapping[str, Any], name: str, default: float) -> tuple[float, float, float]:
-    found = values.get(name, values.get(f"image_{name}", [default] * 3))
-    found = [found] * 3 if isinstance(found, int | float) else found
-    if not isinstance(found, list) or len(found) != 3:
-        raise CheckpointError(f"efficientnet_lite: {name} is {short(found)}; expected three numbers")
-    return tuple(float(one) for one in found)  # type: ignore[return-value]
 
 
 def _imagebind(text: str, name: str) -> Opened:
