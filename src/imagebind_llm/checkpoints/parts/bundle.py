@@ -1,7 +1,8 @@
 """A bundle: parts out of packages, and what was trained on them, put together into one model folder.
 
 The folder of what was trained holds ``adapter/``, an adapter folder as ``save_pretrained(adapter_only=True)``
-writes it. In the result each part lies in a folder named by its role, and the adapter's ``base_models`` name
+writes it, and perhaps ``heads/``, as ``towers`` writes it. In the result each part lies in a folder named by
+its role; with heads, those that are backbones become ``encoder/`` instead. The adapter's ``base_models`` name
 these folders, so the whole may be moved. Loading it compares the parts' fingerprints with those recorded.
 """
 
@@ -28,8 +29,11 @@ from imagebind_llm.common.locate import ADAPTER_FILE, COMPONENTS
 if TYPE_CHECKING:
     from imagebind_llm.checkpoints.registry import Artefact
 
-ADAPTER = "adapter"
+ADAPTER, HEADS = "adapter", "heads"
 """In the folder of what was trained."""
+_LANGUAGE_MODEL, _ENCODER = "language_model", "encoder"
+_ABOUT = ("source.json", "licences")
+"""What is kept of a part that is not kept itself."""
 _CONFIG = "config.json"
 _LAYOUT = 1
 """Goes up when the files that are written change."""
@@ -91,34 +95,53 @@ def assemble(parts: Mapping[str, Path], trained: Path, out: Path) -> None:
 
     Args:
         parts: role → folder; the role ``language_model`` is the adapter's.
-        trained: holds ``adapter/``.
+            With heads the other roles are the names of their towers.
+        trained: holds ``adapter/``, and perhaps ``heads/``.
         out: an empty folder.
 
     Raises:
-        CheckpointError: there is no adapter, or one that names parts that are not given.
+        CheckpointError: there is no adapter, or one that names parts that are not given; or heads that do not
+            belong to the parts.
     """
     adapter = trained / ADAPTER
     if not (adapter / ADAPTER_FILE).is_file():
         raise CheckpointError(f"{str(trained)!r} has no {ADAPTER}/{ADAPTER_FILE}; give what was trained")
-    others = sorted(path.name for path in trained.iterdir() if path.name != ADAPTER)
+    others = sorted(path.name for path in trained.iterdir() if path.name not in (ADAPTER, HEADS))
     if others:
         raise CheckpointError(
             f"{str(trained)!r} holds {others[0]!r} beside {ADAPTER!r}, which cannot be put together here; "
             "install the version that it was made for"
         )
+    kept, given = dict(parts), {role: role for role in COMPONENTS if role in parts}
+    if (trained / HEADS).is_dir():
+        backbones = {role: kept.pop(role) for role in parts if role != _LANGUAGE_MODEL}
+        _put_encoder(trained / HEADS, backbones, out)
+        given[_ENCODER] = _ENCODER
     for name in _files(adapter):
-        if Path(name).parts[0] in parts:
+        if Path(name).parts[0] in (*parts, _ENCODER):
             raise CheckpointError(f"{str(adapter)!r} holds {name!r}, where the part of that name would lie")
         _place(adapter / name, out / name, copy=True)
-    for role, place in parts.items():
+    for role, place in kept.items():
         for name in _files(place):
             _place(place / name, out / role / name)
     config = read_json(adapter / _CONFIG)
-    config["base_models"] = _bases(config.get("base_models"), parts, adapter)
+    config["base_models"] = _bases(config.get("base_models"), given, adapter)
     write_json(out / _CONFIG, config)
 
 
-def _bases(bases: Any, parts: Mapping[str, Path], adapter: Path) -> dict[str, Any]:
+def _put_encoder(heads: Path, backbones: Mapping[str, Path], out: Path) -> None:
+    """The encoder, and beside it where its backbones come from and under which licences."""
+    from imagebind_llm.checkpoints.parts.towers import join_heads
+
+    join_heads(heads, backbones, out / _ENCODER)
+    (out / _ENCODER / MARK).unlink()  # the whole folder says whose it is
+    for role, place in backbones.items():
+        for name in _files(place):
+            if Path(name).parts[0] in _ABOUT:
+                _place(place / name, out / "backbones" / role / name, copy=True)
+
+
+def _bases(bases: Any, given: Mapping[str, str], adapter: Path) -> dict[str, Any]:
     """``base_models`` with the parts' folders; what is named otherwise must be had from anywhere.
 
     Raises:
@@ -129,8 +152,8 @@ def _bases(bases: Any, parts: Mapping[str, Path], adapter: Path) -> dict[str, An
     found = dict(bases)
     for component, what in COMPONENTS.items():
         base = found.get(component)
-        if component in parts:
-            found[component] = {"id": component, "revision": None}
+        if component in given:
+            found[component] = {"id": given[component], "revision": None}
         elif isinstance(base, Mapping) and str(base.get("id", "")).startswith((".", "/")):
             raise CheckpointError(
                 f"{str(adapter / _CONFIG)!r} has its {what} in {base['id']!r}, which is no part of the "
