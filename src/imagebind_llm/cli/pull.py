@@ -153,6 +153,13 @@ def _place(item: Artefact) -> str | None:
     return item.repo or item.url or item.manual
 
 
+def _bytes(item: Artefact, known: dict[str, Artefact]) -> int | None:
+    """What is downloaded; of a bundle the sum of its parts."""
+    if item.bundle is None:
+        return item.known_bytes
+    return sum(known[part].known_bytes or 0 for part in item.bundle.parts.values())
+
+
 def _list(known: dict[str, Artefact], json_: bool) -> None:
     if json_:
         rows = [
@@ -163,7 +170,7 @@ def _list(known: dict[str, Artefact], json_: bool) -> None:
                 "from": _place(item),
                 "revision": item.revision if item.repo else None,
                 "manual": item.manual is not None,
-                "about_bytes": item.known_bytes,
+                "about_bytes": _bytes(item, known),
                 "files": [{"path": f.path, "bytes": f.size, "sha256": f.sha256} for f in item.files],
                 "next": item.then,
             }
@@ -172,7 +179,8 @@ def _list(known: dict[str, Artefact], json_: bool) -> None:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
     for item in known.values():
-        size = "size unknown" if item.known_bytes is None else f"about {gigabytes(item.known_bytes)}"
+        count = _bytes(item, known)
+        size = "size unknown" if count is None else f"about {gigabytes(count)}"
         how = f"by hand from {item.manual}" if item.manual else size
         if item.package is not None or item.bundle is not None:
             how = f"{size}, {_place(item)}"

@@ -345,6 +345,21 @@ def test_a_bundle_is_made_once_and_goes_on_where_it_stopped(pull, whole, place):
     assert (done.returncode, "was made with another trained" in last(done)) == (2, True)
 
 
+def test_a_library_that_is_missing_is_noticed_before_the_download(pull, whole, place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    done = pull("speech", "--out", place.folder / "speech")
+    assert done.returncode == 2
+    assert "needs the package 'gguf'" in last(done)
+    assert "pip install 'imagebind-llm[parts]'" in last(done)
+    assert not (place.folder / "cache").exists()
+
+
+def test_a_bundle_is_listed_with_its_parts(pull, whole, place):
+    rows = {row["name"]: row for row in json.loads(pull("--list", "--json").stdout)}
+    assert rows["whole"]["from"] == "parts: speech, words"
+    assert rows["whole"]["about_bytes"] == rows["speech"]["about_bytes"] + rows["words"]["about_bytes"]
+
+
 def test_a_bundle_whose_parts_or_training_do_not_fit_is_refused(pull, whole, place):
     registry = yaml.safe_load(place.registry.read_text())
     write_registry(place, **{**registry, "whole": bundle({"words": "words"})})

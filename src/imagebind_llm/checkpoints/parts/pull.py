@@ -71,6 +71,7 @@ def pull_part(
     made_of = part_made_of(artefact, dtype)
     if is_there(folder, made_of):
         return PulledPart(folder, made_of, True)
+    KINDS[part.makes].require_library()
     cache = cache_folder()
     if not (cache / package.name / package.file).is_file():
         require_space(cache, package.size, package.file)

@@ -15,6 +15,7 @@ from torch import Tensor
 from imagebind_llm.checkpoints.convert.plan import Plan, as_they_are
 from imagebind_llm.checkpoints.packages.archives import unpack
 from imagebind_llm.checkpoints.parts.kinds import only_file
+from imagebind_llm.common.budget import refuse_many_layers
 from imagebind_llm.common.errors import CheckpointError, reason_of, short
 from imagebind_llm.common.files import load_json, read_json
 from imagebind_llm.common.tensor_files import TensorFile, on_meta, require_same_keys, require_same_shapes
@@ -101,6 +102,7 @@ def _config(folder: Path) -> "BertConfig":
     from transformers import BertConfig
 
     values = read_json(folder / "config.json")
+    refuse_many_layers(values, repr(str(folder / "config.json")))
     if values.get("model_type") != "bert":
         raise CheckpointError(
             f"{str(folder)!r} holds a model of type {short(values.get('model_type'))}; expected bert"

@@ -20,6 +20,7 @@ from imagebind_llm.checkpoints.parts.kinds import only_file
 from imagebind_llm.common.errors import CheckpointError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.tensor_files import TensorInfo, on_meta, require_same_keys, require_same_shapes
+from imagebind_llm.common.text_files import NotUtf8, read_text
 
 if TYPE_CHECKING:
     from transformers import WhisperConfig
@@ -217,7 +218,12 @@ def _tokens(folder: Path, rows: int) -> dict[str, int]:
     Raises:
         CheckpointError: they differ, or are not as many as the embedding has rows.
     """
-    lines = (folder / "vocabulary.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    try:
+        lines = read_text(folder / "vocabulary.txt").removesuffix("\n").split("\n")
+    except (OSError, NotUtf8) as error:
+        raise CheckpointError(
+            f"{str(folder / 'vocabulary.txt')!r} cannot be read ({reason_of(error)}); get it again"
+        ) from None
     values = read_json(folder / "tokenizer.json")
     try:
         tokens = {str(token): int(number) for token, number in values["model"]["vocab"].items()}
