@@ -372,7 +372,7 @@ def test_list_and_the_registry_in_the_package():
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"what": "x", "licence": "y"}, "expected exactly one of repo, url, manual"),
+        ({"what": "x", "licence": "y"}, "expected exactly one of repo, url, manual, package, bundle"),
         ({"what": "x", "licence": "y", "repo": "a/b", "url": "c"}, "has repo and url"),
         ({"what": "x", "repo": "a/b"}, "has no 'licence'"),
         ({"what": "x", "licence": "y", "repo": "a/b", "colour": 1}, "unknown field 'colour'"),
@@ -412,8 +412,11 @@ def test_the_next_commands_of_the_registry_exist():
 
     import typer
 
-    for artefact in read_registry().values():
-        program, name, *words = shlex.split(artefact.next_command(Path("here")))
+    found = [artefact.next_command(Path("here")) for artefact in read_registry().values()]
+    commands = [command for command in found if command is not None]
+    assert len(commands) > 8
+    for command in commands:
+        program, name, *words = shlex.split(command)
         assert program == "imagebind-llm"
         command = typer.main.get_command(import_module(f"imagebind_llm.cli.{name}").app)
         if name == "convert":

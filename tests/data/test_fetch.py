@@ -10,11 +10,11 @@ from importlib import import_module
 
 import pytest
 from support.hub_server import HubServer
-from support.packages import deb, known, tar, wheel, zipped
+from support.packages import deb, known, tar, wheel
 
+from imagebind_llm.checkpoints.packages import download
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.data.fetch import archives, download, run
-from imagebind_llm.data.fetch.archives import unpack
+from imagebind_llm.data.fetch import run
 from imagebind_llm.data.fetch.catalogue import CATALOGUE
 
 SAMPLES = "./usr/share/sonic-pi/samples"
@@ -263,7 +263,7 @@ def test_pip_downloads_a_wheel_from_the_index_that_is_given(tmp_path, monkeypatc
 def test_looking_for_pip_leaves_setuptools_as_it_is():
     """Compiling needs it in the same process."""
     code = (
-        "from imagebind_llm.data.fetch import download\n"
+        "from imagebind_llm.checkpoints.packages import download\n"
         "from imagebind_llm.data.fetch.catalogue import CATALOGUE\n"
         "package, = CATALOGUE['easy-vqa'].packages\n"
         "print(download._command(package, None, None)[2])\n"
@@ -271,62 +271,6 @@ def test_looking_for_pip_leaves_setuptools_as_it_is():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout.split(), done.stderr) == (["pip", "setuptools"], "")
-
-
-@pytest.mark.parametrize(
-    "path", ["../out.txt", "a/../../out.txt", "/out.txt", "C:/out.txt", "a\\..\\out.txt", "./../out.txt"]
-)
-@pytest.mark.parametrize(
-    ("suffix", "pack"), [(".deb", deb), (".tgz", lambda f: tar(f, "gz")), (".whl", zipped)]
-)
-def test_a_path_that_leads_out_of_an_archive_is_refused(tmp_path, suffix, pack, path):
-    archive = tmp_path / f"bad{suffix}"
-    archive.write_bytes(pack({"good.txt": b"good", path: b"bad"}))
-    with pytest.raises(UserError, match="which leads out of it"):
-        unpack(archive, tmp_path / "inner/folder", ("*",))
-    assert set(files_of(tmp_path)) <= {archive.name, "inner/folder/good.txt"}
-
-
-@pytest.mark.parametrize("packing", ["xz", "gz", "bz2"])
-def test_links_are_left_out_of_a_debian_package(tmp_path, packing):
-    archive = tmp_path / "x.deb"
-    archive.write_bytes(deb({"./a/one.txt": b"1"}, packing, links=[("./a/two.txt", "/etc/passwd")]))
-    assert unpack(archive, tmp_path / "out", ("*.txt",)) == 1
-    assert files_of(tmp_path / "out") == {"a/one.txt": b"1"}
-    assert not os.path.lexists(tmp_path / "out/a/two.txt")
-
-
-def test_too_much_is_refused(tmp_path, monkeypatch):
-    archive = tmp_path / "x.deb"
-    archive.write_bytes(deb({"a": b"1" * 600, "b": b"2" * 600}))
-    monkeypatch.setattr(archives, "MOST_BYTES", 1000)
-    with pytest.raises(UserError, match="holds more than"):
-        unpack(archive, tmp_path / "one", ("*",))
-    monkeypatch.setattr(archives, "MOST_BYTES", 1200)
-    assert unpack(archive, tmp_path / "two", ("*",)) == 2
-    monkeypatch.setattr(archives, "MOST_FILES", 1)
-    with pytest.raises(UserError, match="holds more than 1 files"):
-        unpack(archive, tmp_path / "three", ("*",))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("x.deb", b"<html>not found</html>", "something else than a Debian package"),
-        ("x.deb", deb({"a": b"1"})[:400], "is damaged"),
-        ("x.deb", deb({"a": b"1"}, data_name="data.tar.zst"), "is packed as data.tar.zst"),
-        ("x.deb", deb({"a": b"1"}, data_name="other.tar.xz"), "no data"),
-        ("x.deb", deb({}).replace(b"4         `", b"-60       `", 1), "a part of -60 bytes"),
-        ("x.tgz", b"<html>not found</html>", "is damaged"),
-        ("x.whl", b"<html>not found</html>", "is damaged"),
-        ("x.whl", zipped({"a": b"1"})[:-30], "is damaged"),
-    ],
-)
-def test_what_is_no_archive_is_one_line(tmp_path, name, content, said):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=said) as found:
-        unpack(tmp_path / name, tmp_path / "out", ("*",))
-    assert "\n" not in str(found.value)
 
 
 def test_a_package_of_another_layout_is_refused(mirror, tmp_path, tiny):

@@ -82,7 +82,11 @@ def test_command_is_one_that_exists(line):
             assert word in known, f"no option {word}"
         elif word.startswith("recipes/"):
             assert (ROOT / word).is_file(), f"no recipe {word}"
-    if path[0] == "train" and path[1] in ("bind", "language", "pretrain", "finetune") and len(words) > 0:
+    if (
+        path[0] == "train"
+        and path[1] in ("bind", "heads", "language", "pretrain", "finetune")
+        and len(words) > 0
+    ):
         recipe, *overrides = words
         assert recipe.startswith("recipes/")
         load_recipe(path[1], ROOT / recipe, overrides)

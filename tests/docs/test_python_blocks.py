@@ -19,6 +19,7 @@ def test_the_pages_have_python():
         "docs/any-llm.md",
         "docs/evaluate.md",
         "docs/new-modality.md",
+        "docs/towers.md",
         "docs/training.md",
     } == WITH_PYTHON
 

@@ -5,7 +5,7 @@ import io
 import tarfile
 import zipfile
 
-from imagebind_llm.data.fetch.catalogue import Package
+from imagebind_llm.checkpoints.packages.package import Package
 
 
 def tar(files, packing="xz", links=()):

@@ -233,6 +233,7 @@ def _licences(model: "ImageBindLLMForConditionalGeneration", own: str) -> str:
         "imagebind": "The published ImageBind weights are CC-BY-NC-SA-4.0: no commercial use. An ImageBind "
         "trained by yourself is yours.",
         "pe_av": "The published PE-AV weights are Apache-2.0.",
+        "towers": "The encoder holds pretrained backbones; the licence of each applies.",
     }.get(kind, "")
     said = "" if own == "other" else f"Stated for this model: {own}. "
     return (

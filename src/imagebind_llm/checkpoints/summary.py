@@ -62,6 +62,8 @@ def _encoder(given: Any) -> dict[str, Any] | None:
 
     known = [modality.value for modality in Modality if config.get(trunk_name(modality)) is not None]
     known += sorted(_group(config.get("sensors")))
+    if towers := sorted(_group(config.get("towers"))):
+        known = sorted([*towers, *(["video"] if config.get("video") else [])])
     return {"type": config.get("type", "imagebind"), "modalities": known}
 
 

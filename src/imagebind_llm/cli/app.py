@@ -22,6 +22,7 @@ _COMMANDS = {
     "cache": "cache",
     "info": "info",
     "new": "new",
+    "new-encoder": "new_encoder",
     "train": "train",
     "eval": "evaluate",
     "pull": "pull",

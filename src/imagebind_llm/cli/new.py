@@ -20,9 +20,9 @@ Examples:
   imagebind-llm train pretrain recipes/any-llm.yaml model=my-model encoder=null language_model=null
 
 \b
---encoder takes a folder of an encoder (ImageBind, PE-AV), a model folder whose encoder is wanted,
-nano, or a hub id. The gates are closed: until it is trained, the model answers exactly as its
-language model does, whatever it is shown.
+--encoder takes a folder of an encoder (ImageBind, PE-AV, new-encoder's), a model folder whose
+encoder is wanted, nano, or a hub id. The gates are closed: until it is trained, the model answers
+exactly as its language model does, whatever it is shown.
 """
 
 

@@ -102,7 +102,7 @@ def _folder(folder: Path) -> list[Pair]:
 
 
 def _manifest(path: Path) -> Iterator[tuple[Pair, str]]:
-    for number, row in enumerate(_rows(path), start=1):
+    for number, row in enumerate(table_rows(path), start=1):
         where = f"{path.name}, row {number}"
         array, image = row.get("array"), row.get("image")
         if not array or not image:
@@ -115,7 +115,12 @@ def _manifest(path: Path) -> Iterator[tuple[Pair, str]]:
         yield Pair(path.parent / str(array), path.parent / str(image), known), split
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def table_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a ``.csv``, ``.tsv`` or ``.jsonl`` file by the names of its columns.
+
+    Raises:
+        UserError: another kind of file, or rows that cannot be read.
+    """
     kind = path.suffix.lower()
     if kind not in (".csv", ".tsv", ".jsonl"):
         raise UserError(f"the manifest {path.name!r} ends in {kind!r}; expected .csv, .tsv or .jsonl")

@@ -25,6 +25,7 @@ PROCESSOR_FILE = "processor_config.json"
 KINDS = {
     "imagebind": "imagebind_llm.encoders.imagebind.kind",
     "pe_av": "imagebind_llm.encoders.pe_av.kind",
+    "towers": "imagebind_llm.encoders.towers.kind",
 }
 """``encoder_config["type"]`` → module with the functions of :class:`EncoderKind`."""
 

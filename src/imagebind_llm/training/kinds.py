@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from imagebind_llm.training.registry import StageKind
 
 if TYPE_CHECKING:
+    from imagebind_llm.training.heads.recipe import HeadsRecipe
     from imagebind_llm.training.recipe import BindRecipe, FinetuneRecipe, PretrainRecipe
     from imagebind_llm.training.stage import Stage
 
@@ -17,6 +18,12 @@ def _bind(recipe: "BindRecipe") -> "Stage":
     from imagebind_llm.training.bind import BindPairs
 
     return BindPairs(recipe)
+
+
+def _heads(recipe: "HeadsRecipe") -> "Stage":
+    from imagebind_llm.training.heads.stage import Heads
+
+    return Heads(recipe)
 
 
 def _pretrain(recipe: "PretrainRecipe") -> "Stage":
@@ -46,6 +53,18 @@ Examples:
   imagebind-llm train bind recipes/captions/text-tower.yaml      captions, any data
   imagebind-llm train bind recipes/sensors/tactile.yaml data.root=pairs       a new modality
   imagebind-llm train bind recipes/sensors/depth-lora.yaml data.root=pairs    low-rank updates
+""",
+)
+HEADS = StageKind(
+    "imagebind_llm.training.heads.recipe:HeadsRecipe",
+    _heads,
+    "Heads of an encoder of pretrained backbones.",
+    "Heads of an encoder that new-encoder made, on features of its frozen backbones.",
+    """
+\b
+Examples:
+  imagebind-llm train heads recipes/towers/clip-clap-heads.yaml encoder=my-encoder
+  imagebind-llm train heads recipes/towers/siglip-whisper-heads.yaml run.steps=2000 'train=[audio]'
 """,
 )
 PRETRAIN = StageKind(

@@ -24,6 +24,7 @@ STAGES = Plugins(
     "stage",
     {
         "bind": "imagebind_llm.training.kinds:BIND",
+        "heads": "imagebind_llm.training.kinds:HEADS",
         "pretrain": "imagebind_llm.training.kinds:PRETRAIN",
         "finetune": "imagebind_llm.training.kinds:FINETUNE",
     },

@@ -45,8 +45,16 @@ class Converted:
     resumed: int
 
 
-def convert(plan: Plan, out: Path, shard_bytes: int = SHARD_BYTES, progress: bool = False) -> Converted:
+def convert(
+    plan: Plan,
+    out: Path,
+    shard_bytes: int = SHARD_BYTES,
+    progress: bool = False,
+    describe: Callable[[Path], None] = lambda _: None,
+) -> Converted:
     """Write the result of ``plan`` to the folder ``out``; it appears whole or not at all.
+
+    ``describe`` is called with the folder when all else is in it, right before it appears.
 
     Interrupted (even killed), it goes on when called again with the same sources and options: finished shards
     lie in ``.NAME.converting`` beside ``out`` and are used again if their SHA-256 is still right.
@@ -78,6 +86,7 @@ def convert(plan: Plan, out: Path, shard_bytes: int = SHARD_BYTES, progress: boo
         plan.finish(stage)
         work.note({"shards": dict(sorted(sums.items()))})
         work.forget_steps(shard.step for shard in shards)
+        describe(stage)
         publish(stage, out)
     return Converted(out, len(plan.tensors), plan.bytes, len(shards), len(finished))
 

@@ -10,9 +10,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.checkpoints.packages.archives import unpack
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.data.fetch.archives import unpack
 from imagebind_llm.data.fetch.tables import LANGUAGES, write_captions, write_dialogs, write_lines
 
 _CATALOGUE = "PluginFurnitureCatalog"

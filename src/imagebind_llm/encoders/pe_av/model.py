@@ -8,13 +8,13 @@ left out.
 from collections.abc import Callable
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.base import FingerprintCache
+from imagebind_llm.encoders.lengths import by_length
 from imagebind_llm.encoders.pe_av.settings import PeAvDescription, pe_av_config
 
 COMPONENTS = {
@@ -88,10 +88,10 @@ class PeAvEncoder(nn.Module):
         batch = batch.to(weight.device, weight.dtype if batch.is_floating_point() else None)
         if modality is Modality.TEXT:
             lengths = (batch != self._pad).sum(dim=1)
-            found = _by_length(batch, lengths, lambda rows, length: self._text(rows[:, :length]))
+            found = by_length(batch, lengths, lambda rows, length: self._text(rows[:, :length]))
         elif modality is Modality.AUDIO:
             lengths = (batch[:, 1] > 0.5).sum(dim=1)
-            found = _by_length(batch, lengths, lambda rows, length: self._audio(rows[:, :1, :length]))
+            found = by_length(batch, lengths, lambda rows, length: self._audio(rows[:, :1, :length]))
         else:
             found = self._video(batch[:, None] if modality is Modality.IMAGE else batch)
         return F.normalize(found.float(), dim=-1)
@@ -137,11 +137,3 @@ def _fresh(description: PeAvDescription) -> dict[str, nn.Module]:
         "audio_encoder": PeAudioEncoder(audio),
         "audio_head": PeAudioContrastiveHead(audio.hidden_size, width),
     }
-
-
-def _by_length(batch: Tensor, lengths: Tensor, embed: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """``embed(rows, length)`` for the rows of each length, put together in order."""
-    values = lengths.unique().tolist()
-    parts = [embed(batch[lengths == length], length) for length in values]
-    order = torch.cat([(lengths == length).nonzero()[:, 0] for length in values])
-    return torch.cat(parts)[order.argsort()]

@@ -9,6 +9,7 @@ from typing import Any
 from imagebind_llm.common.errors import CheckpointError, ConfigError, reason_of, require
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.settings import Checked, build, to_plain
+from imagebind_llm.encoders.stored_values import without_storage
 
 _BILINEAR = 2
 """Pillow's number of the filter that PE-AV's video processor uses."""
@@ -98,12 +99,6 @@ def _json(file: Path) -> dict[str, Any]:
     return read_json(file) if file.is_file() else {}
 
 
-_LEFT_OUT = frozenset(
-    {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "architectures", "_attn_implementation"}
-)
-"""What says where or how weights were stored, not what they compute."""
-
-
 @dataclass(frozen=True)
 class PeAvDescription:
     """The values of a ``PeAudioVideoConfig``."""
@@ -113,7 +108,7 @@ class PeAvDescription:
     @classmethod
     def of(cls, config: Any) -> "PeAvDescription":
         """Of transformers' configuration object."""
-        return cls(_cleaned(config.to_dict()))
+        return cls(without_storage(config.to_dict()))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -151,11 +146,3 @@ def pe_av_config(description: PeAvDescription) -> Any:
     except (TypeError, ValueError) as error:
         reason = reason_of(error)
         raise ConfigError(f"these values make no PE-AV configuration ({reason})") from error
-
-
-def _cleaned(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _cleaned(item) for key, item in value.items() if key not in _LEFT_OUT}
-    if isinstance(value, list | tuple):
-        return [_cleaned(item) for item in value]
-    return value

@@ -15,9 +15,9 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from imagebind_llm.checkpoints.packages.package import Package, Registry
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.files import locked, sha256
-from imagebind_llm.data.fetch.catalogue import Package, Registry
 
 
 @dataclass(frozen=True)

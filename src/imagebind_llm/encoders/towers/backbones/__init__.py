@@ -1,0 +1,1 @@
+"""What stands in a tower: a module that turns a batch of media into one feature vector each."""
