@@ -18,6 +18,7 @@ from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, lo
 from imagebind_llm.encoders.imagebind.kind import sensor_media
 from imagebind_llm.encoders.registry import load_encoder, media_of_encoder
 from imagebind_llm.encoders.towers.model import TowersEncoder
+from imagebind_llm.media.settings import MediaSettings
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.model.processing import ImageBindLLMProcessor
 from imagebind_llm.training.heads.anchor import image_fingerprint
@@ -226,7 +227,8 @@ def attach_encoder(model_folder: Path, encoder_folder: Path, out: Path) -> list[
     require_replaceable(out, CheckpointError)
     model = ImageBindLLMForConditionalGeneration.from_pretrained(model_folder, dtype="auto")
     processor = ImageBindLLMProcessor.from_pretrained(model_folder)
-    before, encoder = model.encoder, load_encoder(encoder_folder)
+    before: Any = model.encoder
+    encoder: Any = load_encoder(encoder_folder)
     if not isinstance(before, ImageBindModel | TowersEncoder):
         raise CheckpointError(
             f"{model_folder} has no ImageBind and no towers as its encoder; only those can be exchanged"
@@ -256,7 +258,7 @@ def attach_encoder(model_folder: Path, encoder_folder: Path, out: Path) -> list[
     sensors = [modality.value for modality in sorted(encoder.modalities) if not modality.built_in]
     moved = list(dict.fromkeys([*config.cache["modalities"], *sensors]))
     config.cache = {**config.cache, "modalities": moved}
-    if isinstance(encoder, ImageBindModel):
+    if isinstance(processor.media, MediaSettings):
         processor.media = replace(processor.media, sensors=sensor_media(encoder.config))
     else:
         processor.media = media_of_encoder(encoder_folder, encoder)
