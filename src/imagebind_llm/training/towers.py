@@ -258,7 +258,7 @@ def attach_encoder(model_folder: Path, encoder_folder: Path, out: Path) -> list[
     sensors = [modality.value for modality in sorted(encoder.modalities) if not modality.built_in]
     moved = list(dict.fromkeys([*config.cache["modalities"], *sensors]))
     config.cache = {**config.cache, "modalities": moved}
-    if isinstance(processor.media, MediaSettings):
+    if isinstance(encoder, ImageBindModel) and isinstance(processor.media, MediaSettings):
         processor.media = replace(processor.media, sensors=sensor_media(encoder.config))
     else:
         processor.media = media_of_encoder(encoder_folder, encoder)
