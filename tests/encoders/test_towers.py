@@ -184,6 +184,39 @@ def test_clap_is_clap(tmp_path, fusion):
         torch.testing.assert_close(encoder.encode(Modality.AUDIO, found[None]), expected)
 
 
+def test_other_models_give_their_own_vectors(folders):
+    from transformers import AutoFeatureExtractor, AutoModel
+
+    def whole(name):
+        return AutoModel.from_pretrained(folders[name]).eval()
+
+    pictures, wave = torch.randn(2, 3, SIDE, SIDE), sound(0.4)
+    with torch.no_grad():
+        encoder, _ = one_tower("image", folders["siglip"])
+        expected = whole("siglip").get_image_features(pixel_values=pictures).pooler_output
+        torch.testing.assert_close(encoder.features(Modality.IMAGE, pictures), expected)
+        states = whole("dinov2")(pixel_values=pictures).last_hidden_state
+        for pooling, expected in {"cls": states[:, 0], "mean": states[:, 1:].mean(1)}.items():
+            encoder, _ = one_tower("image", folders["dinov2"], pooling=pooling)
+            torch.testing.assert_close(encoder.features(Modality.IMAGE, pictures), expected)
+        encoder, media = one_tower("text", folders["bert"])
+        row = media.load(Modality.TEXT, "a dog")
+        expected = whole("bert")(input_ids=row[:1, : int(row[1].sum())]).last_hidden_state.mean(1)
+        torch.testing.assert_close(encoder.features(Modality.TEXT, row[None]), expected)
+        for name, take in {
+            "ast": lambda found: found.pooler_output,
+            "wav2vec2": lambda found: found.last_hidden_state.mean(1),
+        }.items():
+            encoder, media = one_tower("audio", folders[name])
+            extractor = AutoFeatureExtractor.from_pretrained(folders[name])
+            inputs = extractor(wave, sampling_rate=RATE, return_tensors="pt")
+            expected = take(whole(name)(inputs["input_values"]))
+            heard = media.load(Modality.AUDIO, wave)[None]
+            torch.testing.assert_close(
+                encoder.features(Modality.AUDIO, heard), expected, atol=1e-5, rtol=1e-4
+            )
+
+
 def test_rows_do_not_depend_on_their_neighbours(folders):
     encoder, media = one_tower("text", folders["bert"])
     texts = torch.stack(

@@ -11,8 +11,9 @@ from support.tiny_backbones import write_bert, write_clip, write_point, write_wh
 
 from imagebind_llm import Assistant
 from imagebind_llm.common.locate import ADAPTER_FILE
-from imagebind_llm.encoders import load_encoder
+from imagebind_llm.encoders import load_encoder, media_of_encoder
 from imagebind_llm.encoders.towers.media import TowersMedia
+from imagebind_llm.encoders.towers.weights import save_towers
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.model.processing import ImageBindLLMProcessor
 
@@ -128,6 +129,23 @@ def test_the_encoder_keeps_its_fingerprint_on_the_way(parts, model_folder, tmp_p
     assert (out / ADAPTER_FILE).is_file()
     assert ImageBindLLMForConditionalGeneration.from_pretrained(out).encoder.fingerprint == own.fingerprint
     assert run_cli("ask", "What?", "--text", "a cat", "--model", out, "--max-new-tokens", 2) == 0
+
+
+def test_an_encoder_that_learnt_more_takes_its_place(parts, model_folder, tmp_path, capsys):
+    encoder = load_encoder(parts[1])
+    media = media_of_encoder(parts[1], encoder)
+    with torch.no_grad():
+        encoder.towers["audio"].head.layers[0].weight.add_(1)
+    save_towers(encoder, media, tmp_path / "more")
+    out = tmp_path / "attached"
+    assert run_cli("train", "attach", model_folder, tmp_path / "more", "--out", out) == 0
+    assert load_encoder(out).fingerprint == encoder.fingerprint
+    assert run_cli("ask", "What?", "--text", "a cat", "--model", out, "--max-new-tokens", 2) == 0
+    with torch.no_grad():
+        encoder.towers["image"].head.layers[0].weight.add_(1)
+    save_towers(encoder, media, tmp_path / "other")
+    assert run_cli("train", "attach", model_folder, tmp_path / "other", "--out", tmp_path / "no") == 2
+    assert "was trained with" in capsys.readouterr().err
 
 
 def test_the_other_commands_know_it(parts, model_folder, media_folder, tmp_path, capsys):

@@ -16,9 +16,12 @@ from imagebind_llm.common.modality import Modality, trunk_name
 from imagebind_llm.common.settings import overlay
 from imagebind_llm.encoders.imagebind import ImageBindConfig, ImageBindModel, load_imagebind, save_imagebind
 from imagebind_llm.encoders.imagebind.kind import sensor_media
+from imagebind_llm.encoders.registry import load_encoder, media_of_encoder
+from imagebind_llm.encoders.towers.model import TowersEncoder
 from imagebind_llm.media.settings import MediaSettings
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.model.processing import ImageBindLLMProcessor
+from imagebind_llm.training.heads.anchor import image_fingerprint
 from imagebind_llm.training.settings import TowerLora
 
 _SECTIONS = ("modality_preprocessors", "modality_trunks", "modality_heads", "modality_postprocessors")
@@ -224,10 +227,18 @@ def attach_encoder(model_folder: Path, encoder_folder: Path, out: Path) -> list[
     require_replaceable(out, CheckpointError)
     model = ImageBindLLMForConditionalGeneration.from_pretrained(model_folder, dtype="auto")
     processor = ImageBindLLMProcessor.from_pretrained(model_folder)
-    before, encoder = model.encoder, load_imagebind(encoder_folder)
-    if not isinstance(before, ImageBindModel) or not isinstance(processor.media, MediaSettings):
-        raise CheckpointError(f"{model_folder} has no ImageBind as its encoder; only those can be exchanged")
-    ours, theirs = vision_fingerprint(before), vision_fingerprint(encoder)
+    before: Any = model.encoder
+    encoder: Any = load_encoder(encoder_folder)
+    if not isinstance(before, ImageBindModel | TowersEncoder):
+        raise CheckpointError(
+            f"{model_folder} has no ImageBind and no towers as its encoder; only those can be exchanged"
+        )
+    if not isinstance(encoder, type(before)):
+        raise CheckpointError(
+            f"{encoder_folder} is of type {encoder.settings['type']}, but the encoder of {model_folder} of "
+            f"type {before.settings['type']}; give one of the same type"
+        )
+    ours, theirs = _seen_by(before), _seen_by(encoder)
     if ours != theirs:
         raise CheckpointError(
             f"{encoder_folder} has the vision tower {theirs}, but {model_folder} was trained with {ours}; "
@@ -243,10 +254,14 @@ def attach_encoder(model_folder: Path, encoder_folder: Path, out: Path) -> list[
     model.encoder = encoder.to(next(before.parameters()).dtype)
     model.encoder.remember_fingerprint(fingerprint)
     config = model.config
-    config.encoder_config = {"type": "imagebind", **encoder.config.to_dict()}
-    moved = [*config.cache["modalities"], *(encoder.config.sensors or {})]
-    config.cache = {**config.cache, "modalities": list(dict.fromkeys(moved))}
-    processor.media = replace(processor.media, sensors=sensor_media(encoder.config))
+    config.encoder_config = encoder.settings
+    sensors = [modality.value for modality in sorted(encoder.modalities) if not modality.built_in]
+    moved = list(dict.fromkeys([*config.cache["modalities"], *sensors]))
+    config.cache = {**config.cache, "modalities": moved}
+    if isinstance(encoder, ImageBindModel) and isinstance(processor.media, MediaSettings):
+        processor.media = replace(processor.media, sensors=sensor_media(encoder.config))
+    else:
+        processor.media = media_of_encoder(encoder_folder, encoder)
     config.media = processor.media.to_dict()
     with atomic_directory(out, CheckpointError) as temporary:
         model.save_pretrained(temporary)
@@ -254,6 +269,13 @@ def attach_encoder(model_folder: Path, encoder_folder: Path, out: Path) -> list[
         if (model_folder / CACHE_FOLDER).is_dir():
             _copy_cache(model_folder / CACHE_FOLDER, temporary / CACHE_FOLDER, old_fingerprint, fingerprint)
     return sorted(modality.value for modality in encoder.modalities)
+
+
+def _seen_by(encoder: ImageBindModel | TowersEncoder) -> str | None:
+    """The fingerprint of what sees images."""
+    if isinstance(encoder, ImageBindModel):
+        return vision_fingerprint(encoder)
+    return image_fingerprint(encoder)
 
 
 def _copy_cache(source: Path, target: Path, before: str | None, now: str) -> None:

@@ -135,7 +135,12 @@ def read_config(folder: Path) -> ImageBindConfig:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise CheckpointError(f"{folder} has no {CONFIG_FILE}; expected a folder with it and {WEIGHTS_FILE}")
-    return ImageBindConfig.from_dict(read_json(path))
+    values = read_json(path)
+    if "model_type" in values:
+        raise CheckpointError(
+            f"{folder} holds a model of type {values['model_type']!r}; expected an ImageBind encoder"
+        )
+    return ImageBindConfig.from_dict(values)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -23,7 +23,7 @@ from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.encoders.towers.model import TowersEncoder
 from imagebind_llm.training.heads.items import Items
 
-_STRETCH = 512
+_STRETCH = 256
 _BATCH = 32
 
 
