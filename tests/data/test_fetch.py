@@ -174,6 +174,15 @@ def test_a_mirror_that_does_not_have_it_is_one_line(mirror, tmp_path):
     assert not (tmp_path / "sounds").exists()
 
 
+def test_a_password_in_an_address_is_not_shown(mirror, tmp_path):
+    mirror.plain.clear()
+    address = f"{mirror.url}/files".replace("://", "://name:secret@")
+    with pytest.raises(UserError, match="was not downloaded") as caught:
+        run.fetch("sonic-pi", tmp_path / "sounds", address)
+    assert "127.0.0.1" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_another_content_is_refused_and_not_kept(mirror, tmp_path, cache):
     mirror.damaged.add("tiny_1.0_all.deb")
     for _ in range(2):

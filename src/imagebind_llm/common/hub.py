@@ -1,11 +1,13 @@
 """What every room needs of the Hugging Face hub: is it allowed, is the repository there, plain errors."""
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from imagebind_llm.common.errors import CheckpointError
 
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 _CONFIG = "config.json"
 """What every model repository has."""
 
@@ -102,7 +104,7 @@ def plain_errors(
             ) from None
         if error.filename is not None:
             raise
-        raise CheckpointError(f"{what} was not downloaded: {_first(error)}; pull again") from None
+        raise CheckpointError(f"{what} was not downloaded: {_first(error)}; {remedy}") from None
     except Exception as error:  # connections break in the exceptions of several libraries
         raise CheckpointError(
             f"{what} was not downloaded ({type(error).__name__}: {_first(error)}); {remedy}"
@@ -110,5 +112,6 @@ def plain_errors(
 
 
 def _first(error: Exception) -> str:
-    text = str(error).strip()
+    """The first line of what it says, without names and passwords of addresses."""
+    text = _CREDENTIALS.sub("", str(error).strip())
     return text.splitlines()[0].rstrip(".") if text else type(error).__name__
