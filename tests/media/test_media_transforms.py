@@ -380,3 +380,16 @@ def test_whole_numbers_of_depth_are_millimetres():
     disparity = DepthSettings(unit="disparity")
     whole = metres.round() + 1
     torch.testing.assert_close(load_depth(whole.astype(np.uint8), disparity), load_depth(whole, disparity))
+
+
+@pytest.mark.parametrize(
+    ("kind", "highest"), [(np.uint16, 20_000), (np.uint16, 65_535), (np.int32, 65_535), (np.int64, 200_000)]
+)
+def test_a_large_map_of_whole_numbers_is_read_as_one_of_metres(kind, highest):
+    numbers = np.random.default_rng(0).integers(0, highest + 1, (300, 400)).astype(kind)
+    numbers[0, 0] = highest
+    settings = MediaSettings()
+    found = load_media("depth", numbers, settings)
+    torch.testing.assert_close(found, load_media("depth", numbers / 1000, settings), rtol=0, atol=0)
+    with pytest.raises(MediaError, match="no valid pixel among 120000"):
+        load_media("depth", np.zeros_like(numbers), settings)

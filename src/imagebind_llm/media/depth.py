@@ -24,6 +24,7 @@ from imagebind_llm.media.settings import DepthSettings
 
 Reader = Callable[[np.ndarray], np.ndarray]
 """Turns a block of raw numbers into the unit of the settings."""
+_NUMBERS = 1 << 16
 
 
 def load_depth(source: MediaSource, settings: DepthSettings, limits: Limits | None = None) -> torch.Tensor:
@@ -61,16 +62,28 @@ def _to_tensor(
     depth: np.ndarray | Image.Image, reader: Reader, settings: DepthSettings, name: str
 ) -> torch.Tensor:
     found = False
+    table: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def share(block: np.ndarray) -> np.ndarray:
-        nonlocal found
+    def shares(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each number, its share of the largest disparity, and whether it was measured."""
         values = reader(block).astype(np.float64)
         known = np.isfinite(values) & (values > 0)
-        found = found or bool(known.any())
         if settings.unit == "metres":
             metres = np.where(known, values, 1.0).clip(settings.min_metres, settings.max_metres)
             values = settings.baseline_metres * settings.focal_pixels / metres
-        return np.where(known, values, 0.0).clip(0.0, settings.max_disparity) / settings.max_disparity
+        disparity = np.where(known, values, 0.0).clip(0.0, settings.max_disparity)
+        return (disparity / settings.max_disparity).astype(np.float32), known
+
+    def share(block: np.ndarray) -> np.ndarray:
+        nonlocal found
+        if _is_16_bit(block):  # each number is converted once
+            if not table:
+                table.append(shares(np.arange(_NUMBERS)))
+            found = found or bool(table[0][1][block].any())
+            return table[0][0][block]
+        values, known = shares(block)
+        found = found or bool(known.any())
+        return values
 
     disparity = map_of(depth, share)
     if not found:
@@ -78,6 +91,13 @@ def _to_tensor(
             name, f"no valid pixel among {disparity.numel()}", "depths above 0", "check how it was written"
         )
     return (resize_map(disparity, settings.size) - settings.mean) / settings.std
+
+
+def _is_16_bit(block: np.ndarray) -> bool:
+    """Whether a table of 16-bit numbers holds all of a block."""
+    if block.dtype.kind not in "iu" or block.size < _NUMBERS:
+        return False
+    return block.dtype == np.uint16 or (block.min() >= 0 and block.max() < _NUMBERS)
 
 
 def _as_it_is(block: np.ndarray) -> np.ndarray:
