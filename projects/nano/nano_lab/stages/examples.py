@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 _TEST_IMAGES = 2000
 PHRASINGS: dict[str, Phrasing] = {"": "train", "_new": "heldout"}
-"""Held-out sets by their suffix: known phrasings, and phrasings that training never shows."""
+"""Held-out sets by their suffix: known phrasings, and phrasings that training never shows. Training draws
+``wide``."""
 
 
 def _phrasing(test_set: str | None) -> Phrasing:
-    return "train" if test_set is None else PHRASINGS[test_set]
+    return "wide" if test_set is None else PHRASINGS[test_set]
 
 
 class GrammarExamples:

@@ -12,7 +12,7 @@ from nano_lab.evaluation.followups import _draw_talks
 from nano_lab.evaluation.run import _mixtures, _plan
 from nano_lab.grammar import LANGUAGES, SPLITS, kinds, questions
 
-QUESTIONS = "c3cfe8d0233aece8"
+QUESTIONS = "38fc39ccb455f67d"
 DIALOGS = "798a25474f22bef0"
 PHRASINGS = "78f5b1597a1c2766"
 
@@ -22,7 +22,9 @@ def digest(lines: list[str]) -> str:
 
 
 def asked(turn) -> str:
-    return repr((turn.question, turn.answer, turn.concepts, turn.kind, turn.phrasing, turn.key, turn.truth))
+    # How it is said that nothing was given may change: any wording of that is right.
+    answer = "" if turn.truth == "nothing" else turn.answer
+    return repr((turn.question, answer, turn.concepts, turn.kind, turn.phrasing, turn.key, turn.truth))
 
 
 def question_digest() -> str:

@@ -1,4 +1,4 @@
-"""The test media of the standard evaluation do not change, so that the numbers of two editions can be compared.
+"""The test media of the standard evaluation do not change, so that two editions can be compared.
 
 Their means and spreads are kept, not hashes: sums of floating-point numbers differ a little between machines.
 """
