@@ -241,7 +241,7 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--without-photographs",
         action="store_true",
-        help="train without Flickr8k's photographs of other things (with them the weights are for research only)",
+        help="train without Flickr8k's photographs of other things: with them the weights are research only",
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="settings to change in every training step"
