@@ -73,15 +73,13 @@ def steps(plan: Plan) -> list[Step]:
         moved = _moved(_read_recipe(recipe), runs)
         return Step(name, ("train", stage, str(recipe), *root, *moved, *plan.overrides), after)
 
-    encoders = [str(runs / name / "export") for name in ("bind-images-3", *(f"bind-{s}" for s in SENSES))]
+    encoders = [str(runs / name / "export") for name in ("bind-images", *(f"bind-{s}" for s in SENSES))]
     limit = () if plan.items is None else ("--items", str(plan.items))
     measured = str(runs / "evaluation")
     return [
         train("bind", "bind-images"),
-        train("bind", "bind-images-2", "bind-images"),
         train("language", "language"),
-        train("bind", "bind-images-3", "bind-images-2"),
-        train("pretrain", "pretrain", "language", "bind-images-3"),
+        train("pretrain", "pretrain", "language", "bind-images"),
         train("finetune", "finetune", "pretrain"),
         train("finetune", "finetune-2", "finetune"),
         train("finetune", "finetune-3", "finetune-2"),
@@ -236,7 +234,12 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--recipes", type=Path, default=Path("recipes/nano"), help="folder of the recipes")
     parser.add_argument("--runs", type=Path, default=Path(RUNS), help="folder for every run and its log")
     parser.add_argument("--out", type=Path, help="folder of the model; default: the one in the package")
-    parser.add_argument("--jobs", type=_at_least(1), default=2, help="steps at a time (each uses one thread)")
+    parser.add_argument(
+        "--jobs",
+        type=_at_least(1),
+        default=2,
+        help="steps at a time (each uses one thread, the pictures two)",
+    )
     parser.add_argument("--items", type=_at_least(2), help="most test items of each sense in the evaluation")
     parser.add_argument(
         "--without-photographs",

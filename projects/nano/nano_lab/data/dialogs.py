@@ -24,6 +24,9 @@ Messages = list[dict[str, Any]]
 PickRow = Callable[[int], int]
 """A label to a row of an image pool that shows it."""
 
+_MORE_DOUBT = 0.1
+"""Share of dialogs about media that show nothing known, beside those that the grammar draws."""
+
 
 class NanoDialogs:
     """A :class:`~nano_lab.data.worlds.DialogWorld` over nano's grammar."""
@@ -61,7 +64,10 @@ class NanoDialogs:
             found = media_sample(rng, split=split, follow_ups=int(rng.integers(1, 3)))
         else:
             pairs = {"pair": draw_pair, "things": draw_things}
-            found = media_sample(rng, pairs[kind](rng) if kind in pairs else None, split=split)
+            shown: tuple[int, ...] | None = pairs[kind](rng) if kind in pairs else None
+            if kind == "media" and rng.random() < _MORE_DOUBT:
+                shown = (UNCLEAR,)
+            found = media_sample(rng, shown, split=split)
         return with_images(messages(found), rng, row_of, weight_range)
 
     def caption(self, rng: np.random.Generator, split: Split, label: int, row: int) -> Messages:
