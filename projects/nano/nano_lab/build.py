@@ -45,6 +45,7 @@ class Plan:
         out: folder of the finished model.
         overrides: ``key=value`` for every training step.
         items: most test items of each sense; None = the standard evaluation.
+        photographs: whether training sees photographs of other things, as the recipes say.
     """
 
     data: Path
@@ -53,6 +54,7 @@ class Plan:
     out: Path = WEIGHTS
     overrides: tuple[str, ...] = ()
     items: int | None = None
+    photographs: bool = True
 
 
 def steps(plan: Plan) -> list[Step]:
@@ -66,18 +68,18 @@ def steps(plan: Plan) -> list[Step]:
     def train(stage: str, name: str, *after: str) -> Step:
         recipe = plan.recipes / f"{name}.yaml"
         root = [] if stage == "language" else [f"data.root={data}"]
+        if root and not plan.photographs:
+            root.append("data.others=[]")
         moved = _moved(_read_recipe(recipe), runs)
         return Step(name, ("train", stage, str(recipe), *root, *moved, *plan.overrides), after)
 
-    encoders = [str(runs / name / "export") for name in ("bind-images-3", *(f"bind-{s}" for s in SENSES))]
+    encoders = [str(runs / name / "export") for name in ("bind-images", *(f"bind-{s}" for s in SENSES))]
     limit = () if plan.items is None else ("--items", str(plan.items))
     measured = str(runs / "evaluation")
     return [
         train("bind", "bind-images"),
-        train("bind", "bind-images-2", "bind-images"),
         train("language", "language"),
-        train("bind", "bind-images-3", "bind-images-2"),
-        train("pretrain", "pretrain", "language", "bind-images-3"),
+        train("pretrain", "pretrain", "language", "bind-images"),
         train("finetune", "finetune", "pretrain"),
         train("finetune", "finetune-2", "finetune"),
         train("finetune", "finetune-3", "finetune-2"),
@@ -232,8 +234,18 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--recipes", type=Path, default=Path("recipes/nano"), help="folder of the recipes")
     parser.add_argument("--runs", type=Path, default=Path(RUNS), help="folder for every run and its log")
     parser.add_argument("--out", type=Path, help="folder of the model; default: the one in the package")
-    parser.add_argument("--jobs", type=_at_least(1), default=2, help="steps at a time (each uses one thread)")
+    parser.add_argument(
+        "--jobs",
+        type=_at_least(1),
+        default=2,
+        help="steps at a time (each uses one thread, the pictures two)",
+    )
     parser.add_argument("--items", type=_at_least(2), help="most test items of each sense in the evaluation")
+    parser.add_argument(
+        "--without-photographs",
+        action="store_true",
+        help="train without Flickr8k's photographs of other things: with them the weights are research only",
+    )
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="settings to change in every training step"
     )
@@ -241,15 +253,16 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
 
 
 def _build(given: argparse.Namespace, signals: Sequence[int]) -> None:
-    from nano_lab.world.tables import check_tables
+    from nano_lab.world.tables import OTHERS, check_tables
 
     if given.overrides and given.out is None:
         raise UserError("with settings changed this is another nano; give --out, its folder")
     if not given.data.is_dir():
         raise UserError(f"there is no folder {str(given.data)!r}; give the folder of nano's data sets")
-    check_tables(given.data)  # before hours of work, not in the middle
+    photographs = not given.without_photographs
+    check_tables(given.data, tuple(OTHERS) if photographs else ())  # before hours of work, not in the middle
     out = WEIGHTS if given.out is None else given.out
-    plan = Plan(given.data, given.recipes, given.runs, out, tuple(given.overrides), given.items)
+    plan = Plan(given.data, given.recipes, given.runs, out, tuple(given.overrides), given.items, photographs)
     build(steps(plan), given.runs / "logs", given.jobs, signals)
 
 

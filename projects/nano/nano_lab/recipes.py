@@ -21,6 +21,7 @@ from imagebind_llm.training.settings import (
     SourcesData,
     need_folders,
 )
+from nano_lab.world.tables import OTHERS
 
 
 def refuse_sources(data: SourcesData) -> None:
@@ -40,6 +41,19 @@ def _shares() -> dict[str, float]:
     return {"objects": 0.60, "digits": 0.35, "unclear": 0.05}
 
 
+def check_others(others: tuple[str, ...]) -> None:
+    """Photographs of other things come from known data sets.
+
+    Raises:
+        ConfigError: from another one.
+    """
+    unknown = [name for name in others if name not in OTHERS]
+    if unknown:
+        raise ConfigError(
+            f"data.others names {unknown[0]!r}; known are {', '.join(OTHERS)} ([] for no photographs)"
+        )
+
+
 @dataclass(frozen=True)
 class PictureData(DataSettings):
     """The world whose pictures and derived media train the encoders."""
@@ -48,10 +62,14 @@ class PictureData(DataSettings):
     """Parts of a batch of images by domain; only their ratios count."""
     limit: int | None = None
     """Use at most this many training images (for trying things out)."""
+    others: tuple[str, ...] = ()
+    """Data sets of photographs of other things, shown as unclear: ``flickr8k`` (the weights are then for
+    research only)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_sources(self)
+        check_others(self.others)
         check_numbers(self, "data", least={"limit": 1})
 
 
@@ -140,6 +158,8 @@ class ImageData(SourcesData):
     gap)."""
     limit: int | None = None
     """Use at most this many training images."""
+    others: tuple[str, ...] = ()
+    """Data sets of photographs of other things, as the encoder was trained with."""
     seed: int = 0
     """Of the bank's views (a bank is shared between runs, so this is not the run's seed)."""
 
@@ -147,6 +167,7 @@ class ImageData(SourcesData):
         super().__post_init__()
         need_folders(self, "root", "bank")
         refuse_sources(self)
+        check_others(self.others)
         check_numbers(self, "data", least={"views": 1, "embedding_noise": 0, "limit": 1, "seed": 0})
 
 

@@ -17,6 +17,7 @@ from nano_lab.grammar import (
     LANGUAGES,
     Sample,
     caption_sample,
+    check_sample,
     media_sample,
     statement_sample,
     text_sample,
@@ -54,7 +55,8 @@ _NUMERALS = rf"[0-9{_CHINESE_NUMERALS}]"
 
 
 def corpus(seed: int, size: int) -> Iterator[str]:
-    """``size`` texts (questions and answers) of the training grammar, the same for the same seed."""
+    """``size`` texts (questions and answers) of the training grammar, slips of typing included, the same for
+    the same seed."""
     rng = np.random.default_rng(seed)
     for index in range(size):
         for turn in _draw(rng, index).turns:
@@ -65,15 +67,15 @@ def corpus(seed: int, size: int) -> Iterator[str]:
 def _draw(rng: np.random.Generator, index: int) -> Sample:
     turn = index % 8
     if turn < 4:
-        return media_sample(rng)
+        return media_sample(rng, split="wide") if index % 2 else check_sample(rng)
     if turn == 4:
-        return caption_sample(rng, index // 8 % len(CONCEPTS))
+        return caption_sample(rng, index // 8 % len(CONCEPTS), split="wide")
     if turn == 5:
-        return statement_sample(rng)
+        return statement_sample(rng, split="wide")
     if turn == 6:
-        return text_sample(rng)
+        return text_sample(rng, "wide")
     return text_sample(
-        rng, kind=CHAT_KINDS[index // 8 % len(CHAT_KINDS)], language=LANGUAGES[index // 16 % 2]
+        rng, "wide", kind=CHAT_KINDS[index // 8 % len(CHAT_KINDS)], language=LANGUAGES[index // 16 % 2]
     )
 
 

@@ -20,7 +20,7 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.training.recipe import load_recipe
 from nano_lab.build import RUNS, Plan, Step, build, steps
 from nano_lab.world.sounds import decode_wave
-from nano_lab.world.tables import COLUMNS, check_tables, decode_pictures, read_columns
+from nano_lab.world.tables import COLUMNS, OTHERS, check_tables, decode_pictures, read_columns
 
 RECIPES = Path(__file__).parents[3] / "recipes" / "nano"
 
@@ -45,7 +45,7 @@ def scripts(monkeypatch):
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("tables")
-    for dataset, columns in COLUMNS.items():
+    for dataset, columns in (COLUMNS | OTHERS).items():
         (root / dataset).mkdir()
         for split in ("train", "test"):
             pq.write_table(
@@ -70,6 +70,18 @@ def test_every_recipe_is_trained_once_and_after_what_it_reads():
             str(v).split("/")[2] for v in needed if str(v).startswith(f"{RUNS}/") and "export" in str(v)
         }
         assert exports <= before, step.name
+
+
+def test_photographs_of_other_things_can_be_left_out_everywhere(tmp_path):
+    for photographs, others in ((True, ("flickr8k",)), (False, ())):
+        plan = steps(Plan(Path("data"), RECIPES, tmp_path, tmp_path / "out", photographs=photographs))
+        trained = [step for step in plan if step.arguments[:1] == ("train",) and step.name != "merge"]
+        for step in trained:
+            recipe = load_recipe(step.arguments[1], Path(step.arguments[2]), step.arguments[3:])
+            if step.name == "language":
+                assert not hasattr(recipe, "data")
+            else:
+                assert recipe.data.others == others, step.name
 
 
 def test_all_runs_go_where_they_are_told(tmp_path):

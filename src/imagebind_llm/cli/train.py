@@ -31,7 +31,7 @@ A setting is changed by its dotted key, a member of a list by its number:
 _MERGE = """
 \b
 Example:
-  imagebind-llm train merge runs/nano/bind-images-3/export runs/nano/bind-audio/export --out encoder
+  imagebind-llm train merge runs/nano/bind-images/export runs/nano/bind-audio/export --out encoder
 """
 _ATTACH = """
 \b

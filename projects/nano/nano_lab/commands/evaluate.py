@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,11 +15,18 @@ Examples:
   imagebind-llm eval nano --data DATA --out results
   imagebind-llm eval nano --data DATA --items 50
   imagebind-llm eval nano --data DATA --model runs/nano/finetune/export --json
+  imagebind-llm eval nano --data DATA --part doubt
 
 \b
 DATA holds the folders mnist, cifar10, fsdd, animals, animals_extra and shapes, each with
 train.parquet and test.parquet. --out gets results.json, results.md, senses.png and
 confusion-*.png.
+
+\b
+--part doubt: strange pictures, and the curve of a threshold on confidence; typed: slips of
+typing, and yes or no against its own naming; inputs: turned, small and transparent digits,
+large photographs. They also read flickr8k, imagenet_sample, hit_uav_thermal and tux-paint
+where DATA has them. --out gets PART.json and PART.md.
 """
 CARD_EXAMPLES = """
 \b
@@ -35,6 +42,9 @@ def nano(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for results, tables and pictures.")
     ] = None,
+    part: Annotated[
+        Literal["standard", "doubt", "typed", "inputs"], typer.Option("--part", help="What to measure.")
+    ] = "standard",
     items: Annotated[
         int | None,
         typer.Option("--items", min=2, help="Most items of each sense. Default: 2000 pictures, 500 derived."),
@@ -61,11 +71,14 @@ def nano(
 
     if out is not None:  # before minutes of work, not after them
         shared.check_out(out, folder=True)
-        if plots:
+        if plots and part == "standard":
             load_pyplot()
     folder = locate_folder(model)
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
     bot = shared.open_assistant(str(folder), device, dtype, cache_dir, **placing)
+    if part != "standard":
+        _measure_part(part, bot, data, model, folder, seed, items, batch_size, out, json_)
+        return
     from nano_lab.evaluation.plots import draw_all
     from nano_lab.evaluation.run import evaluate_nano
     from nano_lab.evaluation.tables import report
@@ -88,6 +101,40 @@ def nano(
         if plots:
             draw_all(results, out)
     typer.echo(json.dumps(results, ensure_ascii=False) if json_ else report(results))
+
+
+def _measure_part(
+    part: str,
+    bot: Any,
+    data: Path,
+    model: str,
+    folder: Path,
+    seed: int,
+    items: int | None,
+    batch_size: int,
+    out: Path | None,
+    json_: bool,
+) -> None:
+    from imagebind_llm.common.files import atomic_write
+    from nano_lab.evaluation.parts import PARTS, evaluate_part
+
+    results = evaluate_part(
+        part,
+        bot,
+        data,
+        model_name=Path(model).name,
+        folder=folder,
+        seed=seed,
+        items=items,
+        batch_size=batch_size,
+    )
+    tables = PARTS[part].tables(results["results"])
+    if out is not None:
+        text = json.dumps(results, ensure_ascii=False, indent=1) + "\n"
+        for name, content in ((f"{part}.json", text), (f"{part}.md", tables)):
+            with atomic_write(out / name) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+    typer.echo(json.dumps(results, ensure_ascii=False) if json_ else tables)
 
 
 def card(

@@ -70,6 +70,24 @@ class EmbeddingBank:
             )
         return torch.nn.functional.normalize(means, dim=-1)
 
+    def clear_rows(self, labels: int) -> dict[int, np.ndarray]:
+        """Of each label ``0 … labels-1`` the rows whose first view is nearest to that label's own mean: what
+        such an image is taken for is what it shows. All rows of a label that has no such image."""
+        means = self.class_means(labels).numpy()
+        rows = np.flatnonzero(self.labels < labels)
+        nearest = np.concatenate(
+            [
+                (self.vectors[0, part].astype(np.float32) @ means.T).argmax(1)
+                for part in np.array_split(rows, max(1, len(rows) // SHARD_IMAGES))
+            ]
+        )
+        found = {}
+        for label in np.unique(self.labels[rows]):
+            own = rows[self.labels[rows] == label]
+            clear = own[nearest[self.labels[rows] == label] == label]
+            found[int(label)] = clear if len(clear) else own
+        return found
+
 
 def open_or_build_bank(
     folder: Path,

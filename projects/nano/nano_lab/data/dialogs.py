@@ -11,6 +11,8 @@ from nano_lab.grammar import (
     Sample,
     Split,
     caption_sample,
+    check_sample,
+    claim_sample,
     media_sample,
     messages,
     statement_sample,
@@ -22,12 +24,17 @@ Messages = list[dict[str, Any]]
 PickRow = Callable[[int], int]
 """A label to a row of an image pool that shows it."""
 
+_MORE_DOUBT = 0.1
+"""Share of dialogs about media that show nothing known, beside those that the grammar draws."""
+
 
 class NanoDialogs:
     """A :class:`~nano_lab.data.worlds.DialogWorld` over nano's grammar."""
 
-    kinds = ("text", "statement", "caption", "media", "pair")
-    """``media``: mostly one image, sometimes a mixture of two; ``pair``: always a mixture."""
+    kinds = ("text", "statement", "claim", "caption", "media", "talk", "check", "pair", "things")
+    """``statement`` and ``claim``: the perception is stated in words, and asked about or checked. ``media``:
+    mostly one image, sometimes a mixture of two; ``talk``: the same with later turns; ``check``: yes/no and
+    comparisons; ``pair``: always a mixture; ``things``: a mixture of two different photographs."""
 
     def dialog(
         self,
@@ -42,6 +49,8 @@ class NanoDialogs:
             return messages(text_sample(rng, split))
         if kind == "statement":
             return messages(statement_sample(rng, split=split))
+        if kind == "claim":
+            return messages(claim_sample(rng, split))
         if row_of is None:
             raise ConfigError(
                 f"dialogs of kind {kind!r} bring images, which a text-only stage has not; drop it"
@@ -49,8 +58,17 @@ class NanoDialogs:
         if kind == "caption":
             label = int(rng.integers(len(CONCEPTS)))
             return self.caption(rng, split, label, row_of(label))
-        shown = draw_pair(rng) if kind == "pair" else None
-        return with_images(messages(media_sample(rng, shown, split=split)), rng, row_of, weight_range)
+        if kind == "check":
+            found = check_sample(rng, split)
+        elif kind == "talk":
+            found = media_sample(rng, split=split, follow_ups=int(rng.integers(1, 3)))
+        else:
+            pairs = {"pair": draw_pair, "things": draw_things}
+            shown: tuple[int, ...] | None = pairs[kind](rng) if kind in pairs else None
+            if kind == "media" and rng.random() < _MORE_DOUBT:
+                shown = (UNCLEAR,)
+            found = media_sample(rng, shown, split=split)
+        return with_images(messages(found), rng, row_of, weight_range)
 
     def caption(self, rng: np.random.Generator, split: Split, label: int, row: int) -> Messages:
         """A request for a caption of the image ``row`` and its answer."""
@@ -63,6 +81,12 @@ def draw_pair(rng: np.random.Generator) -> tuple[int, int]:
     kind = rng.random()
     low, high = (0, len(DIGITS)) if kind < 0.4 else (len(DIGITS), UNCLEAR) if kind < 0.8 else (0, UNCLEAR)
     first, second = rng.integers(low, high, size=2).tolist()
+    return first, second
+
+
+def draw_things(rng: np.random.Generator) -> tuple[int, int]:
+    """Two different things to mix, as a photograph and a sound are in use."""
+    first, second = (len(DIGITS) + rng.choice(UNCLEAR - len(DIGITS), 2, replace=False)).tolist()
     return first, second
 
 

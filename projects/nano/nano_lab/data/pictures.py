@@ -15,38 +15,49 @@ from nano_lab.data.pool import ImagePool
 from nano_lab.data.worlds import ModalityExamples
 from nano_lab.world.augment import augment_images, plain_images
 from nano_lab.world.concepts import CONCEPTS, UNCLEAR
+from nano_lab.world.photographs import other_photographs
 from nano_lab.world.senses import World
 from nano_lab.world.sounds import RATE
-from nano_lab.world.tables import Split
+from nano_lab.world.strangers import strange_images
+from nano_lab.world.tables import FLICKR8K, Split
 from nano_lab.world.unclear import unclear_images
 
-_UNCLEAR_IMAGES = {"train": 4096, "test": 500}
+_UNCLEAR_IMAGES = {"train": 8192, "test": 500}
 """Unclear pictures in a pool (a bank needs a fixed set; batches draw theirs anew)."""
 
 
 @lru_cache(maxsize=1)
-def nano_pictures(root: str) -> "NanoPictures":
+def nano_pictures(root: str, others: tuple[str, ...] = ()) -> "NanoPictures":
     """The world in ``root``: one and the same for all runs of a process, as decoding it takes a while."""
-    return NanoPictures(root)
+    return NanoPictures(root, others)
 
 
 class NanoPictures:
-    """A :class:`~nano_lab.data.worlds.PictureWorld` over the folder of nano's datasets."""
+    """A :class:`~nano_lab.data.worlds.PictureWorld` over the folder of nano's datasets.
+
+    Args:
+        root: the folder.
+        others: data sets of photographs of other things, for training to doubt
+            (:data:`nano_lab.world.photographs.OTHERS`).
+    """
 
     label_count = len(CONCEPTS)
     judged_labels = UNCLEAR
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: str | Path, others: Sequence[str] = ()) -> None:
+        self.root, self.others = Path(root), tuple(others)
 
     @lru_cache(maxsize=4)  # noqa: B019 - a world lives as long as its process
     def images(self, split: Split, limit: int | None = None) -> ImagePool:
         """Digits, objects and unclear pictures. Rows of the first two are those of ``load_images``."""
         found = self._world(split).images
         digits, objects = found.rows_of("mnist"), found.rows_of("cifar10")
-        unclear = unclear_images(
-            np.random.default_rng((0, split == "test")), _UNCLEAR_IMAGES[split], found.pixels[objects]
-        )
+        rng = np.random.default_rng((0, split == "test"))
+        count, material = _UNCLEAR_IMAGES[split], found.pixels[objects]
+        if split == "test":
+            unclear = unclear_images(rng, count, material)
+        else:
+            unclear = strange_images(rng, count, material, self._photographs)
         pixels = np.concatenate([found.pixels, unclear])
         labels = np.concatenate([found.labels, np.full(len(unclear), UNCLEAR)])
         domains = {"digits": digits, "objects": objects, "unclear": np.arange(len(found), len(pixels))}
@@ -64,7 +75,7 @@ class NanoPictures:
         unclear = np.flatnonzero(pool.labels[rows] == UNCLEAR)
         if len(unclear):
             material = pool.pixels[rng.choice(pool.domains["objects"], len(unclear))]
-            pixels[unclear] = unclear_images(rng, len(unclear), material)
+            pixels[unclear] = strange_images(rng, len(unclear), material, self._photographs)
         return pixels
 
     def augment(
@@ -105,6 +116,11 @@ class NanoPictures:
         ]
         labels = torch.from_numpy(sounds.labels)
         return ModalityExamples(torch.stack(media), labels, torch.full_like(labels, -1))
+
+    @property
+    def _photographs(self) -> np.ndarray | None:
+        """Those of other things, if there are any."""
+        return other_photographs(str(self.root), "train") if FLICKR8K in self.others else None
 
     @lru_cache(maxsize=2)  # noqa: B019
     def _world(self, split: Split) -> World:

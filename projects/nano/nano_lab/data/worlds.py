@@ -12,8 +12,9 @@ from nano_lab.data.pool import ImagePool
 
 Split = Literal["train", "test"]
 """Of images and other media."""
-Phrasing = Literal["train", "heldout"]
-"""Of questions: those that training shows, and those it never does."""
+Phrasing = Literal["train", "heldout", "wide"]
+"""Of questions: those that training shows, those it never does, and ``wide``: the first and more of them, as
+training draws them."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ class DialogWorld(Protocol):
 
     @property
     def kinds(self) -> Sequence[str]:
-        """What ``dialog`` can draw; ``"text"`` and ``"statement"`` bring no media, ``"caption"`` and
-        ``"media"`` do."""
+        """What ``dialog`` can draw. ``"text"``, ``"statement"`` and ``"claim"`` bring no media; the others
+        do."""
         ...
 
     def dialog(
@@ -101,7 +102,8 @@ class DialogWorld(Protocol):
         row_of: Callable[[int], int] | None = None,
         weight_range: float = 0.0,
     ) -> list[dict[str, Any]]:
-        """A dialog; ``split`` is ``"train"`` or ``"heldout"`` (phrasings never trained on).
+        """A dialog; ``split`` is ``"wide"`` (in training), ``"train"`` or ``"heldout"`` (phrasings never
+        trained on).
 
         ``row_of`` picks an image for a label; two media in one message get weights 0.5 ± up to
         ``weight_range``.

@@ -1,8 +1,8 @@
 """The instruction language of nano's small world, English and Chinese, generated with its truth.
 
-``media_sample``, ``statement_sample``, ``text_sample`` and ``caption_sample`` draw dialogs; ``messages``
-turns one into chat messages; ``judge``, ``correct`` and ``is_doubt`` check generated answers;
-``questions`` lists one question per phrasing of a kind.
+``media_sample``, ``statement_sample``, ``text_sample``, ``caption_sample``, ``check_sample`` and
+``claim_sample`` draw dialogs; ``messages`` turns one into chat messages; ``judge``, ``correct`` and
+``is_doubt`` check generated answers; ``questions`` lists one question per phrasing of a kind.
 """
 
 from nano_lab.grammar.ask import (
@@ -17,6 +17,7 @@ from nano_lab.grammar.ask import (
     SINGLE_KINDS,
     TEXT_KINDS,
 )
+from nano_lab.grammar.checking import check_sample, claim_sample
 from nano_lab.grammar.dialogs import Sample, Turn, answer_to
 from nano_lab.grammar.judge import correct, is_doubt, is_nothing_given, judge, named
 from nano_lab.grammar.phrasing import SPLITS, Split, kinds, patterns
@@ -49,6 +50,8 @@ __all__ = [
     "Turn",
     "answer_to",
     "caption_sample",
+    "check_sample",
+    "claim_sample",
     "correct",
     "is_doubt",
     "is_nothing_given",

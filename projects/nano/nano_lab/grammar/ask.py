@@ -11,11 +11,20 @@ from random import Random
 from typing import TypeVar
 
 from nano_lab.grammar.facts import (
+    AIRPLANE,
     ANIMALS,
+    AUTOMOBILE,
     BIRD,
+    CAT,
+    DEER,
     DIGIT_IDS,
+    DOG,
+    FROG,
+    HORSE,
     KNOWN_IDS,
     OBJECT_IDS,
+    SHIP,
+    TRUCK,
     VEHICLES,
     category,
     is_digit,
@@ -23,6 +32,15 @@ from nano_lab.grammar.facts import (
 from nano_lab.world.concepts import UNCLEAR
 
 T = TypeVar("T")
+
+NEAR: dict[int, tuple[int, ...]] = {
+    0: (6, 8), 1: (7, 4), 2: (7, 3), 3: (5, 8), 4: (9, 1),
+    5: (3, 6), 6: (0, 5), 7: (1, 9), 8: (3, 9), 9: (4, 7),
+    AIRPLANE: (BIRD, SHIP), AUTOMOBILE: (TRUCK, TRUCK), BIRD: (AIRPLANE, FROG), CAT: (DOG, DOG),
+    DEER: (HORSE, BIRD), DOG: (CAT, HORSE), FROG: (BIRD, CAT), HORSE: (DEER, DOG),
+    SHIP: (AIRPLANE, TRUCK), TRUCK: (AUTOMOBILE, SHIP),
+}  # fmt: skip
+"""What each thing is most easily taken for."""
 
 NAMING_KINDS: tuple[str, ...] = ("name", "see", "like", "number", "animal", "vehicle", "short", "describe")
 CHECK_KINDS: tuple[str, ...] = ("is_it", "choice")
@@ -116,14 +134,26 @@ def confuser(random: Random, concept: int, others: Sequence[int] = ()) -> int:
             return other
 
 
-def draw_ask(random: Random, kind: str, concepts: tuple[int, ...]) -> Ask:
-    """The values of a question of this kind about ``concepts``; yes/no questions come out half and half."""
+def _negative(random: Random, concept: int, others: Sequence[int], near: bool) -> int:
+    """What is asked about and not there; with ``near`` every second one is easily taken for what is."""
+    if near and concept in NEAR and random.random() < 0.5:
+        found = pick(random, NEAR[concept])
+        if found not in others:
+            return found
+    return confuser(random, concept, others)
+
+
+def draw_ask(random: Random, kind: str, concepts: tuple[int, ...], near: bool = False) -> Ask:
+    """The values of a question of this kind about ``concepts``; yes/no questions come out half and half.
+
+    ``near``: more of the wrong things that are asked about are easily taken for the right one.
+    """
     concept = concepts[0] if concepts else UNCLEAR
     if kind in ("is_it", "is_there"):
         known = [c for c in concepts if c != UNCLEAR]
         if known and random.random() < 0.5:
             return Ask(kind, target=pick(random, known))
-        return Ask(kind, target=confuser(random, pick(random, known or concepts), known))
+        return Ask(kind, target=_negative(random, pick(random, known or concepts), known, near))
     if kind == "choice":
         return Ask(kind, options=_draw_options(random, concept))
     if kind == "parity":

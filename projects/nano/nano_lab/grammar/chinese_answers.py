@@ -29,7 +29,7 @@ from nano_lab.grammar.words import (
 )
 from nano_lab.world.concepts import UNCLEAR
 
-NOTHING = Answer("这里什么都没有。请附上图片、声音或其他输入。", truth="nothing")
+NOTHING = Answer("你还没有给我什么东西。请附上图片、声音或其他输入。", truth="nothing")
 FREE: dict[str, str] = {
     "hello": "你好！给我图片、声音或其他输入，然后问我吧。",
     "who": "我是小纳，一个能看、能听、能感觉的小模型。",

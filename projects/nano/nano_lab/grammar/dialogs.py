@@ -186,7 +186,8 @@ def property_turn(
     kind = property_for(random, shown[0])
     if random.random() < 0.2:
         kind = pick(random, ("is_it", "is_kind", "beyond") if perceived else ("is_kind", "beyond"))
-    return ask_turn(random, language, draw_ask(random, kind, shown), shown, split, media=None, follow_up=True)
+    ask = draw_ask(random, kind, shown, near=split == "wide")
+    return ask_turn(random, language, ask, shown, split, media=None, follow_up=True)
 
 
 def continue_dialog(
@@ -202,7 +203,7 @@ def continue_dialog(
     for _ in range(count):
         if len(shown) > 1:
             kind = draw_kind(random, shown)
-            ask = draw_ask(random, kind, shown)
+            ask = draw_ask(random, kind, shown, near=split == "wide")
             turns.append(ask_turn(random, language, ask, shown, split, media=None, follow_up=True))
         elif random.random() < 0.5:
             turns.append(property_turn(random, language, shown, split))
@@ -241,7 +242,7 @@ def _new_media_turn(
     if first and roll < 0.7 and ask.kind in _REPEATABLE:
         text, name = phrase(random, language, ask, split, kind="again")
         return make_turn(text, name, "again", answer_to(language, ask, shown), shown, shown)
-    new = draw_ask(random, kinds_for(random, shown[0]), shown)
+    new = draw_ask(random, kinds_for(random, shown[0]), shown, near=split == "wide")
     return ask_turn(random, language, new, shown, split, media=shown, follow_up=True)
 
 

@@ -30,7 +30,10 @@ from nano_lab.grammar.words import (
 )
 from nano_lab.world.concepts import UNCLEAR
 
-NOTHING = Answer("There is nothing here. Please attach an image, a sound or another input.", truth="nothing")
+NOTHING = Answer(
+    "You have not given me anything to look at. Please attach an image, a sound or another input.",
+    truth="nothing",
+)
 HELLO = "Hello! Give me an image, a sound or another input and ask me about it."
 FREE: dict[str, str] = {
     "hello": HELLO,

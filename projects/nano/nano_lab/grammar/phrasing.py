@@ -16,21 +16,28 @@ from nano_lab.grammar import (
     chinese_text,
     chinese_things,
     chinese_turns,
+    chinese_wide,
     english_checks,
     english_numbers,
     english_perception,
     english_text,
     english_things,
     english_turns,
+    english_wide,
 )
 from nano_lab.grammar.answer import capitalised
 from nano_lab.grammar.ask import Ask, pick
 from nano_lab.grammar.pattern import Pattern, compile_pattern
+from nano_lab.grammar.slips import slip
 from nano_lab.grammar.slots import Reference, question_slots, said
 from nano_lab.grammar.words import LANGUAGES, Language
 
-Split = Literal["train", "heldout"]
+Split = Literal["train", "heldout", "wide"]
 SPLITS: tuple[Split, ...] = ("train", "heldout")
+"""What the evaluation asks: phrasings that training shows, and those it never does.
+
+Training itself draws ``wide``: those of ``train`` and more, typed as people type.
+"""
 
 _BOOKS: dict[Language, tuple[dict[str, tuple[tuple[str, ...], tuple[str, ...]]], ...]] = {
     "en": (
@@ -53,6 +60,11 @@ _BOOKS: dict[Language, tuple[dict[str, tuple[tuple[str, ...], tuple[str, ...]]],
     ),
 }
 _MACROS = {"en": english_perception.MACROS, "zh": chinese_perception.MACROS}
+_WIDE = {"en": english_wide.WIDE, "zh": chinese_wide.WIDE}
+_WIDE_MACROS = {
+    "en": {**english_perception.MACROS, **english_wide.MACROS},
+    "zh": {**chinese_perception.MACROS, **chinese_wide.MACROS},
+}
 _STATEMENTS = {"en": english_turns.STATEMENTS, "zh": chinese_turns.STATEMENTS}
 _OPENINGS = {
     "en": (english_turns.QUESTION_OPENINGS, english_turns.REQUEST_OPENINGS, english_turns.FOLLOW_OPENINGS),
@@ -66,9 +78,16 @@ _BARE_KINDS = frozenset({"hello", "who", "can_do", "thanks", "bye", "world", "ag
 @cache
 def patterns(language: Language, kind: str, split: Split) -> tuple[Pattern, ...]:
     """The compiled phrasings of one kind; :class:`UserError` when the language has no such kind or split."""
-    if language not in LANGUAGES or split not in SPLITS:
+    if language not in LANGUAGES or split not in (*SPLITS, "wide"):
         raise UserError(
-            f"expected a language of {LANGUAGES} and a split of {SPLITS}, got {language!r}, {split!r}"
+            f"expected a language of {LANGUAGES} and a split of {(*SPLITS, 'wide')}, got "
+            f"{language!r}, {split!r}"
+        )
+    if split == "wide":
+        more = _WIDE[language].get(kind, ())
+        return patterns(language, kind, "train") + tuple(
+            compile_pattern(f"{language}.{kind}.wide.{i}", source, _WIDE_MACROS[language])
+            for i, source in enumerate(more)
         )
     for book in _BOOKS[language]:
         if kind in book:
@@ -114,9 +133,8 @@ def phrase(
     pattern = pick(random, patterns(language, kind or ask.kind, split))
     slots = question_slots(random, language, ask, reference, concept)
     text = pattern.draw(random, slots).replace("that that ", "that this ")
-    return finish(
-        random, language, text, bare=(kind or ask.kind) in _BARE_KINDS, follow_up=follow_up
-    ), pattern.name
+    text = finish(random, language, text, bare=(kind or ask.kind) in _BARE_KINDS, follow_up=follow_up)
+    return slip(random, language, text) if split == "wide" else text, pattern.name
 
 
 def state(random: Random, language: Language, concepts: tuple[int, ...]) -> str:

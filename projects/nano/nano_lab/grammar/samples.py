@@ -45,6 +45,17 @@ from nano_lab.grammar.facts import ANIMALS, DIGIT_IDS, KNOWN_IDS, check_concept
 from nano_lab.grammar.phrasing import Split, finish, patterns, phrase, question_slots, state
 from nano_lab.grammar.words import Language
 
+_ASKED_WITHOUT_MEDIA = (
+    "name", "see", "describe", "short", "like", "is_it", "choice", "number", "animal", "both", "parity",
+)  # fmt: skip
+"""Questions that the evaluation asks about media that are not there."""
+_WITHOUT_MEDIA = (
+    *(kind for kind in _ASKED_WITHOUT_MEDIA for _ in range(3)),
+    *SINGLE_KINDS,
+    *("both", "see_and_hear", "is_there", "sum", "bigger"),
+)
+"""Those that training asks: all that need media, the everyday ones more often."""
+
 
 def media_sample(
     rng: np.random.Generator,
@@ -72,7 +83,7 @@ def media_sample(
     asked = kind or draw_kind(random, shown)
     if asked not in (SINGLE_KINDS if len(shown) == 1 else MIXTURE_KINDS) and asked not in TWO_KINDS:
         raise UserError(f"a question of kind {asked!r} cannot be asked about {len(shown)} concept(s)")
-    ask = draw_ask(random, asked, shown)
+    ask = draw_ask(random, asked, shown, near=split == "wide")
     turns = [ask_turn(random, language, ask, shown, split, media=shown)]
     continue_dialog(random, language, split, turns, ask, shown, follow_ups)
     if kind is not None or random.random() > 0.08:
@@ -98,7 +109,7 @@ def statement_sample(
     language = language or draw_language(random)
     shown = draw_concepts(random) if concepts is None else tuple(check_concept(c) for c in concepts)
     asked = kind or draw_kind(random, shown)
-    ask = draw_ask(random, asked, shown)
+    ask = draw_ask(random, asked, shown, near=split == "wide")
     turn = ask_turn(random, language, ask, shown, split, media=None)
     gap = " " if language == "en" else ""
     question = f"{state(random, language, shown)}{gap}{turn.question}"
@@ -123,22 +134,7 @@ def text_sample(
     language = language or draw_language(random)
     asked = kind or draw_text_kind(random)
     if asked == "nothing":
-        wanted = pick(
-            random,
-            (
-                "name",
-                "see",
-                "describe",
-                "short",
-                "like",
-                "is_it",
-                "choice",
-                "number",
-                "animal",
-                "both",
-                "parity",
-            ),
-        )
+        wanted = pick(random, _WITHOUT_MEDIA if split == "wide" else _ASKED_WITHOUT_MEDIA)
         ask = draw_ask(random, wanted, (pick(random, KNOWN_IDS),))
         text, name = phrase(random, language, ask, split)
         return make_sample(language, [make_turn(text, name, "nothing", ANSWERS[language].NOTHING, ())])

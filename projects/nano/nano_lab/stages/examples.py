@@ -1,6 +1,8 @@
 """Nano's examples: dialogs of its grammar about pictures of its world, embedded once."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +29,12 @@ if TYPE_CHECKING:
 
 _TEST_IMAGES = 2000
 PHRASINGS: dict[str, Phrasing] = {"": "train", "_new": "heldout"}
-"""Held-out sets by their suffix: known phrasings, and phrasings that training never shows."""
+"""Held-out sets by their suffix: known phrasings, and phrasings that training never shows. Training draws
+``wide``."""
 
 
 def _phrasing(test_set: str | None) -> Phrasing:
-    return "train" if test_set is None else PHRASINGS[test_set]
+    return "wide" if test_set is None else PHRASINGS[test_set]
 
 
 class GrammarExamples:
@@ -136,7 +139,8 @@ class InstructionExamples(ImageExamples):
         kind = pick_kind(rng, recipe.mixture, self.dialogs.kinds)
         if kind == "caption":
             return self.caption(rng, test_set)
-        row_of = self.images.rows(rng, held_out)
+        # A check asks about what the picture is taken for, so that yes and no agree with the name.
+        row_of = self.images.rows(rng, held_out, clear=kind == "check")
         messages = self.dialogs.dialog(kind, rng, _phrasing(test_set), row_of, recipe.mixture_weights)
         return self.example(messages, rng, held_out, 0.0 if held_out else recipe.mixture_units)
 
@@ -152,9 +156,17 @@ class ImageConditions:
         self.test_pool = _subset(world.images("test"), _TEST_IMAGES)
         self.test_bank = _test_bank(Path(settings.bank) / "test", encoder, world, self.test_pool)
 
-    def rows(self, rng: np.random.Generator, held_out: bool) -> Any:
-        """A function from a label to a random row that shows it."""
-        by_label = (self.test_pool if held_out else self.pool).rows_by_label
+    @cached_property
+    def _clear_rows(self) -> Mapping[int, np.ndarray]:
+        return self.bank.clear_rows(int(self.pool.labels.max()) + 1)
+
+    def rows(self, rng: np.random.Generator, held_out: bool, clear: bool = False) -> Any:
+        """A function from a label to a random row that shows it; ``clear``: in training only one that is
+        nearest to the mean of its label."""
+        if held_out:
+            by_label: Mapping[int, np.ndarray] = self.test_pool.rows_by_label
+        else:
+            by_label = self._clear_rows if clear else self.pool.rows_by_label
         return lambda label: int(rng.choice(by_label[label]))
 
     def embed(self, rng: np.random.Generator, rows: np.ndarray, held_out: bool) -> Tensor:

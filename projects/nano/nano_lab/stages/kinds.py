@@ -16,7 +16,7 @@ def _bind(recipe: "NanoBindRecipe") -> "Stage":
     from nano_lab.stages.bind_modality import BindModality
 
     assert recipe.data.root is not None, "the recipe has checked it"
-    world = nano_pictures(recipe.data.root)
+    world = nano_pictures(recipe.data.root, recipe.data.others)
     return BindImages(recipe, world) if recipe.anchor else BindModality(recipe, world)
 
 
@@ -48,7 +48,9 @@ def _pretrain(recipe: "NanoPretrainRecipe") -> "Stage":
     from nano_lab.world.settings import nano_media_settings
 
     assert recipe.data.root is not None, "the recipe has checked it"
-    return pretrain(recipe, nano_pictures(recipe.data.root), NanoDialogs(), nano_media_settings())
+    return pretrain(
+        recipe, nano_pictures(recipe.data.root, recipe.data.others), NanoDialogs(), nano_media_settings()
+    )
 
 
 def _finetune(recipe: "NanoFinetuneRecipe") -> "Stage":
@@ -58,7 +60,9 @@ def _finetune(recipe: "NanoFinetuneRecipe") -> "Stage":
     from nano_lab.world.settings import nano_media_settings
 
     assert recipe.data.root is not None, "the recipe has checked it"
-    return finetune(recipe, nano_pictures(recipe.data.root), NanoDialogs(), nano_media_settings())
+    return finetune(
+        recipe, nano_pictures(recipe.data.root, recipe.data.others), NanoDialogs(), nano_media_settings()
+    )
 
 
 BIND = StageKind(

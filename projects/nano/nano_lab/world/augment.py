@@ -1,9 +1,9 @@
 """Training-time variety for pictures, fast enough for one thread.
 
 Users show a black digit on white paper, chalk on a board, a photograph of any brightness. Digits therefore
-pass through a random affine map and a random ink-and-paper colouring; photographs only through crops and
-mirror images (pure indexing) and a little light: a small encoder that sees each a few times
-learns most from nearly plain ones.
+pass through a random affine map and a random ink-and-paper colouring. Photographs pass through crops and
+mirror images (pure indexing) and a little light; some of them also come nearer, go farther or turn a little,
+and some have a patch covered.
 """
 
 from __future__ import annotations
@@ -18,6 +18,15 @@ from nano_lab.world.images import CANVAS
 from nano_lab.world.strokes import InkWarp, draw_affine, resample_ink, vary_thickness
 
 _CROP_PADDING = 3
+_WIDE_WARP = InkWarp(rotation=38.0, scale=(0.36, 1.1))
+"""Small and turned digits; beyond it a six and a nine are the same drawing."""
+_WIDE_SHARE = 0.35
+_ZOOM_SHARE = 0.35
+_ZOOM = (0.7, 1.45)
+"""Smallest and largest size of a thing, of the one it has."""
+_COVERED_SHARE = 0.3
+_PATCH = 8
+"""Pixels of a side of the patch that is covered (DeVries and Taylor 2017, where pictures are shown often)."""
 
 
 def augment_images(
@@ -74,6 +83,8 @@ def _augment_digits(
     count = len(ink_u8)
     ink = vary_thickness(torch.from_numpy(ink_u8).float().div_(255.0), rng)
     theta = draw_affine(rng, count, InkWarp())
+    wide = torch.from_numpy(rng.random(count) < _WIDE_SHARE)[:, None, None]
+    theta = torch.where(wide, draw_affine(rng, count, _WIDE_WARP), theta)
     views = [resample_ink(ink, theta, CANVAS)]
     if frames == 2:
         # Up to about four pixels and 10 % of zoom between the frames of a moving clip.
@@ -162,6 +173,8 @@ def _augment_photos(
         plane = torch.arange(3)[None, :, None, None]
         views.append(padded[batch, plane, rows[:, None, :, None], columns[:, None, None, :]])
     out = torch.stack(views, 2)
+    _zoom(out, rng)
+    _cover(out, rng)
     gain = _uniform(rng, 0.9, 1.1, count, 1, 1, 1, 1)
     lift = _uniform(rng, -0.05, 0.05, count, 1, 1, 1, 1)
     tint = _uniform(rng, -0.02, 0.02, count, 3, 1, 1, 1)
@@ -169,3 +182,31 @@ def _augment_photos(
     out = (out - 0.5) * gain + (0.5 + lift + tint)
     out[grey] = out[grey].mean(1, keepdim=True)
     return out.clamp_(0.0, 1.0)
+
+
+def _zoom(out: torch.Tensor, rng: np.random.Generator) -> None:
+    """Scale and turn a share of the photographs ``[B, 3, frames, 32, 32]``, in place; edges are mirrored."""
+    chosen = torch.from_numpy(np.flatnonzero(rng.random(len(out)) < _ZOOM_SHARE))
+    if not len(chosen):
+        return
+    count, frames = len(chosen), out.shape[2]
+    scale = np.exp(rng.uniform(np.log(_ZOOM[0]), np.log(_ZOOM[1]), count))
+    angle = np.radians(rng.uniform(-8.0, 8.0, count))
+    theta = np.zeros((count, 2, 3), np.float32)
+    theta[:, 0, 0] = theta[:, 1, 1] = np.cos(angle) / scale
+    theta[:, 0, 1], theta[:, 1, 0] = np.sin(angle) / scale, -np.sin(angle) / scale
+    room = np.abs(1.0 - 1.0 / scale)[:, None]  # a nearer thing is cut anywhere, a farther one stands anywhere
+    theta[:, :, 2] = rng.uniform(-1.0, 1.0, (count, 2)) * room
+    grid = F.affine_grid(torch.from_numpy(theta), [count, 3, CANVAS, CANVAS], align_corners=False)
+    flat = out[chosen].flatten(1, 2)
+    moved = F.grid_sample(flat, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    out[chosen] = moved.unflatten(1, (3, frames))
+
+
+def _cover(out: torch.Tensor, rng: np.random.Generator) -> None:
+    """Cover a patch of a share of the photographs ``[B, 3, frames, 32, 32]`` with their mean, in place."""
+    for row in np.flatnonzero(rng.random(len(out)) < _COVERED_SHARE):
+        top, left = (int(edge) for edge in rng.integers(0, CANVAS - _PATCH + 1, 2))
+        out[row, :, :, top : top + _PATCH, left : left + _PATCH] = out[row].mean((1, 2, 3))[
+            :, None, None, None
+        ]

@@ -81,6 +81,25 @@ def imu_batch(readings: np.ndarray, settings: ImuSettings) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(((readings - mean) / std).transpose(0, 2, 1), np.float32))
 
 
+def aimless_paths(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Pen paths ``[count, KNOTS, 2]`` of no digit: rounds and rounds, zigzags, scrawls."""
+    along = np.linspace(0.0, 1.0, KNOTS)[None, :]
+    rounds = rng.uniform(2.5, 6.0, (count, 1)) * rng.choice([-1.0, 1.0], (count, 1))
+    turn = 2 * np.pi * rounds * along + rng.uniform(0.0, 2 * np.pi, (count, 1))
+    reach = 1.0 + rng.uniform(-0.7, 0.0, (count, 1)) * along  # circles and spirals
+    circles = np.stack([reach * np.cos(turn), reach * np.sin(turn)], 2)
+    swing = np.arcsin(np.sin(np.pi * rng.integers(4, 12, (count, 1)) * along)) * 2 / np.pi
+    zigzag = np.stack([2 * along - 1 + np.zeros_like(swing), swing], 2)
+    scrawl = np.zeros((count, KNOTS, 2))
+    for order in range(1, 7):
+        phase = rng.uniform(0.0, 2 * np.pi, (count, 1, 2))
+        size = rng.normal(0.0, 1.0 / np.sqrt(order), (count, 1, 2))
+        scrawl += size * np.sin(np.pi * order * along[..., None] * 2 + phase)
+    kind = rng.integers(0, 3, count)[:, None, None]
+    paths = np.select([kind == 0, kind == 1], [circles, zigzag], scrawl)
+    return (paths / (np.abs(paths).max((1, 2), keepdims=True) + 1e-9)).astype(np.float32)
+
+
 def _vary(paths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Turn, slant and size paths at random; the result is in metres around zero."""
     count = len(paths)

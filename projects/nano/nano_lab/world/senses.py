@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,24 +12,29 @@ import torch
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.media.settings import MediaSettings
+from imagebind_llm.media.settings import ImuSettings, MediaSettings
 from nano_lab.world.concepts import DIGITS, UNCLEAR
 from nano_lab.world.extrude import extruded_points, unclear_points
 from nano_lab.world.film import film_batch
+from nano_lab.world.furniture import furniture
 from nano_lab.world.hearing import MelWorld
 from nano_lab.world.heat import heat_picture, thermal_batch, unclear_heat
 from nano_lab.world.images import ImageSet, load_images
-from nano_lab.world.motion import imu_batch, unclear_motion, writing_motion
+from nano_lab.world.motion import aimless_paths, imu_batch, unclear_motion, writing_motion
 from nano_lab.world.penpath import KNOTS, pen_paths
 from nano_lab.world.relief import depth_batch, relief_depth, unclear_depth
 from nano_lab.world.settings import nano_media_settings
 from nano_lab.world.shapes import ShapeSet, load_shapes, view_shapes
 from nano_lab.world.sounds import AudioSet, load_audio, load_other_sounds
 from nano_lab.world.tables import Split
+from nano_lab.world.tunes import strange_wave
 from nano_lab.world.unclear import unclear_images
 
-UNCLEAR_SHARE = 0.1
+UNCLEAR_SHARE = 0.14
 """Share of a training batch that shows nothing known."""
+
+_TUNES = 300
+"""Made sounds that join the recordings of other animals in training."""
 
 TowerBatch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -70,6 +76,10 @@ class World:
     def mel(self) -> MelWorld:
         """All sounds as spectra; takes about half a minute the first time."""
         others = load_other_sounds(self.root, self.split)
+        if self.split == "train":
+            rng = np.random.default_rng(_TUNES)
+            made = [strange_wave(rng) for _ in range(_TUNES)]
+            others = replace(others, waves=[*others.waves, *made])
         return MelWorld(self.sounds, others, self.settings.audio, UNCLEAR_SHARE)
 
     @cached_property
@@ -179,8 +189,25 @@ class World:
             rng,
             count,
             lambda rows: imu_batch(writing_motion(self.pen_paths(rows), rng, imu.samples, imu.rate_hz), imu),
-            lambda number: imu_batch(unclear_motion(rng, number, imu.samples, imu.rate_hz), imu),
+            lambda number: imu_batch(self._strange_motion(rng, number, imu), imu),
         )
+
+    def _strange_motion(self, rng: np.random.Generator, count: int, imu: ImuSettings) -> np.ndarray:
+        """Motions of no digit; in training every third one follows a path that a hand might write."""
+        readings = unclear_motion(rng, count, imu.samples, imu.rate_hz)
+        written = np.flatnonzero(rng.random(count) < 0.35) if self.split == "train" else np.zeros(0, np.int64)
+        if len(written):
+            paths = aimless_paths(rng, len(written))
+            readings[written] = writing_motion(paths, rng, imu.samples, imu.rate_hz)
+        return readings
+
+    def _strange_points(self, rng: np.random.Generator, count: int, points: int) -> np.ndarray:
+        """Clouds of no known shape; in training half of them are solid things."""
+        clouds = unclear_points(rng, count, points)
+        solid = np.flatnonzero(rng.random(count) < 0.5) if self.split == "train" else np.zeros(0, np.int64)
+        if len(solid):
+            clouds[solid] = furniture(rng, len(solid), points)
+        return clouds
 
     def _point(self, rng: np.random.Generator, count: int) -> TowerBatch:
         points = self.settings.point.count
@@ -196,7 +223,7 @@ class World:
             (real, torch.from_numpy(view_shapes(self.shapes.points[chosen], rng, points))),
             (
                 labels == UNCLEAR,
-                torch.from_numpy(unclear_points(rng, int((labels == UNCLEAR).sum()), points)),
+                torch.from_numpy(self._strange_points(rng, int((labels == UNCLEAR).sum()), points)),
             ),
         ]
         return _merge(parts, labels, rows)

@@ -31,8 +31,17 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """The data sets, and what is read of each."""
 
 
-def check_tables(root: str | Path) -> None:
+FLICKR8K = "flickr8k"
+OTHERS: dict[str, tuple[str, ...]] = {FLICKR8K: ("image", "captions")}
+"""Data sets of photographs of other things, of which only training reads, and only if a recipe says so."""
+
+
+def check_tables(root: str | Path, others: Sequence[str] = ()) -> None:
     """Look at every file of every data set (its end, where Parquet keeps what it holds), and at no row.
+
+    Args:
+        root: folder of the data sets.
+        others: which of :data:`OTHERS` are needed too.
 
     Raises:
         UserError: one is missing, damaged or lacks a column.
@@ -40,6 +49,8 @@ def check_tables(root: str | Path) -> None:
     for dataset, columns in COLUMNS.items():
         for split in ("train", "test"):
             _known_columns(Path(root) / dataset / f"{split}.parquet", columns)
+    for dataset in others:
+        _known_columns(Path(root) / dataset / "train.parquet", OTHERS[dataset])
 
 
 def read_columns(

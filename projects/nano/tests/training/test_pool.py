@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from imagebind_llm.common.errors import ConfigError
+from nano_lab.data.bank import EmbeddingBank
 from nano_lab.data.pool import ImagePool
 
 
@@ -28,3 +29,16 @@ def test_shares_hold_over_many_draws_of_one():
 def test_a_domain_the_pool_lacks_is_refused():
     with pytest.raises(ConfigError, match="'d'"):
         make_pool().draw(np.random.default_rng(0), 4, {"d": 1.0})
+
+
+def test_clear_rows_are_those_nearest_to_their_own_label() -> None:
+    axes = np.eye(3, dtype=np.float16)
+    vectors = np.stack([axes[0], axes[0], axes[1], axes[1], axes[1], axes[2]])[None]
+    bank = EmbeddingBank(vectors, np.array([0, 0, 0, 1, 1, 2]), "x")
+    found = bank.clear_rows(3)
+    assert {label: rows.tolist() for label, rows in found.items()} == {0: [0, 1], 1: [3, 4], 2: [5]}
+
+
+def test_a_label_without_a_clear_row_keeps_all_of_its_rows() -> None:
+    bank = EmbeddingBank(np.array([[[1.0, 0.0]] * 3], np.float16), np.array([0, 1, 1]), "x")
+    assert {label: rows.tolist() for label, rows in bank.clear_rows(2).items()} == {0: [0], 1: [1, 2]}
