@@ -110,6 +110,7 @@ def test_words_are_no_paths(home, line):
         ("what's in 'no cat.png' then?", "no cat.png"),
         ("{0}/my\\ dog.png", "{0}/my dog.png"),
         ("dog.JPG", "dog.JPG"),
+        ("{0}/cat.png.none.png", "{0}/cat.png.none.png"),  # cat.png is there
         ("what is ~/dog.wav, then", "~/dog.wav"),
         ("{0}/dog", "{0}/dog"),
         ("file:///no/such.png", "file:///no/such.png"),

@@ -235,7 +235,7 @@ class _Session:
     def _not_said(self, line: str, alone: bool) -> None:
         """A line with a file that cannot be attached: like a command that failed, if it is nothing else."""
         if alone:
-            self._held = one_line(line, 60)
+            self._held = one_line(line)
         elif not self._interactive:
             self._attached.clear()
 

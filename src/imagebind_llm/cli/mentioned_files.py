@@ -38,7 +38,7 @@ _CHINESE = r"\u3400-\u9fff\uf900-\ufaff"
 _OPENING = r"(\[{<\"'“‘«「『《【（，。？！：；、"
 _START = re.compile(rf"(?:^|(?<=[\s{re.escape(_OPENING)}{_CHINESE}]))(?=\S)")
 _INSIDE = re.compile(r"[A-Za-z0-9_/\\-]")
-"""Characters between which no path ends."""
+"""Characters between which no path ends, whether or not there is a dot."""
 _CLOSING = "?!.,;:)]}>\"'”’»」』》】）？！。，；：、…"
 _PAUSE = ".?!:;,。？！：；，、"
 
@@ -168,7 +168,7 @@ def _readings(text: str) -> list[str]:
 def _file_at(line: str, start: int, ends: list[int]) -> Found | None:
     """The file whose path begins at ``start`` and ends at one of ``ends``, if there is one."""
     for end in ends:
-        last, after = line[end - 1], line[end : end + 1]
+        last, after = line[end - 1], line[end : end + 2].removeprefix(".")
         if last.isspace() or (after and _INSIDE.match(last) and _INSIDE.match(after)):
             continue
         for candidate in _readings(line[start:end]):
