@@ -1,6 +1,6 @@
 """How busy an evaluation keeps its model: the time of the model alone against that of the whole run.
 
-    python benchmarks/evaluating.py                  nano, and 60 M random weights: minutes
+    python benchmarks/evaluating.py                  nano, and 60 M and 250 M random weights: minutes
     python benchmarks/evaluating.py --smoke          seconds
 
 The whole run reads pictures from files, asks, writes down what comes back, judges it, draws the bootstrap and
@@ -138,7 +138,10 @@ def main() -> None:
         folder = Path(temporary)
         models = {"random, nano's size": str(write_model(folder / "tiny", new_tokens=8))}
         if not options.smoke:
-            models = {"nano": "nano", "random, 60 M": str(write_model(folder / "small", 16, "small"))}
+            models = {"nano": "nano"} | {
+                f"random, {size}": str(write_model(folder / name, 16, name))
+                for size, name in (("60 M", "small"), ("250 M", "mid"))
+            }
         rows = [
             measure(name, model, options.items, options.rounds, folder / f"work-{number}")
             for number, (name, model) in enumerate(models.items())
