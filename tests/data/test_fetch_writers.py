@@ -20,6 +20,7 @@ from imagebind_llm.data.fetch import (
     prompts,
     shapes,
     stamps,
+    words,
 )
 from imagebind_llm.data.sources import open_source
 from imagebind_llm.data.sources.base import SourceSettings
@@ -321,3 +322,43 @@ def test_shapes(package, out, tmp_path):
     assert answers == ["yes", "circle", "no"]
     with pytest.raises(UserError, match="expected question, answer and a number"):
         shapes.write(package({"easy_vqa/data/train/questions.json": '[["a", "b"]]'}), out)
+
+
+NOUNS = """  1 This software and database is being provided to you, the LICENSEE, by
+00000100 03 n 01 entity 0 000 | that which is
+00000200 05 n 02 animal 0 creature 0 001 @ 00000100 n 0000 | a living being
+00000300 05 n 01 fish 0 001 @ 00000200 n 0000 | lives in water; "a fish out of water"
+00000400 05 n 02 tench 0 Tinca_tinca 0 002 @ 00000300 n 0000 #m 00000100 n 0000 | a "fish" of ponds
+"""
+NOUN_FILE = "usr/share/wordnet/data.noun"
+LIST = "timm/data/_info/imagenet_synsets.txt"
+
+
+def test_classes_get_words_and_what_is_more_general(package, out):
+    found = words.write(package({NOUN_FILE: NOUNS, LIST: "n00000400\nn00000300\n"}), out)
+    assert found == {"classes": 2}
+    first, second = lines(out / words.CLASSES)
+    assert first == {
+        "index": 0,
+        "wnid": "n00000400",
+        "names": ["tench", "Tinca tinca"],
+        "gloss": 'a "fish" of ponds',
+        "more_general": [
+            {"wnid": "n00000300", "steps": 1, "names": ["fish"]},
+            {"wnid": "n00000200", "steps": 2, "names": ["animal", "creature"]},
+        ],
+    }
+    assert (second["index"], second["gloss"]) == (1, "lives in water")
+
+
+@pytest.mark.parametrize(
+    ("nouns", "classes", "said"),
+    [
+        (NOUNS, "n00000500\n", "has no 'n00000500'"),
+        (NOUNS, "tench\n", "has no 'tench'"),
+        ("00000100 05 n zz entity\n", "n00000100\n", "none of WordNet's"),
+    ],
+)
+def test_words_that_do_not_fit_are_refused(package, out, nouns, classes, said):
+    with pytest.raises(UserError, match=said):
+        words.write(package({NOUN_FILE: nouns, LIST: classes}), out)

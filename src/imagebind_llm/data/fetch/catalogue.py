@@ -121,6 +121,33 @@ CATALOGUE: Mapping[str, DataSet] = {
         licences=("usr/share/doc/asterisk-core-sounds-en-wav/copyright",),
         writer="prompts",
     ),
+    "imagenet-words": DataSet(
+        what="names, meanings and more general words of ImageNet's 1,000 classes: the list is timm's, the "
+        "words are WordNet's (3.0)",
+        licence="WordNet licence; Apache-2.0 (the list)",
+        terms="WordNet is free for any use with its notice kept.",
+        packages=(
+            Package(
+                "pypi",
+                "timm",
+                "1.0.31",
+                "timm-1.0.31-py3-none-any.whl",
+                2798714,
+                "5bd50f7d0fe6d09bf9285ac2523234a1b7e6bf075c0be3e7aed09139fcb617c7",
+            ),
+            Package(
+                "debian",
+                "wordnet-base",
+                "1:3.0-37",
+                "pool/main/w/wordnet/wordnet-base_3.0-37_all.deb",
+                6467132,
+                "61060d960f9ada8fa120872312eccd3ecebfbab8c4579e4f5a74e1cf67620752",
+            ),
+        ),
+        members=("timm/data/_info/imagenet_synsets.txt", "usr/share/wordnet/data.noun"),
+        licences=("*.dist-info/licenses/LICENSE", "usr/share/doc/*/copyright"),
+        writer="words",
+    ),
     "sonic-pi": DataSet(
         what="165 named sounds of instruments, machines and rooms in 14 groups: the samples of Sonic Pi",
         licence="CC0",
