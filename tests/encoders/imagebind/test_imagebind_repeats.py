@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from imagebind_llm.common.modality import Modality
-from imagebind_llm.encoders.imagebind.repeats import once_each
+from imagebind_llm.encoders.repeats import once_each
 from imagebind_llm.media.audio import load_audio
 from imagebind_llm.media.video import frames_to_tensor
 from nano_lab.world.settings import nano_media_settings
