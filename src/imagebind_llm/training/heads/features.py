@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from imagebind_llm.common.fingerprint import fingerprint_state_dict
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.settings import to_plain
 from imagebind_llm.data.quarantine import Quarantine
+from imagebind_llm.encoders.repeats import once_each
 from imagebind_llm.encoders.towers.model import TowersEncoder
 from imagebind_llm.training.heads.items import Items
 
@@ -128,7 +130,8 @@ class FeatureMaker:
 
     @torch.no_grad()
     def _encoded(self, kind: Modality, media: Tensor) -> np.ndarray:
-        found = self._encoder.features(kind, media).float().cpu()
+        # pictures with several captions come one after another
+        found = once_each(media, partial(self._encoder.features, kind)).float().cpu()
         rounded = found.half()
         if not bool(rounded.isfinite().all()):
             raise TrainingDataError(
