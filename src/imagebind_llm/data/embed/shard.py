@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +228,8 @@ class _Encoding:
     def _encode(self) -> None:
         import torch
 
+        from imagebind_llm.encoders.repeats import once_each
+
         groups: dict[tuple[Modality, tuple[int, ...]], list[int]] = {}
         for place, (modality, views, _) in enumerate(self._waiting):
             groups.setdefault((modality, tuple(views.shape[1:])), []).append(place)
@@ -237,7 +239,8 @@ class _Encoding:
         with torch.inference_mode():
             for (modality, _), places in groups.items():
                 batch = torch.cat([self._waiting[place][1] for place in places])
-                rows = self._encoder.encode(modality, batch).float().cpu().numpy()
+                # pictures with several captions come one after another
+                rows = once_each(batch, partial(self._encoder.encode, modality)).float().cpu().numpy()
                 out[:, places] = rows.reshape(len(places), self._views, -1).transpose(1, 0, 2)
         broken = np.flatnonzero(~np.isfinite(out).all(axis=(0, 2)))
         if len(broken):
