@@ -25,9 +25,9 @@ from imagebind_llm.encoders.imagebind.config import (
     TextConfig,
 )
 from imagebind_llm.encoders.imagebind.points import PointTrunk
-from imagebind_llm.encoders.repeats import once_each
 from imagebind_llm.encoders.imagebind.tokens import GridTokens, ImuTokens, TextTokens, Tokens
 from imagebind_llm.encoders.imagebind.transformer import Trunk
+from imagebind_llm.encoders.repeats import once_each
 
 
 def item_shape(modality: Modality, part: Part) -> tuple[int | None, ...]:
