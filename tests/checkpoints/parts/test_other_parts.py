@@ -10,14 +10,16 @@ from support.part_files import bert_model, sentence_files, torch_file, zip_of
 from imagebind_llm.checkpoints.convert.store import convert
 from imagebind_llm.checkpoints.parts import efficientnet_lite, sentence_bert
 from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.encoders.towers.backbones.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig
 
 
 def efficientnet_state():
     """Every tensor of an EfficientNet-Lite2, each with a value of its own."""
     state = {}
-    for number, (name, shape) in enumerate(efficientnet_lite._shapes()):
-        whole = name.endswith("num_batches_tracked")
-        state[name] = torch.full(shape, number, dtype=torch.int64 if whole else torch.float32)
+    with torch.device("meta"):
+        network = EfficientNetLite(EfficientNetLiteConfig("lite2"))
+    for number, (name, tensor) in enumerate(network.state_dict().items()):
+        state[name] = torch.full(tensor.shape, number, dtype=tensor.dtype)
     return state
 
 
