@@ -360,6 +360,8 @@ def test_the_fingerprint_tells_weights_and_media_apart(saved, tmp_path):
         ({"image": {"backbone": "nowhere"}}, "no model"),
         ({"image": {"backbone": "clip", "poling": "cls"}}, "did you mean"),
         ({"video": {"backbone": "clip"}}, "give video: {frames: 8}"),
+        ({"audio": {"backbone": "efficientnet"}}, "'efficientnet_lite' reads image, not audio"),
+        ({"imgae": {"backbone": "efficientnet"}}, "unknown modality 'imgae'; use one of image"),
     ],
 )
 def test_a_wrong_recipe_gives_one_line(folders, towers, complaint):
@@ -371,6 +373,14 @@ def test_a_wrong_recipe_gives_one_line(folders, towers, complaint):
         make_towers(new_encoder_of({"embedding_dim": 8, "towers": plain}))
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["imgae", "audio"])
+def test_a_wrong_tower_is_named_before_a_missing_dimension(folders, name):
+    recipe = {"towers": {name: {"backbone": str(folders["efficientnet"])}}}
+    with pytest.raises(UserError, match=name) as caught:
+        make_towers(new_encoder_of(recipe))
+    assert "embedding_dim" not in str(caught.value)
 
 
 def test_a_backbone_without_some_weights_is_refused(folders, tmp_path):

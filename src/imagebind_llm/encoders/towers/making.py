@@ -10,7 +10,7 @@ from imagebind_llm.encoders.towers.media import TowersMedia, read_input
 from imagebind_llm.encoders.towers.model import TowersEncoder
 from imagebind_llm.encoders.towers.opening import Opened, open_backbone
 from imagebind_llm.encoders.towers.recipe import NewEncoder
-from imagebind_llm.encoders.towers.settings import TowersConfig, TowerSettings
+from imagebind_llm.encoders.towers.settings import TowersConfig, TowerSettings, check_kind
 
 
 def make_towers(recipe: NewEncoder) -> tuple[TowersEncoder, TowersMedia]:
@@ -24,6 +24,7 @@ def make_towers(recipe: NewEncoder) -> tuple[TowersEncoder, TowersMedia]:
     for name, tower in recipe.towers.items():
         try:
             opened[name] = open_backbone(name, tower)
+            check_kind(name, opened[name].backbone)
         except (ConfigError, CheckpointError) as error:
             text = str(error)
             where = f"towers.{name}"

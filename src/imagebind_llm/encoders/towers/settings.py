@@ -101,7 +101,7 @@ class TowersConfig:
                 "towers.video: videos have no tower of their own; set video: {like: image, frames: 8}"
             )
         for name, tower in self.towers.items():
-            _check_kind(name, tower.backbone)
+            check_kind(name, tower.backbone)
         if self.video is not None and self.video.like not in self.towers:
             raise ConfigError(
                 f"video.like is {self.video.like!r}, but there is no such tower; add it or drop video"
@@ -138,8 +138,13 @@ _READS = {
 }
 
 
-def _check_kind(name: str, backbone: BackboneSettings) -> None:
-    """Refuse a backbone that does not read the modality of its tower, and names that are no modality."""
+def check_kind(name: str, backbone: BackboneSettings) -> None:
+    """Refuse a backbone that does not read the modality of its tower, and names that are no modality.
+
+    Raises:
+        UserError: no such modality.
+        ConfigError: the backbone reads others.
+    """
     if backbone.kind == "imagebind" and name not in {one.value for one in Modality}:
         Modality.declare(name)
     modality = Modality.parse(name)

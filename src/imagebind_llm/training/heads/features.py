@@ -5,6 +5,7 @@ They are kept in stretches, so an interrupted computation goes on with the first
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.encoders.repeats import once_each
 from imagebind_llm.encoders.towers.model import TowersEncoder
 from imagebind_llm.training.heads.items import Items
+
+logger = logging.getLogger(__name__)
 
 _STRETCH = 256
 _BATCH = 32
@@ -81,6 +84,7 @@ class FeatureMaker:
             temporary.write_text(text, encoding="utf-8")
         keys = ("labels", *(kind.value for kind in items.modalities))
         parts = []
+        logger.info("features of %d items of %s, kept in %s", items.count, name, folder)
         starts = range(0, items.count, _STRETCH)
         for start in tqdm(starts, unit="stretch", desc=f"features of {items.count} {name}", disable=None):
             file = folder / f"{start:09d}.npz"
