@@ -4,7 +4,8 @@ import io
 import sys
 from contextlib import suppress
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,14 +26,19 @@ _HELP = """\
 /image PATH[@WEIGHT]   attach an image to the next message; likewise
 /video /audio /point /depth /thermal /imu PATH[@WEIGHT], /text WORDS[@WEIGHT]
                        (a path may be quoted, have \\ before spaces, or be a file: URL)
+/retry                 answer the last question again
+/edit WORDS            ask something else instead of the last question, about what was attached to it
+/undo                  take the last question and its answer back
 /clear                 forget the dialog and what is attached
+/save FILE.json        keep the dialog and its media; /load FILE.json goes on with it
+/export FILE           write it to be read: FILE.html or FILE.md, with the pictures and sounds inside
 /help                  this
 /quit                  leave (or Ctrl-D)
 PATH                   alone or in a message: attaches that file, as what its content says
 Media stay in sight until a later message brings others.
 After a command that failed the next message is not asked; repeat it if it should be."""
 
-_COMMANDS = ("help", "clear", "quit", "exit")
+_COMMANDS = ("help", "retry", "edit", "undo", "clear", "save", "load", "export", "quit", "exit")
 _NOT_ASKED = {
     True: "(the message after it is not asked)",
     False: "(the message is not asked)",
@@ -44,6 +50,7 @@ _EXAMPLES = """
 Examples:
   imagebind-llm chat
   imagebind-llm chat --model my-model --temperature 0.1
+  imagebind-llm chat --load talk.json --window 20
   printf '/image cat.png\\nWhat is this?\\nWhat colour is it?\\n' | imagebind-llm chat
 """
 
@@ -68,6 +75,18 @@ def chat(
     top_p: shared.TopPOption = 0.75,
     seed: shared.SeedOption = None,
     system: shared.SystemOption = None,
+    window: Annotated[
+        int | None, typer.Option("--window", min=1, help="Most questions that the model reads.")
+    ] = None,
+    summary: Annotated[
+        bool,
+        typer.Option(
+            "--summary", help="Let the model sum up what it does not read any more (not every model can)."
+        ),
+    ] = False,
+    load: Annotated[
+        Path | None, typer.Option("--load", metavar="FILE", help="Go on with a dialog that /save wrote.")
+    ] = None,
 ) -> None:
     """Talk about media over several turns; /image, /audio, … attach them to the next message.
 
@@ -89,12 +108,18 @@ def chat(
         "seed": seed,
     }
     Options(**settings)  # complain before loading
+    settings |= {"system": system, "window": window, "summary": summary}
+    from imagebind_llm.skills.dialogs.transcripts import load_chat, load_transcript
+
+    if load is not None:
+        load_transcript(load)
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
     bot = shared.open_assistant(model, device, dtype, cache_dir, **placing)
     if isinstance(sys.stdin, io.TextIOWrapper):
         # what is not UTF-8 comes through: a file's name may be anything, and words are checked later
         sys.stdin.reconfigure(errors="surrogateescape")
-    raise typer.Exit(_Session(bot, bot.chat(system=system, **settings), sys.stdin.isatty()).run())
+    dialog = bot.chat(**settings) if load is None else load_chat(bot, load, **settings)
+    raise typer.Exit(_Session(bot, dialog, sys.stdin.isatty()).run())
 
 
 class _Session:
@@ -152,6 +177,10 @@ class _Session:
             self._dialog.clear()
             self._attached.clear()
             self._held = ""
+        elif command in ("retry", "edit", "undo"):
+            self._take_back(command, rest.strip())
+        elif command in ("save", "load", "export"):
+            self._file(command, rest.strip())
         else:
             try:
                 self._attach(command, rest.strip())
@@ -160,6 +189,55 @@ class _Session:
                 if self._interactive:
                     raise
                 raise UserError(f"{error} (the message after it is not asked)") from None
+
+    def _take_back(self, command: str, words: str) -> None:
+        """Take the last question back, and ask it again or another one instead, unless it is undone.
+
+        Raises:
+            UserError: nothing has been asked, or the new question cannot be; then the dialog is as it was.
+        """
+        if (command == "edit") != bool(words):
+            raise UserError(
+                "/edit needs the new question" if command == "edit" else f"/{command} takes no words"
+            )
+        before = self._dialog.history
+        question, media = self._dialog.undo()
+        if command == "undo":
+            self._notice(f"taken back: {one_line(question, 60)}")
+            return
+        try:
+            self._ask(words or question, dict(self._attached) or media)
+        finally:
+            if len(self._dialog.history) < len(before):  # it failed, or was stopped
+                self._dialog.restore(before)
+        self._attached.clear()
+
+    def _file(self, command: str, name: str) -> None:
+        """Keep the dialog in a file, write it to be read, or go on with one that was kept.
+
+        Raises:
+            UserError: there is nothing to keep, or the file is none for it.
+        """
+        from imagebind_llm.cli.typed_paths import unquoted
+        from imagebind_llm.skills.dialogs.reading import export_dialog
+        from imagebind_llm.skills.dialogs.transcripts import load_transcript, save_transcript
+
+        if not name:
+            raise UserError(f"/{command} needs the name of a file")
+        path = Path(unquoted(name, f"/{command}")).expanduser()
+        if command == "load":
+            self._dialog.restore(*load_transcript(path))
+            self._attached.clear()
+            self._notice(f"going on after {len(self._dialog.history) // 2} questions")
+            return
+        history = self._dialog.history
+        if not history:
+            raise UserError(f"there is nothing to {command} yet")
+        if command == "export":
+            export_dialog(history, path, self._dialog.system)
+        else:
+            save_transcript(history, path, self._dialog.system)
+        self._notice(f"written: {path}")
 
     def _attach(self, command: str, rest: str) -> None:
         """Attach a medium to the next message.
@@ -248,6 +326,9 @@ class _Session:
             return
         media: dict[str, Any] = dict(self._attached)
         self._attached.clear()  # also when it fails: a broken file must not stick
+        self._ask(question, media)
+
+    def _ask(self, question: str, media: dict[str, Any]) -> None:
         wrote, pieces = False, None
         try:
             pieces = self._dialog.stream(question, **media)

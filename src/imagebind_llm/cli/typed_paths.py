@@ -29,11 +29,16 @@ def typed_medium(modality: Modality, words: str, option: str) -> tuple[str, floa
     path, weight = shared.read_medium(modality, words, option)
     if modality is Modality.TEXT or os.path.exists(path):
         return path, weight
-    path, weight = shared.read_medium(modality, _unquoted(words, option), option)
+    path, weight = shared.read_medium(modality, unquoted(words, option), option)
     return os.path.expanduser(local_source(path, option)), weight
 
 
-def _unquoted(words: str, option: str) -> str:
+def unquoted(words: str, option: str) -> str:
+    """``words`` as a shell reads them, if they are one word to it.
+
+    Raises:
+        UserError: they are several.
+    """
     if _WINDOWS:  # there a backslash stands between folders
         return words.replace('"', "")
     if not any(sign in words for sign in "'\"\\"):

@@ -60,6 +60,10 @@ class Tiles:
         """The media of a request, as it is recorded."""
         return [self._tile(kind, source) for kind, source in sources(request)]
 
+    def of_bytes(self, kind: str, content: bytes) -> Tile:
+        """A medium that was given as bytes."""
+        return self._fitting(_of_bytes(kind, content))
+
     def _tile(self, kind: str, source: Any) -> Tile:
         if kind == "text":
             return Tile(kind, str(source))
@@ -70,9 +74,11 @@ class Tiles:
         key = (kind, str(digest or source))
         if key not in self._found:
             self._found[key] = _read(kind, source) if content is None else _of_bytes(kind, content)
-        tile = self._found[key]
+        return self._fitting(self._found[key])
+
+    def _fitting(self, tile: Tile) -> Tile:
         if len(tile.data) > self._left:
-            return Tile(kind, tile.name, note="left out, to keep this page small")
+            return Tile(tile.kind, tile.name, note="left out, to keep this page small")
         self._left -= len(tile.data)
         return tile
 

@@ -336,7 +336,14 @@ class Assistant:
         """Stream the answer to a ready request."""
         return self.pipeline.stream(request)
 
-    def chat(self, *said: Any, system: str | None = None, **options: Any) -> Chat:
+    def chat(
+        self,
+        *said: Any,
+        system: str | None = None,
+        window: int | None = None,
+        summary: bool = False,
+        **options: Any,
+    ) -> Chat:
         """A dialog with a memory: media may come in any turn, and later turns go on seeing them.
 
         What the model has read is not read again in the next turn.
@@ -344,6 +351,8 @@ class Assistant:
         Args:
             said: nothing: what is said goes to :meth:`Chat.send`.
             system: a system message that is never forgotten.
+            window: most questions that the model reads, the latest included; None: as many as fit.
+            summary: whether the model sums up what it will not read any more (see :class:`Chat`).
             options: fields of :class:`~imagebind_llm.inference.request.Options`, for all turns.
 
         Raises:
@@ -356,7 +365,16 @@ class Assistant:
                 f"chat() begins a dialog and takes no question or media ({given}); use chat = bot.chat() and "
                 "then chat.send(question, image=…), or bot.ask for one question; a system message is system=…"
             )
-        return Chat(self._answer_turn, self._stream_turn, self._count, self.context_length, system, **options)
+        return Chat(
+            self._answer_turn,
+            self._stream_turn,
+            self._count,
+            self.context_length,
+            system,
+            window,
+            summary,
+            **options,
+        )
 
     def _answer_turn(self, request: Request) -> Answer:
         (result,) = self.pipeline.answer([request], reuse=True)

@@ -5,7 +5,7 @@ import operator
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -104,6 +104,15 @@ class Options:
         """
         refuse_unknown(values, _OPTIONS)
         return cls(**values)
+
+    def but(self, **values: Any) -> "Options":
+        """The same, but for some.
+
+        Raises:
+            UserError: there is none of a name, or its value is impossible.
+        """
+        refuse_unknown(values, _OPTIONS)
+        return replace(self, **values)
 
 
 _OPTIONS = tuple(sorted(item.name for item in fields(Options)))

@@ -1,0 +1,1 @@
+"""What a model does beyond answering: dialogs that are kept, tools, pictures, boxes."""
