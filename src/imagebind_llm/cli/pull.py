@@ -79,6 +79,10 @@ def pull(
         raise UserError(f"--dtype is for packages; {name!r} is none")
     if dtype is not None and dtype not in _DTYPES:
         raise UserError(f"unknown dtype {dtype!r}; use {', '.join(_DTYPES)}")
+    if artefact.bundle is not None:
+        from imagebind_llm.checkpoints.parts.bundle import require_trained
+
+        require_trained(artefact)  # before anybody is asked for a licence
     if artefact.manual is None:
         _accept(artefact, known, accept_licence)
     if artefact.package is not None or artefact.bundle is not None:

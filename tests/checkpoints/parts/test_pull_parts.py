@@ -360,6 +360,32 @@ def test_a_bundle_is_listed_with_its_parts(pull, whole, place):
     assert rows["whole"]["about_bytes"] == rows["speech"]["about_bytes"] + rows["words"]["about_bytes"]
 
 
+def test_what_was_not_trained_is_said_before_any_licence(pull, whole, place):
+    registry = yaml.safe_load(place.registry.read_text())
+    write_registry(place, **{**registry, "whole": bundle({"language_model": "speech"}, "nowhere")})
+    done = pull("whole", "--out", place.folder / "a")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: whole needs what was trained, but there is no folder")
+    assert "install a version that has it" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (place.folder / "cache").exists()
+
+
+def test_mini_is_a_bundle_of_the_parts_in_the_list():
+    from imagebind_llm.checkpoints.registry import REGISTRY_FILE
+
+    known = read_registry()
+    mini = known["mini"].bundle
+    assert mini.parts == {
+        "language_model": "smollm2-135m-instruct",
+        "image": "efficientnet-lite2",
+        "audio": "whisper-tiny.en",
+        "text": "all-minilm-l6-v2",
+    }
+    assert mini.trained == REGISTRY_FILE.parents[1] / "mini"  # package data
+    assert "research only" in known["mini"].licence
+
+
 def test_a_bundle_whose_parts_or_training_do_not_fit_is_refused(pull, whole, place):
     registry = yaml.safe_load(place.registry.read_text())
     write_registry(place, **{**registry, "whole": bundle({"words": "words"})})

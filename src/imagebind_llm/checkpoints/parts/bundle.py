@@ -27,7 +27,7 @@ from imagebind_llm.common.folders import MARK, atomic_directory
 from imagebind_llm.common.locate import ADAPTER_FILE, COMPONENTS
 
 if TYPE_CHECKING:
-    from imagebind_llm.checkpoints.registry import Artefact
+    from imagebind_llm.checkpoints.registry import Artefact, Bundle
 
 ADAPTER, HEADS = "adapter", "heads"
 """In the folder of what was trained."""
@@ -62,14 +62,8 @@ def pull_bundle(
         UserError: a part cannot be had, what was trained is not there or does not belong to the parts, or
             ``out`` holds anything else or was changed.
     """
-    assert artefact.bundle is not None
-    bundle = artefact.bundle
+    bundle = require_trained(artefact)
     folder = out if out is not None else part_folder(artefact.name)
-    if not bundle.trained.is_dir():
-        raise CheckpointError(
-            f"{artefact.name} needs what was trained, but there is no folder {str(bundle.trained)!r}; "
-            "install a version that has it"
-        )
     made_of = {
         "name": artefact.name,
         "parts": {role: part_made_of(known[name]) for role, name in bundle.parts.items()},
@@ -88,6 +82,21 @@ def pull_bundle(
         assemble(parts, bundle.trained, stage)
         write_source(stage, artefact, made_of)
     return PulledPart(folder, made_of, False)
+
+
+def require_trained(artefact: "Artefact") -> "Bundle":
+    """The bundle of an entry, if what was trained on its parts is there. Cheap enough to be asked first.
+
+    Raises:
+        CheckpointError: there is no folder of what was trained.
+    """
+    assert artefact.bundle is not None
+    if not artefact.bundle.trained.is_dir():
+        raise CheckpointError(
+            f"{artefact.name} needs what was trained, but there is no folder "
+            f"{str(artefact.bundle.trained)!r}; install a version that has it"
+        )
+    return artefact.bundle
 
 
 def assemble(parts: Mapping[str, Path], trained: Path, out: Path) -> None:
