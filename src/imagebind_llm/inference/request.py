@@ -13,6 +13,7 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.inference.confidence import rounded
+from imagebind_llm.inference.response_format import read_form
 from imagebind_llm.model.messages import (
     MediaItem,
     Message,
@@ -51,6 +52,8 @@ class Options:
             (0.75 is the default of the paper's code).
         seed: of the sampling, 0 … 2⁶⁴ - 1; the same request with the same seed gets the same answer.
         explain: report what the cache found.
+        response_format: the form that the answer must have (:mod:`imagebind_llm.inference.response_format`);
+            it has that form unless it was cut off at ``max_new_tokens`` (finish reason ``"length"``).
     """
 
     cache: bool | None = None
@@ -62,6 +65,7 @@ class Options:
     top_p: float = 0.75
     seed: int | None = None
     explain: bool = False
+    response_format: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         def refuse(name: str, expected: str) -> None:
@@ -94,6 +98,7 @@ class Options:
             refuse("cache", "true, false or nothing")
         if not isinstance(self.explain, bool):
             refuse("explain", "true or false")
+        read_form(self.response_format)
 
     @classmethod
     def make(cls, **values: Any) -> "Options":
