@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1] / "src" / "imagebind_llm"
 FLOORS = (
     "common", "media", "encoders", "cache", "model", "inference", "checkpoints", "data", "training",
-    "evaluation", "generation", "detection", "tools", "serving", "cli", "nano",
+    "evaluation", "skills", "serving", "cli", "nano",
 )  # fmt: skip
 """Each may import those before it. A new room takes its place here."""
 MOST_NAMES = 16

@@ -80,6 +80,7 @@ class Pipeline:
             self.processor.tokenizer,
             add_generation_prompt=True,
             most_tokens=engine.context_length or LONGEST_DIALOG,
+            tools=list(own.tools) or None,
         )
         engine.new_tokens(len(dialog), own.options.max_new_tokens)
         self._constraint(own.options)

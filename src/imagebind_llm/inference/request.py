@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.names import refuse_unknown
+from imagebind_llm.inference.calls import ToolCall
 from imagebind_llm.inference.confidence import rounded
 from imagebind_llm.inference.response_format import read_form
 from imagebind_llm.model.messages import (
@@ -116,10 +117,17 @@ _OPTIONS = tuple(sorted(item.name for item in fields(Options)))
 
 @dataclass(frozen=True)
 class Request:
-    """A dialog that waits for the assistant's turn, and how to answer it."""
+    """A dialog that waits for the assistant's turn, and how to answer it.
+
+    Attributes:
+        messages: see :mod:`imagebind_llm.model.messages`.
+        options: how to answer.
+        tools: definitions of tools in OpenAI's form, for a chat template that reads them.
+    """
 
     messages: Sequence[Message]
     options: Options = field(default_factory=Options)
+    tools: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def make(
@@ -212,6 +220,7 @@ class Answer:
             visual cache. A low one tells of something the model has not seen the like of. None where the
             request does not search the cache: no media, no cache, or media that it is not used for (images,
             as a rule; ``explain`` searches it for them, too). It never opens a cache of its own accord.
+        calls: the calls of tools on the way to the answer, in order (:mod:`imagebind_llm.skills.tools`).
     """
 
     text: str
@@ -224,6 +233,7 @@ class Answer:
     retrieved: "tuple[Retrieved, ...]" = ()
     confidence: float | None = None
     nearest: float | None = None
+    calls: tuple[ToolCall, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -248,6 +258,8 @@ class Answer:
             "confidence": None if self.confidence is None else rounded(self.confidence),
             "nearest": None if self.nearest is None else round(self.nearest, 4),
         }
+        if self.calls:
+            values["calls"] = [call.to_dict() for call in self.calls]
         if self.retrieved:
             values["retrieved"] = [
                 {

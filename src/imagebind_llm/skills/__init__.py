@@ -1,0 +1,1 @@
+"""What an assistant can do beside answering in words."""
