@@ -24,7 +24,7 @@ def expression(question, *media):
     found = plan([user_message(question, media)], [CALCULATOR])
     if found is None:
         return None
-    arguments, _ = found.arguments([ANSWERS[one.item.source] for one in found.perceptions])
+    arguments = found.arguments([ANSWERS[one.item.source] for one in found.perceptions])
     return arguments["expression"]
 
 
@@ -145,12 +145,12 @@ def test_names_and_words_are_places_too():
         ),
     )
     found = plan([user_message("Please search for what you see!", [SEEN])], [tool])
-    assert found.arguments(["It is a fire truck."])[0] == {"query": "fire truck", "limit": 3}
+    assert found.arguments(["It is a fire truck."]) == {"query": "fire truck", "limit": 3}
     assert found.perceptions == [Perception(SEEN, "thing")]
     found = plan([user_message("Read aloud the whole text.", [])], [tool])
-    assert found.arguments([])[0] == {"text": "the whole text"}
+    assert found.arguments([]) == {"text": "the whole text"}
     found = plan([user_message("Compare them", [SEEN, HEARD])], [tool])
-    assert found.arguments(["a dog", "This sounds like a cat."])[0] == {
+    assert found.arguments(["a dog", "This sounds like a cat."]) == {
         "pair": ["a"],
         "one": "a dog",
         "two": "cat",
@@ -160,7 +160,7 @@ def test_names_and_words_are_places_too():
 def test_a_number_stays_a_number_where_the_argument_is_one():
     tool = Tool("f", "", routes=(Route("take {a}", {"a": "{a}", "text": "a{a}"}),))
     found = plan([user_message("take 2.50", [])], [tool])
-    assert found.arguments([])[0] == {"a": 2.5, "text": "a2.50"}
+    assert found.arguments([]) == {"a": 2.5, "text": "a2.50"}
 
 
 @pytest.mark.parametrize(

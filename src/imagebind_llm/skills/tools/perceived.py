@@ -48,24 +48,25 @@ class Plan:
             for one in self.perceptions
         ]
 
-    def arguments(self, answers: Sequence[str]) -> tuple[dict[str, Any], tuple[Perceived, ...]]:
-        """The arguments of the call, and what they were made of.
+    def perceived(self, answers: Sequence[str]) -> tuple[Perceived, ...]:
+        """What the arguments are made of, for the record of the call."""
+        return tuple(
+            Perceived(f"{one.item.modality.value} {describe(one.item)}", one.question, answer)
+            for one, answer in zip(self.perceptions, answers, strict=True)
+        )
+
+    def arguments(self, answers: Sequence[str]) -> dict[str, Any]:
+        """The arguments of the call.
 
         Raises:
             UserError: an answer names no number.
         """
         waiting = iter(answers)
-        values: dict[str, Any] = {}
-        perceived = []
-        for name, value in self.values.items():
-            if isinstance(value, Perception):
-                answer = next(waiting)
-                medium = f"{value.item.modality.value} {describe(value.item)}"
-                perceived.append(Perceived(medium, value.question, answer))
-                value = value.read(answer)
-            values[name] = value
-        given = {key: _plain(filled(template, values)) for key, template in self.route.arguments.items()}
-        return given, tuple(perceived)
+        values = {
+            name: value.read(next(waiting)) if isinstance(value, Perception) else value
+            for name, value in self.values.items()
+        }
+        return {key: _plain(filled(template, values)) for key, template in self.route.arguments.items()}
 
     def says(self, arguments: Mapping[str, Any], result: str) -> str:
         """The answer."""

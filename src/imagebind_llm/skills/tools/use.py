@@ -131,10 +131,11 @@ class ToolUser:
         options = replace(request.options, response_format=None)
         asked = self.assistant.ask_batch([Request(one, options) for one in found.questions()])
         answers = [raised(one) for one in asked]
+        perceived = found.perceived([one.text for one in answers])
         try:
-            arguments, perceived = found.arguments([one.text for one in answers])
+            arguments = found.arguments([one.text for one in answers])
         except UserError as error:
-            call = _failed(found.tool.name, error)
+            call = replace(_failed(found.tool.name, error), perceived=perceived)
             text = f"{found.tool.name} was not called: {call.error}."
         else:
             call = self.toolbox.call(found.tool.name, arguments, _media(request), perceived)
