@@ -5,7 +5,7 @@ A file of tools is a JSON object::
     {
       "tools": [
         "calculator",
-        {"type": "function", "function": {"name": …, "x-routes": […]}, "run": "module:function", "confirm": true}
+        {"type": "function", "function": {"name": …, "x-routes": […]}, "run": "module:function"}
       ],
       "openapi": [{"document": "api.json", "hosts": ["api.example.org"], "operations": ["getWeather"]}],
       "mcp": [{"command": ["python", "server.py"], "allow": ["search"]}]
@@ -92,7 +92,7 @@ def _function(name: str) -> Callable[..., Any]:
         sys.path[:] = before
     if not callable(found):
         raise UserError(f"module {short(module)} has no function {short(function)}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _defined(entry: Any, where: str, folder: Path) -> list[Tool]:
