@@ -19,7 +19,8 @@ ToolOption = Annotated[
     typer.Option(
         "--tool",
         metavar="NAME|MODULE:FUNCTION",
-        help="A tool that may be called: calculator, or a function with type hints of a module of yours. "
+        help="A tool that may be called: calculator, transcribe=WHISPER_FOLDER, or a function of a module of "
+        "yours, with type hints. "
         "May be given several times.",
     ),
 ]

@@ -32,14 +32,19 @@ _SECTIONS = ("tools", "openapi", "mcp")
 
 
 def tool_named(name: str) -> Tool:
-    """A tool of ours, or ``module:function``.
+    """A tool of ours, ``transcribe=FOLDER`` (of a Whisper model), or ``module:function``.
 
     Raises:
         UserError: there is none of this name.
     """
+    expert, _, folder = name.partition("=")
+    if folder and expert == "transcribe":
+        from imagebind_llm.skills.tools.transcriber import Transcriber
+
+        return Transcriber(folder).tool()
     if ":" in name:
         return Tool.of(_function(name))
-    refuse_unknown([name], [*BUILT_IN], what="tool (or module:function)")
+    refuse_unknown([name], [*BUILT_IN, "transcribe=FOLDER"], what="tool (or module:function)")
     return BUILT_IN[name]
 
 
