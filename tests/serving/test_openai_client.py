@@ -287,8 +287,8 @@ def test_files(client, bot):
 @pytest.mark.parametrize(
     ("body", "param", "says"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "cannot honour"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "cannot honour"),
+        ({"response_format": {"type": "xml"}}, "response_format", "expected an object with a 'type'"),
+        ({"response_format": {"type": "grammar", "grammar": {}}}, "response_format", "send a JSON schema"),
         ({"presence_penalty": 0.5}, "presence_penalty", "cannot honour"),
         ({"logit_bias": {"5": 1}}, "logit_bias", "cannot honour"),
         ({"temperature": -1}, "temperature", "greater than or equal"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from imagebind_llm.checkpoints.card import CardSection
 from imagebind_llm.evaluation.suite import SuiteKind
-from nano_lab.commands import ablate, evaluate, report, sensor
+from nano_lab.commands import ablate, evaluate, report, sensor, tools
 
 
 def _card(results: Mapping[str, Any]) -> CardSection:
@@ -32,3 +32,4 @@ CARD = SuiteKind(evaluate.card, "Write the model card from results.", evaluate.C
 ABLATE = SuiteKind(ablate.ablate, "The published choices against their alternatives.", ablate.EXAMPLES)
 SENSOR = SuiteKind(sensor.sensor, "A sensor that was added to nano, zero-shot.", sensor.EXAMPLES)
 REPORT = SuiteKind(report.report, "The paper's claims, measured, as a page.", report.EXAMPLES)
+TOOLS = SuiteKind(tools.tools, "Sums of digits that nano sees and hears, by the calculator.", tools.EXAMPLES)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagebind_llm.cli import options as shared
+from imagebind_llm.cli import tool_options
 from imagebind_llm.cli.batch_lines import answer_lines, read_lines
 from imagebind_llm.common.errors import UserError
 
@@ -26,6 +27,8 @@ Examples:
   imagebind-llm ask "What is left?" --image beach.png --text "people@-0.5"
   imagebind-llm ask "What do you feel?" --media tactile=grip.npy --model my-model
   imagebind-llm ask --batch questions.jsonl > answers.jsonl
+  imagebind-llm ask "Add the number you hear to the one you see." --image 7.png --audio 4.wav \\
+      --tool calculator
 
 \b
 A line of a batch: {"question": "What is this?", "image": "cat.png", "audio": ["b.wav", 0.3]}
@@ -75,6 +78,10 @@ def ask(
     explain: Annotated[
         bool, typer.Option("--explain", help="Also print the pictures the cache found.")
     ] = False,
+    tool: tool_options.ToolOption = None,
+    tools_file: tool_options.ToolsFileOption = None,
+    tool_choice: tool_options.ToolChoiceOption = "auto",
+    yes: tool_options.YesOption = False,
     json_: shared.JsonOption = False,
 ) -> None:
     """Ask a question about media, about a mixture of them, or about nothing."""
@@ -102,10 +109,16 @@ def ask(
             raise UserError("--stream prints words only; leave out --json and --explain, or --stream")
         if question is None:
             raise UserError("no question; give one, or --batch FILE.jsonl")
+        given = tool_options.read_tools_given(tool, tools_file)
+        if stream and given:
+            raise UserError("--stream prints words as they are written; leave it out with --tool")
         request = Request.make(question, media, system=system, **settings)  # complain before loading
         shared.check_files(media)
         bot = shared.open_assistant(model, device, dtype, cache_dir, **placing)
-        _ask_one(bot, request, stream, json_)
+        if given:
+            _show(tool_options.answer(bot, given, request, tool_choice, yes), json_)
+        else:
+            _ask_one(bot, request, stream, json_)
         kinds = [name for name, values in media.items() for _ in values]
         if cache_dir is not None and cache is None and kinds and not bot.uses_cache(kinds):
             typer.echo(
@@ -113,9 +126,10 @@ def ask(
                 err=True,
             )
         return
-    if question is not None or media or stream:
+    if question is not None or media or stream or tool or tools_file:
         raise UserError(
-            "--batch takes questions and media from its lines; leave out the question, media, --stream"
+            "--batch takes questions and media from its lines; leave out the question, media, --stream and "
+            "--tool"
         )
     Options(**settings)  # complain once and before loading, not for every line
     if system is not None:
@@ -140,6 +154,10 @@ def _ask_one(bot: "Assistant", request: Any, stream: bool, as_json: bool) -> Non
     (answer,) = bot.ask_batch([request])
     if isinstance(answer, Exception):
         raise answer
+    _show(answer, as_json)
+
+
+def _show(answer: "Answer", as_json: bool) -> None:
     if as_json:
         shared.print_json(answer.to_dict())
         return

@@ -36,6 +36,10 @@ _NOT_A_NUMBER = (
     "the language model gave values that are not numbers; check the embeddings, or use a wider precision "
     "(float32 instead of float16)"
 )
+_NO_TOKEN = (
+    "no token can come next: the language model gave values that are not numbers, or its generation "
+    "configuration forbids all that the form of the answer allows"
+)
 REMEMBERED_TOKENS = 16_384
 """Entries of key-value memory kept of dialogs that may go on."""
 
@@ -390,12 +394,15 @@ class Engine:
         ended = []
         for row, chosen in enumerate(tokens, start=first):
             sequence = self._scheduler.running[row]
-            if chosen is None:
-                self._events.append(Event(sequence.number, error=UserError(_NOT_A_NUMBER)))
+            reason = None if chosen is None else sequence.accept(chosen.token)
+            mask = sequence.choice.mask
+            problem = None if mask is None else mask.problem
+            if chosen is None or problem is not None:
+                lost = _NOT_A_NUMBER if mask is None else _NO_TOKEN
+                self._events.append(Event(sequence.number, error=UserError(problem or lost)))
                 ended.append(row)
                 sequence.trace = None
                 continue
-            reason = sequence.accept(chosen.token)
             self._events.append(
                 Event(
                     sequence.number,

@@ -10,8 +10,10 @@ from imagebind_llm.inference.detokenizer import Detokenizer
 from imagebind_llm.inference.driver import Completion, Driver
 from imagebind_llm.inference.engine import Event, TokenRequest
 from imagebind_llm.inference.forks import refuse_lost_gpu
+from imagebind_llm.inference.grammar import Grammar, grammar_for
 from imagebind_llm.inference.perception import Conditions, PendingConditions, PendingEmbedding, Perception
 from imagebind_llm.inference.request import Answer, Options, Request
+from imagebind_llm.inference.response_format import read_form
 from imagebind_llm.inference.sampler import Sampling
 from imagebind_llm.model.dialog import Dialog, build_dialog
 from imagebind_llm.model.processing import ImageBindLLMProcessor
@@ -78,8 +80,10 @@ class Pipeline:
             self.processor.tokenizer,
             add_generation_prompt=True,
             most_tokens=engine.context_length or LONGEST_DIALOG,
+            tools=list(own.tools) or None,
         )
         engine.new_tokens(len(dialog), own.options.max_new_tokens)
+        self._constraint(own.options)
         pending = self.perception.start_conditions(
             dialog.conditions, own.options, self.perception.batch() if batch is None else batch
         )
@@ -154,7 +158,15 @@ class Pipeline:
             seed=options.seed,
             end_tokens=self.end_tokens,
             confidence=self.driver.engine.model.config.confidence_temperature,
+            constraint=self._constraint(options),
         )
+
+    def _constraint(self, options: Options) -> Grammar | None:
+        form = read_form(options.response_format)
+        if form is None:
+            return None
+        size = int(self.driver.engine.model.config.text_config.vocab_size)
+        return grammar_for(form, self.processor.tokenizer, size, self.end_tokens)
 
     @property
     def end_tokens(self) -> frozenset[int]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.names import refuse_unknown
+from imagebind_llm.inference.calls import ToolCall
 from imagebind_llm.inference.confidence import rounded
+from imagebind_llm.inference.response_format import read_form
 from imagebind_llm.model.messages import (
     MediaItem,
     Message,
@@ -51,6 +53,8 @@ class Options:
             (0.75 is the default of the paper's code).
         seed: of the sampling, 0 … 2⁶⁴ - 1; the same request with the same seed gets the same answer.
         explain: report what the cache found.
+        response_format: the form that the answer must have (:mod:`imagebind_llm.inference.response_format`);
+            it has that form unless it was cut off at ``max_new_tokens`` (finish reason ``"length"``).
     """
 
     cache: bool | None = None
@@ -62,6 +66,7 @@ class Options:
     top_p: float = 0.75
     seed: int | None = None
     explain: bool = False
+    response_format: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         def refuse(name: str, expected: str) -> None:
@@ -94,6 +99,7 @@ class Options:
             refuse("cache", "true, false or nothing")
         if not isinstance(self.explain, bool):
             refuse("explain", "true or false")
+        read_form(self.response_format)
 
     @classmethod
     def make(cls, **values: Any) -> "Options":
@@ -120,10 +126,17 @@ _OPTIONS = tuple(sorted(item.name for item in fields(Options)))
 
 @dataclass(frozen=True)
 class Request:
-    """A dialog that waits for the assistant's turn, and how to answer it."""
+    """A dialog that waits for the assistant's turn, and how to answer it.
+
+    Attributes:
+        messages: see :mod:`imagebind_llm.model.messages`.
+        options: how to answer.
+        tools: definitions of tools in OpenAI's form, for a chat template that reads them.
+    """
 
     messages: Sequence[Message]
     options: Options = field(default_factory=Options)
+    tools: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def make(
@@ -216,6 +229,7 @@ class Answer:
             visual cache. A low one tells of something the model has not seen the like of. None where the
             request does not search the cache: no media, no cache, or media that it is not used for (images,
             as a rule; ``explain`` searches it for them, too). It never opens a cache of its own accord.
+        calls: the calls of tools on the way to the answer, in order (:mod:`imagebind_llm.skills.tools`).
     """
 
     text: str
@@ -228,6 +242,7 @@ class Answer:
     retrieved: "tuple[Retrieved, ...]" = ()
     confidence: float | None = None
     nearest: float | None = None
+    calls: tuple[ToolCall, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -252,6 +267,8 @@ class Answer:
             "confidence": None if self.confidence is None else rounded(self.confidence),
             "nearest": None if self.nearest is None else round(self.nearest, 4),
         }
+        if self.calls:
+            values["calls"] = [call.to_dict() for call in self.calls]
         if self.retrieved:
             values["retrieved"] = [
                 {

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from imagebind_llm.inference.constraint import Constraint, TokenMask
 from imagebind_llm.inference.forks import called_in_children
 
 _FIRST_LOOK = 512
@@ -32,6 +33,7 @@ class Sampling:
             of the probability is told with each new token.
         confidence: None, or the temperature above 0 at which the logarithm of the probability of each new
             token is told for the confidence of the answer (:mod:`imagebind_llm.inference.confidence`).
+        constraint: the form that the answer must have; None: any.
     """
 
     max_new_tokens: int | None = None
@@ -41,6 +43,7 @@ class Sampling:
     end_tokens: frozenset[int] = frozenset()
     logprobs: int | None = None
     confidence: float | None = None
+    constraint: Constraint | None = None
 
     def generator(self) -> torch.Generator | None:
         """The random numbers of one answer; None where none are needed."""
@@ -75,16 +78,25 @@ class Chosen:
 @dataclass(frozen=True)
 class Choice:
     """What the choice of one row's next token depends on, besides its logits: its settings, its random
-    numbers, and the token ids so far (prompt and answer), to which the engine appends."""
+    numbers, the token ids so far (prompt and answer), to which the engine appends, and what may come next
+    where the answer has a given form."""
 
     sampling: Sampling
     generator: torch.Generator | None
     ids: list[int]
+    mask: TokenMask | None = None
 
     @classmethod
     def start(cls, sampling: Sampling, prompt: Sequence[int]) -> "Choice":
         """Before the first new token."""
-        return cls(sampling, sampling.generator(), list(prompt))
+        mask = None if sampling.constraint is None else sampling.constraint.start()
+        return cls(sampling, sampling.generator(), list(prompt), mask)
+
+    def append(self, token: int) -> None:
+        """One more token of the answer."""
+        self.ids.append(token)
+        if self.mask is not None:
+            self.mask.accept(token)
 
 
 class Sampler:
@@ -100,7 +112,7 @@ class Sampler:
 
     @torch.no_grad()
     def __call__(self, logits: Tensor, rows: Sequence[Choice]) -> list[int | None]:
-        """The next token of each row, None where a logit is not a number.
+        """The next token of each row, None where a logit is not a number, or no token may come next.
 
         ``logits [B, V]``; what a row gets depends on no other row.
         """
@@ -109,6 +121,12 @@ class Sampler:
         logits = logits.masked_fill(broken[:, None], 0)
         if self._processors:
             logits = torch.cat([self._processed(logits[i : i + 1], row) for i, row in enumerate(rows)])
+        masked = [number for number, row in enumerate(rows) if row.mask is not None]
+        if masked:
+            logits = _masked(logits, rows, masked)
+            nothing = logits[masked].isinf().all(-1)
+            broken[masked] |= nothing
+            logits = logits.masked_fill(broken[:, None], 0)
         chosen = logits.argmax(-1)
         sampled = [number for number, row in enumerate(rows) if row.generator is not None]
         if sampled:
@@ -132,6 +150,18 @@ class Sampler:
         for processor in self._processors:
             logits = processor(ids, logits)
         return logits
+
+
+def _masked(logits: Tensor, rows: Sequence[Choice], masked: Sequence[int]) -> Tensor:
+    """``logits`` where all but what may come next in the rows ``masked`` is minus infinity."""
+    allowed = torch.ones(logits.shape, dtype=torch.bool)
+    for number in masked:
+        mask = rows[number].mask
+        assert mask is not None, "these rows have one"
+        own = mask.allowed()[: logits.shape[1]]
+        allowed[number] = False
+        allowed[number, : len(own)] = own
+    return logits.masked_fill(~allowed.to(logits.device), -torch.inf)
 
 
 def _chosen(token: int, logits: Tensor, sampling: Sampling, sure: float | None) -> Chosen:

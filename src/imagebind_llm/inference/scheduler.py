@@ -53,7 +53,7 @@ class Sequence:
     def accept(self, token: int) -> FinishReason | None:
         """Add a new token; says why the sequence ends with it, if it does."""
         self.new += 1
-        self.choice.ids.append(token)
+        self.choice.append(token)
         if token in self.sampling.end_tokens:
             return "stop"
         return "length" if self.new >= self.limit else None

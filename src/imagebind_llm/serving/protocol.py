@@ -205,12 +205,17 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
     "max_tool_calls": (),
 }
 """Parameters that cannot be honoured, with the values that ask for nothing."""
+_HONOURED: dict[type[BaseModel], tuple[str, ...]] = {
+    ChatBody: ("tools", "tool_choice", "response_format"),
+    CompletionBody: ("prompt",),
+}
+"""Those that some bodies can honour."""
 
 
 def cannot_honour(body: BaseModel) -> str | None:
     """The first parameter of ``body`` that asks for what this server does not do; None if there is none."""
     for name, neutral in _NOTHING.items():
-        if name == "prompt" and isinstance(body, CompletionBody):
+        if name in _HONOURED.get(type(body), ()):
             continue
         value = getattr(body, name, None)
         if value is not None and value not in neutral:

@@ -19,6 +19,7 @@ from imagebind_llm.serving.protocol import CacheBody
 from imagebind_llm.serving.remote import RemotePolicy, fetch
 from imagebind_llm.serving.service import Job, Running, Service
 from imagebind_llm.serving.streams import unless_left
+from imagebind_llm.serving.tool_calls import Given
 from imagebind_llm.serving.uploads import Uploads
 
 MOST_STOPS = 4
@@ -147,6 +148,7 @@ def options_of(body: Any, max_new_tokens: int | None) -> Options:
         "top_p": body.top_p,
         "seed": body.seed,
         "explain": bool(body.explain),
+        "response_format": getattr(body, "response_format", None),
     }
     try:
         return Options(**{name: value for name, value in values.items() if value is not None})
@@ -183,7 +185,7 @@ def stops_of(given: str | Sequence[str] | None) -> tuple[str, ...]:
     return stops
 
 
-def explained(running: Running) -> dict[str, Any]:
+def explained(running: Running | Given) -> dict[str, Any]:
     """What was seen: the media of the last turn, whether the cache was used, the pictures it found, and the
     cosine to the nearest (None where the request does not search the cache)."""
     prepared = running.prepared

@@ -254,7 +254,8 @@ class Service:
     ) -> tuple[Job, TokenRequest, Conditions, Prepared | None]:
         job = await make()
         pipeline = self.assistant.pipeline
-        sampling = replace(pipeline.sampling(job.options), logprobs=job.logprobs)
+        found = await asyncio.to_thread(pipeline.sampling, job.options)  # a schema may take long to compile
+        sampling = replace(found, logprobs=job.logprobs)
         prepared, conditions = None, Conditions(None)
         if isinstance(job.request, Request):
             prepared = await asyncio.to_thread(pipeline.prepare, job.request)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from imagebind_llm.serving.service import Running
+from imagebind_llm.serving.tool_calls import Given
 
 
-def usage_of(running: Running, tokens: Mapping[int, int]) -> dict[str, int]:
+def usage_of(running: Running | Given, tokens: Mapping[int, int]) -> dict[str, int]:
     """OpenAI's ``usage``. Media cost no tokens.
 
     Args:

@@ -1,1 +1,1 @@
-"""What a model does beyond answering: dialogs that are kept, tools, pictures, boxes."""
+"""What an assistant can do beside answering in words: use tools, hold dialogs that last."""

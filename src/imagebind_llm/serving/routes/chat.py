@@ -9,7 +9,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from imagebind_llm.common.errors import UserError
 from imagebind_llm.inference.confidence import rounded
+from imagebind_llm.inference.request import Request as Asked
 from imagebind_llm.serving.bodies import read_body
 from imagebind_llm.serving.errors import ApiError
 from imagebind_llm.serving.parts import read_dialog
@@ -18,7 +20,21 @@ from imagebind_llm.serving.server import Server, explained, make_request, option
 from imagebind_llm.serving.service import Job, Piece, Running
 from imagebind_llm.serving.streams import DONE, EventStream, data, unless_left
 from imagebind_llm.serving.texts import TokenLogprob
+from imagebind_llm.serving.tool_calls import (
+    CallText,
+    Given,
+    call_text,
+    choice_of,
+    perceiving,
+    planned,
+    told_result,
+    with_objects,
+    written_request,
+)
 from imagebind_llm.serving.usage import usage_of
+from imagebind_llm.skills.tools.choice import ToolChoice
+from imagebind_llm.skills.tools.perceived import Plan
+from imagebind_llm.skills.tools.writing import reads_tools
 
 
 def router(server: Server) -> APIRouter:
@@ -31,7 +47,11 @@ def router(server: Server) -> APIRouter:
         body = await read_body(request, ChatBody)
         server.check_model(body.model)
         _check(body)
-        running = await server.open(request, lambda: _job(body, request), "messages")
+        choice = choice_of(body)
+        if choice is not None:
+            running = await _with_tools(body, request, choice)
+        else:
+            running = await server.open(request, lambda: _job(body, request), "messages")
         head = _Head(server.service.settings.model_name, body)
         if body.stream:
             return EventStream(_events(running, head, body), running.close)
@@ -48,17 +68,55 @@ def router(server: Server) -> APIRouter:
         most = server.service.settings.max_choices
         if (body.n or 1) > most:
             raise ApiError(400, f"n is {body.n}; expected at most {most}", "n")
+        if (body.response_format or {}).get("type") == "grammar":
+            raise ApiError(400, "response_format is a grammar; send a JSON schema", "response_format")
         if body.top_logprobs is not None and not body.logprobs:
             raise ApiError(400, "top_logprobs needs logprobs: true", "top_logprobs")
 
-    async def _job(body: ChatBody, request: Request) -> Job:
+    async def _with_tools(body: ChatBody, request: Request, choice: ToolChoice) -> Running | Given:
+        """The request with tools: the model writes a call, or one is made of what it perceives."""
+        tokenizer = server.service.assistant.processor.tokenizer
+        native = reads_tools(tokenizer)
+        if not native:
+            dialog = with_objects(await read_dialog(body.messages, server.sources(request)))
+            if (said := told_result(dialog, choice)) is not None:
+                return Given(said)
+            if (found := planned(dialog, choice)) is not None:
+                return await _perceived(body, request, found)
+        if not native and not choice.must:
+            return await server.open(request, lambda: _job(body, request), "messages")
+        return await server.open(request, lambda: _job(body, request, choice, native), "messages")
+
+    async def _perceived(body: ChatBody, request: Request, found: Plan) -> Given:
+        options = options_of(body, body.max_completion_tokens or body.max_tokens)
+        texts, prompt_tokens, tokens = [], 0, 0
+        for one in perceiving(found, options):
+
+            async def asked(one: Asked = one) -> Job:
+                return Job(one, one.options)
+
+            running = await server.open(request, asked, "messages")
+            pieces = [piece async for piece in running.pieces()]
+            texts.append("".join(piece.text for piece in pieces).strip())
+            prompt_tokens, tokens = prompt_tokens + running.prompt_tokens, tokens + pieces[-1].tokens
+        try:
+            return Given(call_text(found, texts), prompt_tokens, tokens)
+        except UserError as error:
+            return Given(f"{found.tool.name} is not called: {error}.", prompt_tokens, tokens)
+
+    async def _job(
+        body: ChatBody, request: Request, choice: ToolChoice | None = None, native: bool = False
+    ) -> Job:
         options = options_of(body, body.max_completion_tokens or body.max_tokens)
         stops = stops_of(body.stop)
-        dialog = await read_dialog(body.messages, server.sources(request))
+        dialog = with_objects(await read_dialog(body.messages, server.sources(request)))
         goes_on = body.prompt_cache_key is not None or any(turn["role"] == "assistant" for turn in dialog)
+        made = make_request(dialog, options)
+        if choice is not None:
+            made = written_request(made, choice, server.service.assistant.processor.tokenizer, native)
         return Job(
-            make_request(dialog, options),
-            options,
+            made,
+            made.options,
             stops,
             body.n or 1,
             (body.top_logprobs or 0) if body.logprobs else None,
@@ -92,7 +150,7 @@ def logprob_json(found: TokenLogprob) -> dict[str, Any]:
     return {**one(found.token, found.logprob), "top_logprobs": [one(*each) for each in found.top]}
 
 
-async def _whole(running: Running, head: _Head, body: ChatBody) -> dict[str, Any]:
+async def _whole(running: Running | Given, head: _Head, body: ChatBody) -> dict[str, Any]:
     texts: dict[int, list[str]] = {number: [] for number in range(body.n or 1)}
     logprobs: dict[int, list[dict[str, Any]]] = {number: [] for number in texts}
     tokens: dict[int, int] = {}
@@ -108,31 +166,61 @@ async def _whole(running: Running, head: _Head, body: ChatBody) -> dict[str, Any
     choices = [
         {
             "index": number,
-            "message": {"role": "assistant", "content": "".join(parts), "refusal": None},
+            "message": message,
             "logprobs": {"content": logprobs[number], "refusal": None} if body.logprobs else None,
-            "finish_reason": reasons[number],
+            "finish_reason": reason,
             **_confidence(confidences[number]),
         }
         for number, parts in texts.items()
+        for message, reason in [_message("".join(parts), reasons[number], bool(body.tools))]
     ]
     return head("chat.completion", choices, usage=usage_of(running, tokens), imagebind=explained(running))
 
 
-async def _events(running: Running, head: _Head, body: ChatBody) -> AsyncGenerator[str, None]:
+def _message(text: str, reason: str | None, tools: bool) -> tuple[dict[str, Any], str | None]:
+    """The assistant's turn, which may be a call, and why it ends."""
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    if not tools:
+        return message, reason
+    calls = CallText()
+    calls.add(text)
+    calls.rest()
+    if calls.calls:
+        message |= {"content": None, "tool_calls": calls.calls}
+    return message, calls.reason(reason)
+
+
+async def _events(running: Running | Given, head: _Head, body: ChatBody) -> AsyncGenerator[str, None]:
     kind = "chat.completion.chunk"
     usage = bool(body.stream_options and body.stream_options.include_usage)
     more: dict[str, Any] = {"usage": None} if usage else {}
     tokens: dict[int, int] = {}
     begun = [_delta(number, {"role": "assistant", "content": ""}) for number in range(body.n or 1)]
     yield data(head(kind, begun, imagebind=explained(running), **more))
+    calls = CallText() if body.tools else None
     async with aclosing(running.pieces()) as pieces:
         async for piece in pieces:
             tokens[piece.choice] = piece.tokens
-            if piece.text or piece.logprob is not None or piece.finish_reason is not None:
+            if calls is not None:
+                for choice in _call_choices(calls, piece):
+                    yield data(head(kind, [choice], **more))
+            elif piece.text or piece.logprob is not None or piece.finish_reason is not None:
                 yield data(head(kind, [_choice(piece, bool(body.logprobs))], **more))
     if usage:
         yield data(head(kind, [], usage=usage_of(running, tokens)))
     yield DONE
+
+
+def _call_choices(calls: CallText, piece: Piece) -> list[dict[str, Any]]:
+    """The chunks of a piece of an answer that may be a call (one answer; logarithms are not told of it)."""
+    deltas = [found] if (found := calls.add(piece.text)) is not None else []
+    if piece.finish_reason is not None:
+        deltas += calls.rest()
+    choices = [_delta(piece.choice, delta) for delta in deltas]
+    if piece.finish_reason is not None:
+        last = _delta(piece.choice, {}, calls.reason(piece.finish_reason))
+        choices.append(last | _confidence(piece.confidence))
+    return choices
 
 
 def _choice(piece: Piece, logprobs: bool) -> dict[str, Any]:

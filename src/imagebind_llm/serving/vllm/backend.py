@@ -265,6 +265,11 @@ class VllmBackend:
 
     def _checked(self, request: TokenRequest) -> tuple[list[int], salts.Runs]:
         """The prompt and its condition ids, as runs."""
+        if request.sampling.constraint is not None:
+            raise UserError(
+                "answers of a given form (response_format, tool calls) are not written through vLLM; serve "
+                "this model without it"
+            )
         ids = [int(token) for token in request.input_ids]
         if not ids:
             raise UserError("the prompt has no token; give at least one")

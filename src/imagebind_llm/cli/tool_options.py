@@ -1,0 +1,72 @@
+"""Options of tools, and what they mean."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imagebind_llm.common.errors import UserError
+
+if TYPE_CHECKING:
+    from imagebind_llm.inference.assistant import Assistant
+    from imagebind_llm.inference.calls import ToolCall
+    from imagebind_llm.inference.request import Answer, Request
+
+ToolOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tool",
+        metavar="NAME|MODULE:FUNCTION",
+        help="A tool that may be called: calculator, transcribe=WHISPER_FOLDER, or a function of a module of "
+        "yours, with type hints. "
+        "May be given several times.",
+    ),
+]
+ToolsFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--tools-file", metavar="FILE.json", help="Tools, web APIs and MCP servers (docs/tools.md)."
+    ),
+]
+ToolChoiceOption = Annotated[
+    str, typer.Option("--tool-choice", help="auto, none, required, or the name of a tool.")
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Confirm each call of a tool that has to be confirmed.")
+]
+
+
+def read_tools_given(names: Sequence[str] | None, file: Path | None) -> list[Any]:
+    """The tools of ``--tool`` and ``--tools-file``.
+
+    Raises:
+        UserError: there is none of a name, or the file is malformed.
+    """
+    if not names and file is None:
+        return []
+    from imagebind_llm.skills.tools.catalogue import read_tools_file, tool_named
+
+    found = [tool_named(name) for name in names or ()]
+    return found + (read_tools_file(file) if file is not None else [])
+
+
+def answer(bot: "Assistant", tools: list[Any], request: "Request", choice: str, yes: bool) -> "Answer":
+    """The answer with tools; each call is shown on standard error."""
+    from imagebind_llm.skills.tools import ToolUser
+
+    user = ToolUser(bot, tools, confirm=lambda call: yes or _asked(call), shown=_show)
+    return user.answer(request, choice)
+
+
+def _show(call: "ToolCall") -> None:
+    for one in call.perceived:
+        typer.echo(f"  {one.medium}: {one.answer}", err=True)
+    typer.echo(f"  {call}", err=True)
+
+
+def _asked(call: "ToolCall") -> bool:
+    if not sys.stdin.isatty():
+        raise UserError(f"{call.name} has to be confirmed; add --yes to confirm its calls")
+    return typer.confirm(f"call {call.name} with {dict(call.arguments)}?", err=True)

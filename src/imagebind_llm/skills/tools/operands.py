@@ -1,0 +1,165 @@
+"""What the places of a route stand for: something written in the question, or something perceived.
+
+"The number you hear" is not in the question: the model itself is asked what number it hears, about that
+medium alone. Such a question is a :class:`Perception`; whoever runs the model answers it, nothing here does
+(:class:`~imagebind_llm.skills.tools.perceived.Plan`).
+
+What a place means is decided by words, in this order: a medium by its sense ("hear", "picture", "feel", …) or
+by its place ("first", "second", "last"); a number in the question; else the media in their order.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from imagebind_llm.common.errors import UserError, one_line
+from imagebind_llm.common.modality import Modality
+from imagebind_llm.inference.request import describe
+from imagebind_llm.model.messages import MediaItem
+from imagebind_llm.skills.tools.numbers import one_number
+
+_SENSES: dict[str, tuple[str, tuple[Modality, ...]]] = {
+    "heard": (
+        r"hear|hears|heard|hearing|listen|sound|sounds|audio|recording|spoken|said|say|says|voice|speech|clip",
+        (Modality.AUDIO,),
+    ),
+    "seen": (
+        r"see|sees|seen|seeing|look|picture|pictures|image|images|photo|photos|drawing|drawn|shown|written|"
+        r"handwritten|screen|video|film|depth map|thermal image",
+        (Modality.IMAGE, Modality.VIDEO, Modality.DEPTH, Modality.THERMAL),
+    ),
+    "felt": (r"feel|feels|felt|motion|movement|moved|traced", (Modality.IMU,)),
+    "shaped": (r"shape|shapes|point cloud|mesh|3d|solid", (Modality.POINT,)),
+}
+"""Sense → words for it, and the modalities that it is about."""
+_WORDS = {name: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for name, (words, _) in _SENSES.items()}
+_ORDER = {
+    0: re.compile(r"\b(?:first|1st|former)\b", re.IGNORECASE),
+    1: re.compile(r"\b(?:second|2nd|latter|other)\b", re.IGNORECASE),
+    2: re.compile(r"\b(?:third|3rd)\b", re.IGNORECASE),
+    -1: re.compile(r"\blast\b", re.IGNORECASE),
+}
+_PRONOUN = re.compile(
+    r"\b(?:the|this|that|first|second|third|other|last|which|both) (?:(?!number|digit)[a-z]+ ){0,2}"
+    r"(?:ones?|numbers?|digits?)\b|\bone (?=\w)"
+    r"|\b(?:it|this|that|they|them|these|those)\b",
+    re.IGNORECASE,
+)
+ASKED = {"number": "What number is this?", "thing": "What is this?"}
+"""What the model is asked about a medium, alone."""
+_SENTENCE = re.compile(
+    r"^(?:i think |i believe )?(?:it|this|that)(?: is|'s| looks like| sounds like) (?:a |an |the )?|[.!?]+$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Perception:
+    """A question to the model about one medium.
+
+    Attributes:
+        item: the medium.
+        kind: ``"number"`` or ``"thing"``.
+    """
+
+    item: MediaItem
+    kind: str
+
+    @property
+    def question(self) -> str:
+        """What is asked."""
+        return ASKED[self.kind]
+
+    def read(self, answer: str) -> Any:
+        """The number or the name in the model's answer.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.kind == "number":
+            number = one_number(answer)
+            if number is None:
+                said = one_line(answer, 80)
+                raise UserError(f"no number is perceived in {describe(self.item)}: the model says {said!r}")
+            return number
+        name = _SENTENCE.sub("", " ".join(answer.split()))
+        if not name:
+            raise UserError(f"nothing is perceived in {describe(self.item)}: the model says {answer!r}")
+        return name
+
+
+class Operands:
+    """Finds what places stand for, in one question.
+
+    Args:
+        media: of the question, in their order.
+
+    Attributes:
+        unknown: why the last place that was given up stands for nothing, in a few words.
+    """
+
+    def __init__(self, media: Sequence[MediaItem]) -> None:
+        self._media = list(media)
+        self._used: set[int] = set()
+        self.unknown = ""
+
+    def numbered(self, number: int, kind: str) -> Perception | None:
+        """The medium at a place, from 1."""
+        if number > len(self._media):
+            self.unknown = f"it speaks of {number} media, and {len(self._media)} are attached"
+            return None
+        self._used.add(number - 1)
+        return Perception(self._media[number - 1], kind)
+
+    def find(self, words: str, kind: str) -> Decimal | str | Perception | None:
+        """What ``words`` stand for; None if that is not clear."""
+        if kind == "words":
+            return words or None
+        senses = [name for name, pattern in _WORDS.items() if pattern.search(words)]
+        order = next((place for place, pattern in _ORDER.items() if pattern.search(words)), None)
+        if len(senses) > 1:
+            self.unknown = f"{one_line(words, 60)!r} speaks of several senses"
+            return None
+        number = one_number(_PRONOUN.sub(" ", words)) if kind == "number" else None
+        if senses and number is not None:
+            self.unknown = f"{one_line(words, 60)!r} speaks of a number and of something {senses[0]}"
+            return None
+        if senses:
+            return self._sensed(senses[0], order, kind)
+        if number is not None:
+            return number
+        if order is not None:
+            return self._at(list(range(len(self._media))), order, kind)
+        if _PRONOUN.search(words) or kind == "thing":
+            return self._next(kind)
+        self.unknown = f"{one_line(words, 60)!r} is neither a number nor one of the media"
+        return None
+
+    def _sensed(self, sense: str, order: int | None, kind: str) -> Perception | None:
+        fitting = [i for i, item in enumerate(self._media) if item.modality in _SENSES[sense][1]]
+        if not fitting:
+            self.unknown = f"it speaks of something {sense}, and no such medium is attached"
+            return None
+        if order is None:
+            order = next((i for i, place in enumerate(fitting) if place not in self._used), 0)
+        return self._at(fitting, order, kind)
+
+    def _at(self, places: list[int], order: int, kind: str) -> Perception | None:
+        if order >= len(places):
+            self.unknown = f"it speaks of medium {order + 1} of its kind, and {len(places)} are attached"
+            return None
+        if not places:
+            self.unknown = "no medium is attached"
+            return None
+        self._used.add(places[order])
+        return Perception(self._media[places[order]], kind)
+
+    def _next(self, kind: str) -> Perception | None:
+        place = next((i for i in range(len(self._media)) if i not in self._used), None)
+        if place is None:
+            self.unknown = "it speaks of more media than are attached"
+            return None
+        self._used.add(place)
+        return Perception(self._media[place], kind)

@@ -1,0 +1,81 @@
+"""``imagebind-llm ask`` with tools."""
+
+import io
+import json
+
+import pytest
+from support.live_server import INPUTS
+
+from imagebind_llm import Assistant
+from imagebind_llm.cli import main
+
+pytest.importorskip("llguidance")
+pytest.importorskip("pydantic")
+pytest.importorskip("jsonschema")
+
+ADD = ["ask", "Add the number you hear to the one you see.", "--image", str(INPUTS / "seven.png")]
+ADD += ["--audio", str(INPUTS / "four.wav")]
+
+
+@pytest.fixture(scope="module")
+def bot():
+    return Assistant.from_pretrained("nano", device="cpu")
+
+
+@pytest.fixture
+def run(bot, monkeypatch, capsys):
+    monkeypatch.setattr(Assistant, "from_pretrained", lambda *_, **__: bot)
+
+    def running(*arguments):
+        with pytest.raises(SystemExit) as leaving:
+            main(list(arguments))
+        return leaving.value.code, *capsys.readouterr()
+
+    return running
+
+
+def test_the_answer_is_printed_and_the_call_shown(run):
+    code, out, err = run(*ADD, "--tool", "calculator")
+    assert (code, out) == (0, "4 + 7 = 11\n")
+    assert 'calculator(expression="4 + 7") → 11' in err
+    assert "four.wav: " in err
+
+
+def test_the_calls_are_in_the_json(run):
+    code, out, _ = run(*ADD, "--tool", "calculator", "--json")
+    assert code == 0
+    assert json.loads(out)["calls"][0]["arguments"] == {"expression": "4 + 7"}
+
+
+def test_tools_of_a_file_and_their_confirmation(run, tmp_path, monkeypatch):
+    (tmp_path / "shop_of_mine.py").write_text("def buy(what: str) -> str:\n    return f'one {what}'\n")
+    route = {"phrase": "buy {a:thing}", "arguments": {"what": "{a}"}, "says": "Bought {result}."}
+    what = {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]}
+    function = {"name": "buy", "parameters": what, "x-routes": [route]}
+    given = {"type": "function", "function": function, "run": "shop_of_mine:buy", "confirm": True}
+    (tmp_path / "tools.json").write_text(json.dumps({"tools": ["calculator", given]}))
+    monkeypatch.chdir(tmp_path)
+    asked = ["ask", "Buy what you see.", "--image", str(INPUTS / "dog.jpg"), "--tools-file", "tools.json"]
+    code, out, _ = run(*asked, "--yes")
+    assert (code, out) == (0, "Bought one dog.\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    code, out, _ = run(*asked)
+    assert (code, out) == (0, "buy failed: buy has to be confirmed; add --yes to confirm its calls.\n")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--tool", "calculater"], "did you mean 'calculator'"),
+        (["--tool", "no_such_module:f"], "no_such_module"),
+        (["--tool", "json:nothing"], "has no function 'nothing'"),
+        (["--tool", "calculator", "--stream"], "leave it out with --tool"),
+        (["--tool", "calculator", "--tool-choice", "calculater"], "did you mean 'calculator'"),
+        (["--tools-file", "none.json"], "there is no file"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(run, more, says):
+    code, out, err = run(*ADD, *more)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert "Traceback" not in err
