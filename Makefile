@@ -12,6 +12,7 @@
 # make docs   build the documentation into site/; read it with python3 -m http.server -d site
 # make report   the paper's claims, measured with nano, as a page in report/: make report DATA=path/to/data
 # make nano   retrain nano from data: make nano DATA=path/to/data
+# make mini-train   train mini from pulled parts: make mini-train DATA=path/to/data PARTS=parts RUNS=runs/mini
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,10 +22,12 @@ LOWEST ?= .venv-lowest
 VLLM ?= .venv-vllm
 LMMS ?= .venv-lmms
 WHEELS ?= 3.13
+PARTS ?= parts
+RUNS ?= runs/mini
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo serve test test-page test-lowest test-vllm lmms test-lmms wheels fuzz lint types check docs report nano clean
+.PHONY: demo serve test test-page test-lowest test-vllm lmms test-lmms wheels fuzz lint types check docs report nano mini-train clean
 
 demo: $(VENV)/.installed
 	$(RUN)/python examples/demo.py
@@ -82,6 +85,12 @@ nano: $(VENV)/.installed-train
 	@test -n "$(DATA)" || { echo "error: say where the data is: make nano DATA=path/to/data" >&2; exit 2; }
 	$(RUN)/python -m nano_lab.build --data "$(DATA)"
 
+mini-train: $(VENV)/.installed-train $(VENV)/.installed-mini
+	@test -n "$(DATA)" || { echo "error: say where the data is: make mini-train DATA=path/to/data" >&2; exit 2; }
+	@for part in smollm2-135m-instruct efficientnet-lite2 whisper-tiny.en all-minilm-l6-v2; do \
+		test -d "$(PARTS)/$$part" || $(RUN)/imagebind-llm pull "$$part" --out "$(PARTS)/$$part" || exit; done
+	$(RUN)/python -m mini_lab.build --data "$(DATA)" --parts "$(PARTS)" --runs "$(RUNS)"
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt -e .
@@ -97,6 +106,10 @@ $(VENV)/.installed-parts: $(VENV)/.installed
 
 $(VENV)/.installed-train: $(VENV)/.installed projects/nano/pyproject.toml
 	$(PIP) install -q -c constraints.txt -e ".[train]" -e projects/nano
+	touch $@
+
+$(VENV)/.installed-mini: $(VENV)/.installed-train projects/mini/pyproject.toml
+	$(PIP) install -q -c constraints.txt -e ".[train,eval,parts]" -e projects/nano -e projects/mini
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

@@ -199,7 +199,7 @@ def write_wav2vec2(folder: Path, seed: int = 7) -> Path:
     return _saved(Wav2Vec2Model(config), folder, sounds)
 
 
-def write_efficientnet(folder: Path, seed: int = 8) -> Path:
+def write_efficientnet(folder: Path, seed: int = 8, classes: int = 5) -> Path:
     from imagebind_llm.encoders.towers.backbones.efficientnet_lite import (
         EfficientNetLite,
         EfficientNetLiteConfig,
@@ -207,13 +207,13 @@ def write_efficientnet(folder: Path, seed: int = 8) -> Path:
 
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
-    model = EfficientNetLite(EfficientNetLiteConfig("lite0", image_size=SIDE, num_classes=5))
+    model = EfficientNetLite(EfficientNetLiteConfig("lite0", image_size=SIDE, num_classes=classes))
     for name, buffer in model.named_buffers():  # as if it had been trained
         if name.endswith("running_var"):
             buffer.uniform_(0.01, 0.1)
     write_json(
         folder / "config.json",
-        {"model_type": "efficientnet_lite", "variant": "lite0", "image_size": SIDE, "classes": 5},
+        {"model_type": "efficientnet_lite", "variant": "lite0", "image_size": SIDE, "classes": classes},
     )
     save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
     return folder

@@ -243,7 +243,7 @@ def test_by_the_command_line(tmp_path, encoder, world, capsys):
             {"pairs": [{"modalities": ["image", "audio"], "table": "x.csv"}], "train": ["text"]},
             "neither the head",
         ),
-        ({"data": {"sources": [{"kind": "embedded", "path": "x"}]}}, "embedded already"),
+        ({"data": {"sources": [{"kind": "alpaca", "path": "x"}]}}, "text only"),
         ({"data": {"sources": [{"kind": "tsv", "path": "x"}], "augment": True}}, "computed once"),
         ({"pairs": [{"modalities": ["image", "audio"], "folders": ["no", "where"]}]}, "there is no 'no'"),
         ({"pairs": [{"modalities": ["image", "text"], "folders": ["no", "where"]}]}, "by class are of files"),

@@ -125,6 +125,29 @@ def test_captions_then_instructions(tmp_path: Path, inputs: Path, data: Path) ->
     )
 
 
+def test_both_stages_may_have_a_tokenizer_of_their_own(tmp_path: Path, inputs: Path, data: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(language_folder(inputs))
+    templates = []
+    for name in ("short", "long"):
+        templates.append(f"{{# {name} #}}{tokenizer.chat_template}")
+        copy: Any = AutoTokenizer.from_pretrained(language_folder(inputs))
+        copy.chat_template = templates[-1]
+        copy.save_pretrained(tmp_path / name)
+
+    def template(folder: Path) -> str:
+        return str(AutoTokenizer.from_pretrained(folder).chat_template)
+
+    short, long = (str(tmp_path / name) for name in ("short", "long"))
+    plain = pretrain_values(tmp_path / "one", inputs, data, run={"steps": 2}, tokenizer=short)
+    first = run("pretrain", plain).export
+    assert template(first) == templates[0]
+    for number, (given, expected) in enumerate(((None, templates[0]), (long, templates[1]))):
+        values = finetune_values(tmp_path / f"two-{number}", first, data)
+        assert template(run("finetune", {**values, "tokenizer": given}).export) == expected
+
+
 def test_texts_see_no_condition_and_pictures_are_seen(tmp_path: Path, inputs: Path, data: Path) -> None:
     first = run("pretrain", pretrain_values(tmp_path / "one", inputs, data, run={"steps": 1}))
     recipe = build(STAGES["finetune"], finetune_values(tmp_path / "two", first.export, data))

@@ -1,19 +1,22 @@
 """Flickr8k of the shared data as files that the training sources read.
 
-    python -m mini_lab.flickr --data DATA --out WORK/flickr8k
+    python -m mini_lab.flickr --data DATA --out runs/mini/captioned
 
 ``SPLIT.tsv`` (``train``, ``validation``, ``test``) has a line for each caption: picture, tab, caption.
-The pictures lie in ``pictures/``.
+``pictures.tsv`` has each picture of ``train`` once, with its first caption. The pictures lie in
+``pictures/``.
 """
 
 import argparse
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.folders import atomic_directory
+from imagebind_llm.training.build import exit_code
 
 SPLITS = ("train", "validation", "test")
 
@@ -39,18 +42,33 @@ def sentence(caption: str) -> str:
     return f"{words[:1].upper()}{words[1:]}."
 
 
-def write(data: Path, out: Path) -> dict[str, int]:
-    """Write pictures and tables; returns how many captions each split has."""
+HEAD = "url\tcaption\n"
+PICTURES = "pictures.tsv"
+
+
+def write(data: Path, out: Path, most: int | None = None) -> dict[str, int]:
+    """Write pictures and tables; returns how many captions each split has.
+
+    Args:
+        data: folder of the shared data.
+        out: written as a whole.
+        most: pictures of each split; None: all.
+    """
     counts = {}
     with atomic_directory(out) as folder:
         (folder / "pictures").mkdir()
         for split in SPLITS:
-            lines = []
-            for row in rows_of(data / "flickr8k" / f"{split}.parquet"):
+            lines: list[str] = []
+            first: list[str] = []
+            for row in islice(rows_of(data / "flickr8k" / f"{split}.parquet"), most):
                 name = f"pictures/{Path(row['file']).name}"
                 (folder / name).write_bytes(row["image"]["bytes"])
-                lines += [f"{name}\t{sentence(text)}\n" for text in row["captions"] if text.strip(" .")]
-            (folder / f"{split}.tsv").write_text("url\tcaption\n" + "".join(lines), encoding="utf-8")
+                said = [f"{name}\t{sentence(text)}\n" for text in row["captions"] if text.strip(" .")]
+                lines += said
+                first += said[:1]
+            (folder / f"{split}.tsv").write_text(HEAD + "".join(lines), encoding="utf-8")
+            if split == "train":
+                (folder / PICTURES).write_text(HEAD + "".join(first), encoding="utf-8")
             counts[split] = len(lines)
     return counts
 
@@ -60,9 +78,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mini_lab.flickr", description="Unpack Flickr8k.")
     parser.add_argument("--data", type=Path, required=True, metavar="DATA", help="folder of the shared data")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="written, as a whole")
+    parser.add_argument("--items", type=int, metavar="N", help="most pictures of each split")
     given = parser.parse_args()
-    for split, count in write(given.data, given.out).items():
-        sys.stdout.write(f"{split}: {count} captions\n")
+    sys.exit(exit_code(lambda: sys.stdout.write(f"{write(given.data, given.out, given.items)}\n")))
 
 
 if __name__ == "__main__":

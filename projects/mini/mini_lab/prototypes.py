@@ -1,44 +1,42 @@
 """ImageNet's classes as embeddings of pictures that need no pictures, with words to say of them.
 
     python -m mini_lab.prototypes --encoder runs/mini/heads/export --words data/words --out runs/mini/classes
+    python -m mini_lab.prototypes … --what questions --out runs/mini/questions
+    python -m mini_lab.prototypes … --what animals --out runs/mini/animals
 
 A classifier scores class ``c`` of a feature ``f`` by ``w_c · f + b_c``. The encoder sees
 ``z = (f - mean) / std``, for which that is ``(w_c std) · z`` and a constant. So the direction ``w_c std``,
 less its mean over the classes, which favours none, is where pictures of class ``c`` lie: its prototype. The
 folder is one that ``imagebind-llm data embed`` could have written, a source of ``kind: embedded``.
+
+``classes`` name and explain them, ``questions`` are answered by yes, no or one of two names, ``animals`` give
+each class the name of the animal whose sound goes with it, or its own.
 """
 
 import argparse
 import json
-import random
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.data.embed.shard import DTYPE, ShardResult, Task
-from imagebind_llm.data.embed.store import open_store
 from imagebind_llm.encoders.registry import load_encoder
 from imagebind_llm.encoders.towers.backbones.efficientnet_lite import EfficientNetLite
 from imagebind_llm.encoders.towers.model import TowersEncoder
+from imagebind_llm.training.build import exit_code
+from mini_lab.class_words import naming, questions
+from mini_lab.sounds import animals
+from mini_lab.store import Dialog, line, write_store
 
-_SOURCE = "imagenet-classes"
-_NAMING = (
-    "What is this?",
-    "What is in the picture?",
-    "What do you see?",
-    "Name the main thing in this picture.",
-    "Which animal or object is this?",
-)
-_EXPLAINING = (
-    "What is this, and what does that mean?",
-    "Tell me about the thing in the picture.",
-    "Explain what this is.",
-)
+DIALOGS: Mapping[str, Callable[[Sequence[Mapping[str, Any]], int], Iterator[Dialog]]] = {
+    "classes": naming,
+    "questions": questions,
+    "animals": animals,
+}
 
 
 def prototypes(encoder: TowersEncoder) -> Tensor:
@@ -57,30 +55,19 @@ def prototypes(encoder: TowersEncoder) -> Tensor:
     return found
 
 
-def with_article(name: str) -> str:
-    """``a tench``, ``an otter``."""
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+def read_classes(words: Path) -> list[dict[str, Any]]:
+    """The classes with their words.
+
+    Raises:
+        UserError: they are not there.
+    """
+    file = words / "classes.jsonl"
+    if not file.is_file():
+        raise UserError(f"there is no {str(file)!r}; fetch it: imagebind-llm data fetch imagenet-words")
+    return [json.loads(text) for text in file.read_text(encoding="utf-8").splitlines()]
 
 
-def dialogs(classes: Sequence[Mapping[str, Any]], seed: int) -> Iterator[tuple[int, str, str]]:
-    """For each class its number, a question and an answer: three of naming it, one of explaining it."""
-    rng = random.Random(seed)
-    for one in classes:
-        name = one["names"][0]
-        above = one["more_general"][0]["names"][0] if one["more_general"] else None
-        answers = [f"It is {with_article(name)}.", f"This is {with_article(name)}.", f"{with_article(name)}."]
-        if above:
-            answers.append(f"It is {with_article(name)}, a kind of {above}.")
-        for answer in rng.sample(answers, 3):
-            yield one["index"], rng.choice(_NAMING), answer[0].upper() + answer[1:]
-        yield (
-            one["index"],
-            rng.choice(_EXPLAINING),
-            f"It is {with_article(name)}: {one['gloss']}.",
-        )
-
-
-def write(encoder_folder: Path, words: Path, out: Path, seed: int = 0) -> int:
+def write(encoder_folder: Path, words: Path, out: Path, what: str = "classes", seed: int = 0) -> int:
     """Write the folder; returns how many dialogs it holds.
 
     Raises:
@@ -88,49 +75,30 @@ def write(encoder_folder: Path, words: Path, out: Path, seed: int = 0) -> int:
     """
     encoder: Any = load_encoder(encoder_folder)
     rows = prototypes(encoder)
-    file = words / "classes.jsonl"
-    if not file.is_file():
-        raise UserError(f"there is no {str(file)!r}; fetch it: imagebind-llm data fetch imagenet-words")
-    classes = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    classes = read_classes(words)
     if len(classes) != len(rows):
-        raise UserError(f"{str(file)!r} holds {len(classes)} classes; the encoder has {len(rows)}")
-    found = list(dialogs(classes, seed))
-    lines = [
-        json.dumps({"key": f"class-{number}", "messages": _messages(*dialog)}) + "\n"
-        for number, dialog in enumerate(found)
-    ]
-    identity = {
+        raise UserError(
+            f"{str(words / 'classes.jsonl')!r} holds {len(classes)} classes; the encoder has {len(rows)}"
+        )
+    found = DIALOGS[what](classes, seed)
+    lines = [line(f"class-{number}", dialog) for number, dialog in enumerate(found)]
+    made_by = {
         "encoder_fingerprint": str(encoder.fingerprint),
         "dim": int(encoder.embedding_dim),
-        "dtype": np.dtype(DTYPE).name,
         "views": 1,
-        "seed": seed,
-        "sources": [{"name": _SOURCE, "kind": "prototypes"}],
     }
-    with open_store(out, identity) as store:
-        if not store.complete:
-            task = Task(0, 0, 0, len(found))
-            vectors = rows.numpy().astype(DTYPE)[None]
-            store.write(ShardResult(task, _SOURCE, len(found), "".join(lines).encode(), vectors, []))
-            store.finish()
-    return len(found)
-
-
-def _messages(place: int, question: str, answer: str) -> list[dict[str, Any]]:
-    return [
-        {"role": "user", "content": [{"type": "image", "image": place}, {"type": "text", "text": question}]},
-        {"role": "assistant", "content": answer},
-    ]
+    return write_store(out, made_by, f"imagenet-{what}", [(rows.numpy()[None], lines)])
 
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m mini_lab.prototypes", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m mini_lab.prototypes", description="Classes as pictures.")
     parser.add_argument("--encoder", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--words", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--what", choices=list(DIALOGS), default="classes", help="what is said of them")
     given = parser.parse_args()
-    write(given.encoder, given.words, given.out)
+    sys.exit(exit_code(lambda: write(given.encoder, given.words, given.out, given.what)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from mini_lab import flickr, prototypes, template
 from PIL import Image
 from support.llm_folders import write_llm
 from support.tiny_backbones import SIDE, write_efficientnet
@@ -20,6 +19,8 @@ from imagebind_llm.data.sources.base import Embedded, SourceSettings
 from imagebind_llm.encoders.towers.making import make_towers
 from imagebind_llm.encoders.towers.recipe import new_encoder_of
 from imagebind_llm.encoders.towers.weights import save_towers
+from imagebind_llm.model.dialog import build_dialog
+from mini_lab import flickr, prototypes, template
 
 SMOL = (
     "{% for message in messages %}" + template.ADDED + "{{'<|im_start|>' + message['role'] + '\n' "
@@ -55,6 +56,7 @@ def test_flickr_becomes_files_that_a_source_reads(tmp_path):
         }
         pq.write_table(pa.Table.from_pylist([row]), folder / f"{split}.parquet")
     assert flickr.write(tmp_path / "data", tmp_path / "out") == dict.fromkeys(flickr.SPLITS, 2)
+    assert (tmp_path / "out" / "pictures.tsv").read_text() == "url\tcaption\npictures/0.jpg\tA dog runs.\n"
     source = open_source(SourceSettings(kind="tsv", path=str(tmp_path / "out" / "train.tsv")), None)
     said = [source.read(number).messages[1]["content"] for number in range(len(source))]
     assert said == ["A dog runs.", "Two dogs, and a cat."]
@@ -78,6 +80,18 @@ def test_the_template_adds_no_words_of_its_own(tmp_path):
     )
     with pytest.raises(UserError, match="is not SmolLM2's"):
         template.write(tmp_path / "short", tmp_path / "again")
+    template.write(whole, tmp_path / "captions", captions=True)
+    bare = AutoTokenizer.from_pretrained(tmp_path / "captions")
+    assert bare.apply_chat_template(DIALOG, tokenize=False, add_generation_prompt=True) == told
+    picture = [
+        {"role": "user", "content": [{"type": "image", "image": "x.png"}]},
+        {"role": "assistant", "content": "A dog."},
+    ]
+    dialog = build_dialog(picture, bare)
+    assert bare.decode(dialog.input_ids) == "<|im_start|>assistant\nA dog.<|im_end|>"
+    assert dialog.condition_ids == [0] * len(dialog)  # the opening of the answer sees the picture already
+    learnt = [token for token, learn in zip(dialog.input_ids, dialog.labels_mask, strict=True) if learn]
+    assert bare.decode(learnt) == "A dog.<|im_end|>"
 
 
 @pytest.fixture

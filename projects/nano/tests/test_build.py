@@ -15,31 +15,14 @@ import pytest
 import yaml
 from PIL import Image
 
-import nano_lab.build as building
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.training.build import leaves
 from imagebind_llm.training.recipe import load_recipe
-from nano_lab.build import RUNS, Plan, Step, build, steps
+from nano_lab.build import RUNS, Plan, steps
 from nano_lab.world.sounds import decode_wave
 from nano_lab.world.tables import COLUMNS, OTHERS, check_tables, decode_pictures, read_columns
 
 RECIPES = Path(__file__).parents[3] / "recipes" / "nano"
-
-
-def script(folder: Path, code: str) -> Step:
-    """A step that runs Python code instead of a command of the package."""
-    path = folder / f"{len(list(folder.glob('*.py')))}.py"
-    path.write_text(code)
-    return Step(path.stem, (str(path),))
-
-
-@pytest.fixture
-def scripts(monkeypatch):
-    def start(step: Step, log: Path, locked: int) -> "subprocess.Popen[bytes]":
-        with log.open("ab") as file:
-            return subprocess.Popen([sys.executable, *step.arguments], stdout=file, stderr=subprocess.STDOUT)
-
-    monkeypatch.setattr(building, "_start", start)
-    monkeypatch.setattr(building, "_POLL_SECONDS", 0.02)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +48,7 @@ def test_every_recipe_is_trained_once_and_after_what_it_reads():
         before = set(step.after)
         while more := {name for s in plan if s.name in before for name in s.after} - before:
             before |= more
-        needed = [value for _, value in building._leaves(yaml.safe_load(Path(step.arguments[2]).read_text()))]
+        needed = [value for _, value in leaves(yaml.safe_load(Path(step.arguments[2]).read_text()))]
         exports = {
             str(v).split("/")[2] for v in needed if str(v).startswith(f"{RUNS}/") and "export" in str(v)
         }
@@ -93,30 +76,6 @@ def test_all_runs_go_where_they_are_told(tmp_path):
             assert recipe.run.folder == str(tmp_path / step.name)
             assert recipe.run.steps == 2
             assert RUNS not in str(recipe)
-
-
-def test_steps_wait_for_each_other_and_run_side_by_side(tmp_path, scripts):
-    note = tmp_path / "order.txt"
-    tell = f"import time; time.sleep(0.2); open({str(note)!r}, 'a').write('%s\\n')"
-    first, second, third = (script(tmp_path, tell % name) for name in "abc")
-    third = Step(third.name, third.arguments, (first.name, second.name))
-    build([third, first, second], tmp_path / "logs", 2)
-    told = note.read_text().split()
-    assert sorted(told[:2]) == ["a", "b"]
-    assert told[2] == "c"
-
-
-def test_a_failed_step_is_named_with_its_last_words_and_stops_the_others(tmp_path, scripts):
-    sign = tmp_path / "late.txt"
-    slow = script(tmp_path, f"import time; time.sleep(30); open({str(sign)!r}, 'w')")
-    fails = script(tmp_path, "import sys, time; time.sleep(0.3); print('error: no soup today'); sys.exit(2)")
-    never = Step("never", ("nothing.py",), (fails.name,))
-    start = time.monotonic()
-    with pytest.raises(UserError, match=r"ended with code 2: no soup today \(see .*\.log\)"):
-        build([slow, fails, never], tmp_path / "logs", 2)
-    assert time.monotonic() - start < 20
-    assert not sign.exists()
-    assert not (tmp_path / "logs" / "never.log").exists()
 
 
 def command(*arguments: str, cwd: Path, wait: bool = True):

@@ -179,6 +179,22 @@ def open_parts(name: str) -> ModelParts:
     return ModelParts(model, processor.tokenizer, processor.media)
 
 
+def with_tokenizer(parts: ModelParts, name: str | None) -> ModelParts:
+    """``parts`` with the tokenizer in the folder ``name``, which is exported with them; None: their own.
+
+    Raises:
+        ConfigError: it has more tokens than the language model.
+        UserError: there is none, or its chat template cannot be used.
+    """
+    if name is None:
+        return parts
+    from imagebind_llm.model.assembly import check_vocabulary, open_tokenizer
+
+    tokenizer, _ = open_tokenizer(name)
+    check_vocabulary(parts.model.language_model, tokenizer)
+    return parts._replace(tokenizer=tokenizer)
+
+
 def new_parts(recipe: PretrainSettings, media: "MediaReader | None" = None) -> ModelParts:
     """The recipe's model, or a new one of its encoder and language model.
 

@@ -27,18 +27,18 @@ def _heads(recipe: "HeadsRecipe") -> "Stage":
 
 
 def _pretrain(recipe: "PretrainRecipe") -> "Stage":
-    from imagebind_llm.training.align import Pretrain, new_parts
+    from imagebind_llm.training.align import Pretrain, new_parts, with_tokenizer
     from imagebind_llm.training.examples import SourceExamples
 
-    parts = new_parts(recipe)
+    parts = with_tokenizer(new_parts(recipe), recipe.tokenizer)
     return Pretrain(recipe, parts, SourceExamples(recipe, parts))
 
 
 def _finetune(recipe: "FinetuneRecipe") -> "Stage":
-    from imagebind_llm.training.align import Finetune, open_parts
+    from imagebind_llm.training.align import Finetune, open_parts, with_tokenizer
     from imagebind_llm.training.examples import SourceExamples
 
-    parts = open_parts(recipe.model)
+    parts = with_tokenizer(open_parts(recipe.model), recipe.tokenizer)
     return Finetune(recipe, parts, SourceExamples(recipe, parts))
 
 

@@ -218,6 +218,8 @@ class PretrainSettings:
     """BindNetwork values (width is the language model's unless given)."""
     injection: dict[str, Any] = field(default_factory=dict)
     """Injection values (style, layers)."""
+    tokenizer: str | None = None
+    """Folder of another tokenizer, for its chat template; null = the language model's or the model's own."""
     row_length: int = 256
     """Tokens per packed row."""
     evaluate_items: int = 200
@@ -254,6 +256,8 @@ class FinetuneSettings:
     optimizer: OptimizerSettings
     model: str
     """Folder exported by pretrain."""
+    tokenizer: str | None = None
+    """Folder of another tokenizer, for its chat template; null = the model's own."""
     adapters: AdapterSettings | None = None
     """What is added to the language model; null = what the model was fine-tuned with before, or the
     defaults."""

@@ -115,7 +115,7 @@ def assemble(parts: Mapping[str, Path], trained: Path, out: Path) -> None:
     adapter = trained / ADAPTER
     if not (adapter / ADAPTER_FILE).is_file():
         raise CheckpointError(f"{str(trained)!r} has no {ADAPTER}/{ADAPTER_FILE}; give what was trained")
-    others = sorted(path.name for path in trained.iterdir() if path.name not in (ADAPTER, HEADS))
+    others = sorted(path.name for path in trained.iterdir() if path.name not in (ADAPTER, HEADS, MARK))
     if others:
         raise CheckpointError(
             f"{str(trained)!r} holds {others[0]!r} beside {ADAPTER!r}, which cannot be put together here; "

@@ -1,5 +1,7 @@
 """The trained part of a tower: from a backbone's feature vector to a unit vector of the joint space."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -60,6 +62,22 @@ class Head(nn.Module):
         still = deviation <= _STILL * float(deviation.max().clamp(min=1e-12))
         self.mean.copy_(values.mean(0))
         self.std.copy_(torch.where(still, torch.ones_like(deviation), deviation))
+
+    def feature_of(self, embeddings: Tensor) -> Tensor:
+        """Features ``[n, width]`` whose embeddings are the unit rows ``[n, dim]``, as long as standardised
+        features are on average.
+
+        Raises:
+            ConfigError: the head is of another kind than ``none``, or was not measured yet.
+        """
+        if self.settings.kind != "none" or not self.measured:
+            what = "has not been measured" if self.settings.kind == "none" else "is no head of kind 'none'"
+            raise ConfigError(
+                f"embeddings cannot be learned from: the head that made them {what}; give the media "
+                "themselves, or train on some first"
+            )
+        x = F.normalize(embeddings.float(), dim=-1) * math.sqrt(embeddings.shape[1])
+        return x * self.std.float() + self.mean.float() if self.settings.standardise else x
 
     def forward(self, features: Tensor) -> Tensor:
         """Unit rows ``[B, dim]`` float32 of features ``[B, width]``."""

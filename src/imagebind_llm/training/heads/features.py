@@ -58,7 +58,13 @@ class FeatureMaker:
         for kind in items.modalities:
             if kind not in self._backbones:
                 self._backbones[kind] = backbone_fingerprint(self._encoder, kind)
-        return " ".join([items.identity, *(self._backbones[kind] for kind in items.modalities)])
+        made_by = (
+            fingerprint_state_dict(dict(self._encoder.tower(kind).head.named_buffers()))
+            if kind in items.embedded
+            else self._backbones[kind]
+            for kind in items.modalities
+        )
+        return " ".join([items.identity, *made_by])
 
     def make(self, name: str, items: Items) -> Features:
         """The features of all usable ``items``.
@@ -110,7 +116,8 @@ class FeatureMaker:
 
         def encode() -> None:
             for place, kind in enumerate(items.modalities if waiting else ()):
-                columns[kind].append(self._encoded(kind, torch.stack([one[place] for one in waiting])))
+                media = torch.stack([one[place] for one in waiting])
+                columns[kind].append(self._encoded(kind, media, kind in items.embedded))
             waiting.clear()
 
         for number in numbers:
@@ -133,9 +140,12 @@ class FeatureMaker:
         return {"labels": np.array(labels, np.int64), **made}
 
     @torch.no_grad()
-    def _encoded(self, kind: Modality, media: Tensor) -> np.ndarray:
-        # pictures with several captions come one after another
-        found = once_each(media, partial(self._encoder.features, kind)).float().cpu()
+    def _encoded(self, kind: Modality, media: Tensor, embedded: bool) -> np.ndarray:
+        if embedded:
+            head = self._encoder.tower(kind).head
+            found = head.feature_of(media.to(next(head.buffers(), media).device)).cpu()
+        else:  # pictures with several captions come one after another
+            found = once_each(media, partial(self._encoder.features, kind)).float().cpu()
         rounded = found.half()
         if not bool(rounded.isfinite().all()):
             raise TrainingDataError(

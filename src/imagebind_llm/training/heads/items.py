@@ -5,16 +5,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from imagebind_llm.common.errors import BadSample, UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.walk import visible_files
+from imagebind_llm.data.embed.store import MANIFEST
 from imagebind_llm.data.pairs import table_rows
 from imagebind_llm.data.records import CaptionReader
-from imagebind_llm.data.sources.base import Source, digest, read_sample
+from imagebind_llm.data.sources.base import Source, SourceSettings, digest, read_sample
+from imagebind_llm.data.sources.embedded import EmbeddedSource
 from imagebind_llm.media.base import Limits, MediaReader
 from imagebind_llm.media.reading import load_medium
+from imagebind_llm.model.messages import read_messages
 from imagebind_llm.training.heads.recipe import PairSettings
 
 _HELD_OUT = 10
@@ -35,11 +39,14 @@ class Items:
     count: int
     read: Callable[[int], tuple[tuple[Tensor, ...], str]]
     identity: str
+    embedded: tuple[Modality, ...] = ()
+    """Modalities whose media were embedded before by the encoder: unit rows ``[D]``."""
 
 
 def captioned(source: Source, media: MediaReader, dim: int) -> Items:
     """The pairs of a source of pictures with captions; the caption is the label."""
     reader, limits = CaptionReader(media, dim), Limits()
+    before = isinstance(source, EmbeddedSource)
 
     def read(number: int) -> tuple[tuple[Tensor, ...], str]:
         record = read_sample(source, number).load(limits)
@@ -47,12 +54,11 @@ def captioned(source: Source, media: MediaReader, dim: int) -> Items:
             pair = reader.read(record)
         except UserError as error:
             raise BadSample(record.key, str(error)) from error
-        if pair.embedded:
-            raise BadSample(record.key, "its picture is embedded already")
         # equal tokens are equal captions for the text tower
         return (pair.picture, pair.caption), hashlib.sha256(pair.caption.numpy().tobytes()).hexdigest()
 
-    return Items((Modality.IMAGE, Modality.TEXT), len(source), read, source.fingerprint)
+    embedded = (Modality.IMAGE,) if before else ()
+    return Items((Modality.IMAGE, Modality.TEXT), len(source), read, source.fingerprint, embedded)
 
 
 def table_items(settings: PairSettings, media: MediaReader) -> tuple[Items, Items]:
@@ -104,18 +110,31 @@ def class_items(
 ) -> tuple[tuple[Items, Items], tuple[Items, Items]]:
     """The media of each side that have a class of both sides: to learn from, and held out.
 
+    Embeddings are all of them both, whatever their class: the others are brought to where they are.
+
     Raises:
         UserError: there is no such folder, it holds nothing, or the sides have no class in common.
     """
     assert settings.folders is not None, "the recipe has checked it"
-    sides = [_labelled(Path(place).expanduser()) for place in settings.folders]
-    common = set.intersection(*({label for _, label in side["train"]} for side in sides))
-    if not common:
-        shown = [", ".join(sorted({label for _, label in side["train"]})[:3]) for side in sides]
+    if is_embedded(settings.folders[0]):
         raise UserError(
-            f"{settings.label}: no label is in both folders ({shown[0]}, …; {shown[1]}, …); name the "
-            "sub-folders alike"
+            f"{settings.label}: {settings.folders[0]!r} holds embeddings; name it second, after the media "
+            "that learn"
         )
+    if is_embedded(settings.folders[1]):
+        targets = _embedded_items(settings)
+        known = {targets.read(number)[1] for number in range(targets.count)}
+        side = _labelled(Path(settings.folders[0]).expanduser())
+        _require_common(settings, {label for _, label in side["train"]}, known)
+        kind = Modality.parse(settings.modalities[0])
+        train, test = (
+            _class_part([one for one in side[split] if one[1] in known], kind, media)
+            for split in ("train", "test")
+        )
+        return (train, test), (targets, targets)
+    sides = [_labelled(Path(place).expanduser()) for place in settings.folders]
+    labels = [{label for _, label in side["train"]} for side in sides]
+    common = _require_common(settings, labels[0], labels[1])
     made = []
     for name, side in zip(settings.modalities, sides, strict=True):
         kind = Modality.parse(name)
@@ -125,6 +144,39 @@ def class_items(
         ]
         made.append((parts[0], parts[1]))
     return made[0], made[1]
+
+
+def _require_common(settings: PairSettings, first: set[str], second: set[str]) -> set[str]:
+    if not first & second:
+        shown = [", ".join(sorted(labels)[:3]) for labels in (first, second)]
+        raise UserError(
+            f"{settings.label}: no label is in both folders ({shown[0]}, …; {shown[1]}, …); name the "
+            "sub-folders alike"
+        )
+    return first & second
+
+
+def is_embedded(place: str) -> bool:
+    """Whether ``data embed`` wrote the folder."""
+    return (Path(place).expanduser() / MANIFEST).is_file()
+
+
+def _embedded_items(settings: PairSettings) -> Items:
+    """Embeddings with what is said of them for labels."""
+    assert settings.folders is not None, "the recipe has checked it"
+    kind = Modality.parse(settings.modalities[1])
+    source = EmbeddedSource(SourceSettings("embedded", settings.folders[1]), None)
+
+    def read(number: int) -> tuple[tuple[Tensor, ...], str]:
+        record = source.read(number)
+        turns = read_messages(record.messages)
+        found = [item for turn in turns for item in turn.media]
+        label = next((turn.text.strip() for turn in turns if turn.role == "assistant"), "")
+        if len(found) != 1 or found[0].modality is not kind or not label:
+            raise UserError(f"{settings.folders}: {record.key} has not exactly one {kind.value} and a label")
+        return (torch.from_numpy(found[0].source.vector).float(),), label
+
+    return Items((kind,), len(source), read, source.fingerprint, (kind,))
 
 
 def _class_part(files: Sequence[tuple[Path, str]], kind: Modality, media: MediaReader) -> Items:

@@ -20,9 +20,8 @@ class HeadsData(SourcesData):
         if self.augment:
             raise ConfigError("data.augment is true, but features are computed once; drop it")
         for source in (*self.sources, *self.test_sources):
-            if source.kind in ("alpaca", "embedded"):
-                why = "text only" if source.kind == "alpaca" else "embedded already"
-                raise ConfigError(f"source {source.label!r} is {why}; give pictures with captions")
+            if source.kind == "alpaca":
+                raise ConfigError(f"source {source.label!r} is text only; give pictures with captions")
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ class PairSettings:
     folders: tuple[str, str] | None = None
     """Pairs by class instead: of each side a folder with a sub-folder for each label (below ``train`` and
     ``test``, or not), or a table with the columns ``file`` and ``label``. Any two of equal label are a pair,
-    drawn anew at each step."""
+    drawn anew at each step. The second may be a folder of embeddings by this encoder (``data embed``), whose
+    answers are the labels; then those of other labels are contrasted, too."""
     weight: float = 1.0
     """Share of its loss; only the ratios count."""
     name: str | None = None
@@ -79,6 +79,8 @@ class HeadsRecipe:
     data: HeadsData = field(default_factory=HeadsData)
     pairs: tuple[PairSettings, ...] = ()
     """Further pairs, of any two modalities. Each step takes ``run.batch_size`` pairs of each source."""
+    features: str | None = None
+    """Folder where features are kept, for runs on the same data to share; null = inside the run."""
     train: tuple[str, ...] | None = None
     """Towers whose heads learn; null = all in the data whose head is not of kind ``none``."""
     temperature: float = 0.07

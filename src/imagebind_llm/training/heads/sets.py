@@ -89,6 +89,8 @@ class ClassPairs:
     modalities: tuple[Modality, Modality]
     train: tuple[Features, Features]
     test: tuple[Features, Features]
+    contrast_all: bool = False
+    """Whether the second side, of any class, brings as many again to be contrasted with."""
 
     def draw(self, rng: np.random.Generator, size: int) -> Pairs:
         """The first side at random, to each a medium of the second side of its class."""
@@ -101,6 +103,9 @@ class ClassPairs:
             for part, own in zip(share, (self._by_label[int(first.labels[row])] for row in rows), strict=True)
         ]
         others = np.array(chosen, np.int64)
+        if self.contrast_all:
+            count = len(second.labels)
+            others = np.concatenate([others, rng.choice(count, size, replace=count < size)])
         one, two = self.modalities
         return Pairs(
             first.columns[one][rows], second.columns[two][others], first.labels[rows], second.labels[others]

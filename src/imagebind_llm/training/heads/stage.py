@@ -12,6 +12,7 @@ from imagebind_llm.common.modality import Modality
 from imagebind_llm.data.quarantine import Quarantine
 from imagebind_llm.data.sources import SourceSettings, open_source
 from imagebind_llm.data.sources.base import Source
+from imagebind_llm.data.sources.embedded import EmbeddedSource
 from imagebind_llm.encoders.registry import load_encoder, media_of_encoder
 from imagebind_llm.encoders.towers.media import TowersMedia
 from imagebind_llm.encoders.towers.model import TowersEncoder, head_parameters
@@ -19,7 +20,7 @@ from imagebind_llm.encoders.towers.weights import save_towers
 from imagebind_llm.training.checkpoint import claim_run_folder
 from imagebind_llm.training.contrastive import symmetric_loss
 from imagebind_llm.training.heads.features import FeatureMaker, device_for
-from imagebind_llm.training.heads.items import captioned, class_items, table_items
+from imagebind_llm.training.heads.items import captioned, class_items, is_embedded, table_items
 from imagebind_llm.training.heads.recipe import HeadsRecipe, PairSettings
 from imagebind_llm.training.heads.sets import ClassPairs, Pairs, PairSet, RowPairs, concatenated, hit_rate
 from imagebind_llm.training.stage import Stage, step_rng
@@ -57,7 +58,8 @@ class Heads(Stage):
         folder = Path(recipe.run.folder)
         claim_run_folder(folder)
         self._quarantine = Quarantine(folder / "quarantine.jsonl", max_rate=recipe.data.max_bad_share)
-        self._maker = FeatureMaker(encoder, folder / "features", self._quarantine)
+        features = folder / "features" if recipe.features is None else Path(recipe.features)
+        self._maker = FeatureMaker(encoder, features, self._quarantine)
         self._identities: dict[str, str] = {}
         self.sets = dict(self._opened())
         self.weights = [*(one.weight for one in recipe.data.sources), *(one.weight for one in recipe.pairs)]
@@ -106,9 +108,28 @@ class Heads(Stage):
     def _captioned(self, settings: SourceSettings) -> Any:
         opened = open_source(settings)
         assert isinstance(opened, Source), "the recipe refuses streams"
+        if isinstance(opened, EmbeddedSource):
+            self._require_own(opened)
         return captioned(opened, self.media, self.encoder.embedding_dim)
 
+    def _require_own(self, source: EmbeddedSource) -> None:
+        """Refuse embeddings that this encoder has not made.
+
+        Raises:
+            ConfigError: naming them.
+        """
+        if source.encoder_fingerprint != self.encoder.fingerprint:
+            raise ConfigError(
+                f"the embeddings of source {source.name!r} were made by an encoder with fingerprint "
+                f"{source.encoder_fingerprint}, this one has {self.encoder.fingerprint}; embed the data with "
+                "this encoder"
+            )
+
     def _classes(self, number: int, pairs: PairSettings, first: Modality, second: Modality) -> ClassPairs:
+        assert pairs.folders is not None, "pairs that are no table are by class"
+        targets = is_embedded(pairs.folders[1])
+        if targets:
+            self._require_own(EmbeddedSource(SourceSettings("embedded", pairs.folders[1]), None))
         made = [
             tuple(
                 self._features(number, f"{split}-{kind.value}", items)
@@ -116,7 +137,7 @@ class Heads(Stage):
             )
             for kind, side in zip((first, second), class_items(pairs, self.media), strict=True)
         ]
-        return ClassPairs((first, second), (made[0][0], made[1][0]), (made[0][1], made[1][1]))
+        return ClassPairs((first, second), (made[0][0], made[1][0]), (made[0][1], made[1][1]), targets)
 
     def _features(self, number: int, part: str, items: Any) -> Any:
         name = f"{number}-{part}"

@@ -1,0 +1,115 @@
+"""What mini is taught in words: every answer can be checked."""
+
+import random
+import re
+
+import pytest
+
+from imagebind_llm.common.errors import UserError
+from mini_lab import class_words, distil, sounds, talk
+
+
+def classes(count=60):
+    return [
+        {
+            "index": number,
+            "names": [f"thing{number}", "common name" if number % 10 == 0 else f"other{number}"],
+            "gloss": "something",
+            "more_general": [{"names": [f"kind{number % 5}"]}],
+        }
+        for number in range(count)
+    ]
+
+
+def test_questions_about_a_class_are_answered_from_the_class():
+    given = classes()
+    found = list(class_words.questions(given, 0))
+    yes = [one for one in found if one[2].startswith("Yes")]
+    no = [one for one in found if one[2].startswith("No")]
+    assert len(yes) == len(no) == len(found) / 3
+    assert {row for row, _, _ in found} == set(range(60))
+    for row, question, answer in found:
+        own = f"a thing{row}"
+        assert answer.endswith(f"t is {own}.")
+        asked = re.findall(r"a thing\d+", question)
+        if answer.startswith("Yes"):
+            assert asked == [own]
+        elif answer.startswith("No"):
+            assert asked != [own]
+        else:
+            assert own in asked
+            assert len(set(asked)) == 2
+        if row % 10 == 0:  # they share a name, so one may be called the other
+            assert all(one == own or int(one[7:]) % 10 for one in asked)
+
+
+def test_sums_orders_and_opposites_are_right():
+    rng, given = random.Random(0), classes()
+    for _ in range(200):
+        question, answer = talk._sum(rng, given)
+        first, second, result = map(int, re.findall(r"\d+", answer))
+        assert result == (first + second if "plus" in question else first - second)
+        assert result >= 0
+        question, answer = talk._larger(rng, given)
+        numbers = list(map(int, re.findall(r"\d+", question)))
+        assert answer.startswith(str((max if "larger" in question else min)(numbers)))
+        question, answer = talk._sorted(rng, given)
+        asked = question.removesuffix(".").partition(": ")[2].split(", ")
+        told = answer.split(", ")
+        key = int if told[0].isdecimal() else str.lower
+        assert told == sorted(asked, key=key)
+        question, answer = talk._opposite(rng, given)
+        assert tuple(re.findall('"(.+?)"', answer)) in {
+            pair for one, two in talk.OPPOSITES for pair in ((one, two), (two, one))
+        }
+        question, answer = talk._odd(rng, given)
+        kinds = [int(name[5:]) % 5 for name in re.findall(r"thing\d+", question)]
+        odd = int(re.match(r"Thing(\d+)", answer)[1]) % 5
+        assert kinds.count(odd) == 1
+
+
+def test_dialogs_are_many_and_the_same_again():
+    first, again = talk.dialogs(classes(), 500), talk.dialogs(classes(), 500)
+    assert first == again
+    assert all(one["instruction"] and one["output"] for one in first)
+    assert len({one["instruction"] for one in first}) > 250
+
+
+def imagenet():
+    """Names of 1,000 classes, those at the ends of animals as ImageNet has them."""
+    names = [f"class {number}" for number in range(1000)]
+    for ranges in sounds.PICTURED.values():
+        for first, last, start, stop in ranges:
+            names[first], names[last] = start, stop
+    return [{"index": at, "names": [name], "gloss": "x", "more_general": []} for at, name in enumerate(names)]
+
+
+def test_each_animal_has_the_classes_of_it_and_no_other():
+    said = list(sounds.animals(imagenet(), 0))
+    assert [row for row, _, _ in said] == list(range(1000))
+    found = [label for _, _, label in said]
+    counts = {animal: found.count(animal) for animal in sounds.PICTURED}
+    assert counts["dog"] == 118
+    assert counts["bird"] == 57
+    assert found[151] == found[268] == "dog"
+    assert found[269] == "class 269"
+    other = imagenet()
+    other[268]["names"] = ["wolf"]
+    with pytest.raises(UserError, match="other classes than ImageNet's"):
+        list(sounds.animals(other, 0))
+
+
+def test_rare_animals_stand_in_the_table_several_times():
+    rows = [("a", "frog", "train")] * 20 + [("b", "cat", "train")] * 130 + [("c", "frog", "test")]
+    found = sounds.repeated(rows)
+    assert found.count(rows[0]) == 60
+    assert found.count(rows[20]) == 130
+    assert found.count(rows[-1]) == 1
+
+
+def test_answers_that_were_cut_end_with_a_sentence():
+    assert distil.whole("One. Two is", False) == "One."
+    assert distil.whole("One. Two is", True) == "One. Two is"
+    assert distil.whole("One two three", False) == ""
+    asked = distil.requests(classes(), 300)
+    assert len(set(asked)) == len(asked) == 300
