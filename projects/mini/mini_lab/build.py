@@ -118,6 +118,7 @@ def steps(plan: Plan) -> list[Step]:
         lab("sounds", "sounds", ("--data", plan.data), limited=True),
         lab("furniture", "furniture", (furniture,), *fetched("sweet-home"), limited=True),
         lab("talk", "talk", ("--words", words), *fetched("imagenet-words")),
+        lab("talk", "talk-held-out", ("--words", words, "--held-out"), *fetched("imagenet-words")),
         lab("template", "tokenizer", (language_model,)),
         lab("template", "caption-tokenizer", (language_model, "--captions")),
         package(

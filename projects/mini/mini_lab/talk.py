@@ -7,6 +7,7 @@ rewriting, and meanings of words out of WordNet.
 """
 
 import argparse
+import itertools
 import json
 import random
 import sys
@@ -20,6 +21,7 @@ from mini_lab.class_words import with_article
 from mini_lab.prototypes import read_classes
 
 COUNT = 6000
+HELD_OUT = 200
 FILE = "dialogs.json"
 LISTS: Mapping[str, tuple[str, ...]] = {
     "days of the week": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
@@ -192,13 +194,21 @@ def dialogs(classes: Sequence[Mapping[str, Any]], count: int, seed: int = 0) -> 
     return found
 
 
-def write(words: Path, out: Path, count: int = COUNT) -> None:
+def held_out(classes: Sequence[Mapping[str, Any]], count: int = HELD_OUT) -> list[dict[str, str]]:
+    """``count`` dialogs of the same kinds whose questions training does not ask."""
+    asked = {one["instruction"] for one in dialogs(classes, COUNT)}
+    others = (one for one in dialogs(classes, 10 * count, seed=1) if one["instruction"] not in asked)
+    return list(itertools.islice(others, count))
+
+
+def write(words: Path, out: Path, unseen: bool = False) -> None:
     """Write the folder.
 
     Raises:
         UserError: ``words`` has no classes.
     """
-    found = dialogs(read_classes(words), count)
+    classes = read_classes(words)
+    found = held_out(classes) if unseen else dialogs(classes, COUNT)
     with atomic_directory(out) as folder:
         (folder / FILE).write_text(json.dumps(found, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
 
@@ -208,8 +218,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mini_lab.talk", description="Dialogs in words alone.")
     parser.add_argument("--words", type=Path, required=True, metavar="FOLDER", help="words of the classes")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="written, as a whole")
+    parser.add_argument("--held-out", action="store_true", help="dialogs that training does not have")
     given = parser.parse_args()
-    sys.exit(exit_code(lambda: write(given.words, given.out)))
+    sys.exit(exit_code(lambda: write(given.words, given.out, given.held_out)))
 
 
 if __name__ == "__main__":

@@ -75,6 +75,13 @@ def test_dialogs_are_many_and_the_same_again():
     assert len({one["instruction"] for one in first}) > 250
 
 
+def test_held_out_dialogs_ask_what_training_does_not():
+    asked = {one["instruction"] for one in talk.dialogs(classes(), talk.COUNT)}
+    found = talk.held_out(classes(), 20)
+    assert found
+    assert not asked & {one["instruction"] for one in found}
+
+
 def imagenet():
     """Names of 1,000 classes, those at the ends of animals as ImageNet has them."""
     names = [f"class {number}" for number in range(1000)]
