@@ -35,7 +35,7 @@ def malformed(number: int, good: dict[str, Any]) -> bytes:
         {**good, "temperature": "hot"},
         {**good, "messages": []},
         {**good, "messages": [{"role": "user", "content": [image]}]},
-        {**good, "tools": [{"type": "function", "function": {"name": "f"}}]},
+        {**good, "tools": [{"type": "function", "function": {"name": "no name"}}]},
         {**good, "max_tokens": -1},
         {**good, "nonsense": 1},
         {**good, "messages": [{"role": "king", "content": "x"}]},
