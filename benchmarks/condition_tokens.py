@@ -7,9 +7,9 @@
 
 All models have injection style ``value``, and language models of the same weights. ``step`` is one forward
 pass for one token a row over a filled key-value cache, ``prompt`` the pass that fills it, ``condition`` bind
-network and projections once for all conditions, ``training`` a forward and a backward pass of the bind network
-and the injection over rows of four dialogs each. Every row sees a condition of its own. The plain way is the
-same model without any condition (of ``condition``: with one vector).
+network and projections once for all conditions, ``training`` a forward and a backward pass of the bind
+network and the injection over rows of four dialogs each. Every row sees a condition of its own. The plain way
+is the same model without any condition (of ``condition``: with one vector).
 
 What several vectors do to the answers is measured by nano's ablations, group ``tokens``.
 """
@@ -54,7 +54,7 @@ def unit(count: int, options: argparse.Namespace) -> Tensor:
 
 
 def training_step(model: Any, ids: Tensor, given: Tensor | None, wait: Callable[[], None]) -> Any:
-    """A forward and a backward pass; without conditions through the token embeddings, so that both have one."""
+    """A forward and a backward pass; without conditions it goes back to the token embeddings."""
     batch, length = ids.shape
     part = torch.arange(length, device=ids.device) * _DIALOGS // length
     seen = part + _DIALOGS * torch.arange(batch, device=ids.device)[:, None]

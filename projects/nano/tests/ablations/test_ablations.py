@@ -234,7 +234,7 @@ def test_the_report_names_budget_arms_and_intervals(tmp_path):
         assert f"### {group.title.capitalize()}" in text
         for variant in group.variants:
             assert f"\n| {variant.name} | " in text
-    assert text.count("loss at step 1") == 5  # cache variants have none
+    assert text.count("loss at step 1") == 6  # cache variants have none
     draw(summary, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "plot.png").stat().st_size < 200_000
