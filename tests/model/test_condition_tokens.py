@@ -8,7 +8,7 @@ import torch
 from support.tiny import KINDS, conditions, language_model, make_model, open_gates, tokens
 from torch.testing import assert_close
 
-from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.model.adaptation import add_biases, add_lora
 from imagebind_llm.model.bind import BindNetwork
 from imagebind_llm.model.configuration import ImageBindLLMConfig
@@ -186,3 +186,23 @@ def test_shapes_and_the_count_of_weights():
     one = BindNetwork(6, 8, depth=1)
     assert one(torch.randn(5, 6)).shape == (5, 8)
     assert [p.shape for p in one.blocks.parameters()] == [p.shape for p in network.blocks.parameters()]
+
+
+def test_vllm_refuses_what_it_cannot_attend_to():
+    from imagebind_llm.serving.vllm.plain import check_supported
+
+    check_supported(make_model("llama", "value"))
+    with pytest.raises(UserError, match="3 vectors that tokens attend to"):
+        check_supported(make_model("llama", "tokens"))
+
+
+def test_the_doctor_and_info_say_how_many(tmp_path):
+    from imagebind_llm.checkpoints.doctor import diagnose
+    from imagebind_llm.checkpoints.summary import summary
+
+    model = make_model("llama", "tokens")
+    model.save_pretrained(tmp_path)
+    assert diagnose(str(tmp_path), self_test=False).facts["model"]["injection"] == (
+        "value, 3 layers, 3 tokens a condition"
+    )
+    assert summary(tmp_path)["bind"]["tokens"] == 3
