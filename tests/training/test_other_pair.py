@@ -110,6 +110,11 @@ def test_several_vectors_need_attention(parts, tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_recipe_with_several_vectors_needs_attention(tmp_path):
+    with pytest.raises(ConfigError, match=r"bind\.tokens is 4, but injection style 'residual'"):
+        pretrain(tmp_path, 1, encoder="b", language_model="c", bind={"tokens": 4})
+
+
 def test_a_recipe_names_a_model_or_its_parts(tmp_path):
     with pytest.raises(ConfigError, match="give either the first two or model"):
         pretrain(tmp_path, 1, model="a", encoder="b", language_model="c")
