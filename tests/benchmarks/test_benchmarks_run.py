@@ -63,6 +63,14 @@ ROWS = {
         "| plain: padded to 96, online |",
         "| stage 1 |",
     ],
+    "condition_tokens.py": [
+        "| nano | 1 vector | 1 | step |",
+        "| nano | 4 vectors | 1 | step |",
+        "| nano | 4 vectors | 1 | prompt |",
+        "| nano | 4 vectors | 1 | condition |",
+        "| nano | 4 vectors | 1 | training |",
+        "| nano | 4 vectors | memory |",
+    ],
     "cold_start.py": [
         "| (a) `import torch, transformers` |",
         "| (b) importing `LlamaForCausalLM` and `AutoTokenizer` |",

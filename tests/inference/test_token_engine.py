@@ -20,9 +20,9 @@ WINDOWED = {"mistral": 4, "gemma2": 4, "gemma3_text": 4, "phi3": 4}
 """Families with sliding windows, shorter than the prompts here."""
 
 
-def model_of(kind="llama", **changes):
+def model_of(kind="llama", style="residual", **changes):
     if not changes:
-        return open_gates(make_model(kind))
+        return open_gates(make_model(kind, style))
     base = language_model(kind, **changes)
     config = ImageBindLLMConfig(text_config=base.config, embedding_dim=28)
     return open_gates(ImageBindLLMForConditionalGeneration(config, language_model=base).eval())
@@ -68,7 +68,15 @@ def alone(model, own, **settings):
 @pytest.mark.parametrize("kind", ["llama", "gpt_neox", "qwen3", *WINDOWED])
 def test_rows_are_what_generate_writes_for_each_alone(kind):
     window = {"sliding_window": WINDOWED[kind]} if kind in WINDOWED else {}
-    model = model_of(kind, **window)
+    rows_are_alone(model_of(kind, **window))
+
+
+@pytest.mark.parametrize("kind", ["llama", "phi3", "gpt_neox"])
+def test_rows_that_attend_to_several_vectors_are_alone(kind):
+    rows_are_alone(model_of(kind, "tokens"))
+
+
+def rows_are_alone(model):
     lengths = [9, 3, 14, 6, 1, 11, 5]
     requests = [request(i, length, new=6 + i) for i, length in enumerate(lengths)]
     expected = [generated(model, own) for own in requests]
@@ -268,7 +276,9 @@ def test_what_does_not_fit_is_refused(model):
     assert len(found.ids) == 4
 
 
-def test_a_remembered_beginning_is_not_read_again(model):
+@pytest.mark.parametrize("style", ["residual", "tokens"])
+def test_a_remembered_beginning_is_not_read_again(style):
+    model = model_of(style=style)
     first = prompt(20, 1)
     seen = [0] * 12 + [1] * 8
     both = conditions(2, seed=4)

@@ -113,7 +113,7 @@ def logits(model):
 
 
 TARGETS = pytest.mark.parametrize("targets", [["q_proj", "v_proj"], ["o_proj", "down_proj"], "all"])
-STYLES = pytest.mark.parametrize("style", ["residual", "value"])
+STYLES = pytest.mark.parametrize("style", ["residual", "value", "tokens"])
 CLOSE = {"atol": 2e-5, "rtol": 1e-4}
 
 

@@ -10,10 +10,10 @@ from torch.testing import assert_close
 
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.model.adaptation import add_lora, merge_lora
-from imagebind_llm.model.families import DecoderShape, decoder_layers, family_of
+from imagebind_llm.model.families import DecoderShape, bare_projections, decoder_layers, family_of
 from imagebind_llm.model.injection import Injection, resolve_layers
 
-STYLES = ("residual", "value")
+STYLES = ("residual", "value", "tokens")
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
 every_kind = pytest.mark.parametrize("kind", sorted(KINDS))
@@ -127,8 +127,10 @@ def test_generation_sees_the_condition_of_the_last_prompt_token(style):
     ],
     ids=["chunked prefill", "static cache", "embeddings"],
 )
-def test_other_ways_to_generate_give_the_same_tokens(way):
-    model = open_gates(make_model())
+@both_styles
+def test_other_ways_to_generate_give_the_same_tokens(way, style):
+    way = dict(way)
+    model = open_gates(make_model("llama", style))
     seen = torch.tensor([[0, 0, 0, 1, 1, -1, 0], [1, 1, -1, 0, 0, 0, 1]])
     settings = {"condition_ids": seen, "conditions": conditions(), "max_new_tokens": 5, "do_sample": False}
     settings |= {"eos_token_id": None, "attention_mask": torch.ones_like(seen)}
@@ -218,8 +220,9 @@ def test_gradient_checkpointing_gives_equal_gradients(kind, style):
 
 
 @torch.no_grad()
-def test_packed_row_equals_separate_rows():
-    model = open_gates(make_model())
+@both_styles
+def test_packed_row_equals_separate_rows(style):
+    model = open_gates(make_model("llama", style))
     first, second = tokens(1, 4), tokens(1, 3, seed=8)
     packed = torch.cat((first, second), dim=1)
     part = torch.tensor([0, 0, 0, 0, 1, 1, 1])
@@ -237,8 +240,9 @@ def test_packed_row_equals_separate_rows():
 
 
 @torch.no_grad()
-def test_threads_do_not_see_each_other():
-    model = open_gates(make_model())
+@both_styles
+def test_threads_do_not_see_each_other(style):
+    model = open_gates(make_model("llama", style))
     expected = {seed: model(tokens(seed=seed), conditions=conditions(seed=seed)).logits for seed in range(4)}
     wrong = []
 
@@ -258,8 +262,9 @@ def test_threads_do_not_see_each_other():
 
 
 @torch.no_grad()
-def test_a_copy_is_independent():
-    model = open_gates(make_model("llama", "value"))
+@pytest.mark.parametrize("style", ["value", "tokens"])
+def test_a_copy_is_independent(style):
+    model = open_gates(make_model("llama", style))
     before = model(tokens(), conditions=conditions()).logits
     twin = copy.deepcopy(model)
     twin.injection.gate.zero_()
@@ -270,8 +275,9 @@ def test_a_copy_is_independent():
 
 
 @torch.no_grad()
-def test_compiled_graph_has_no_break():
-    model = open_gates(make_model())
+@both_styles
+def test_compiled_graph_has_no_break(style):
+    model = open_gates(make_model("llama", style))
     deltas, ids = model.condition_deltas(conditions()), tokens()
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     seen = torch.tensor([[0] * 7, [1] * 7])
@@ -325,7 +331,9 @@ def test_merged_updates_give_the_same_logits(kind, style):
     merge_lora(model)
     assert_close(model(tokens(), conditions=conditions()).logits, before, **CLOSE)
     left = [name for name, _ in model.language_model.named_modules() if name.endswith("lora_A")]
-    assert len(left) == (3 if style == "value" else 0)
+    maps = len(bare_projections(family_of(kind), model.injection.style, model.bind.tokens))
+    assert maps == {"residual": 0, "value": 1, "tokens": 2 if kind in ("llama", "qwen2") else 1}[style]
+    assert len(left) == 3 * maps
     assert (model.config.lora is None) == (style == "residual")
 
 
@@ -383,8 +391,9 @@ def test_refusals():
 
 
 @torch.no_grad()
-def test_in_bfloat16():
-    model = open_gates(make_model()).to(torch.bfloat16)
+@both_styles
+def test_in_bfloat16(style):
+    model = open_gates(make_model("llama", style)).to(torch.bfloat16)
     base = language_model("llama").to(torch.bfloat16)
     nothing = torch.full((2, 7), -1)
     assert torch.equal(

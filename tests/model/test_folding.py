@@ -16,7 +16,7 @@ from imagebind_llm.model.adaptation import (
     merge_lora,
     set_stage,
 )
-from imagebind_llm.model.families import decoder_layers, family_of
+from imagebind_llm.model.families import bare_projections, decoder_layers, family_of
 from imagebind_llm.model.folding import FoldedLinear
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
@@ -25,7 +25,8 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 @torch.no_grad()
 def adapted(kind="llama", style="value"):
     model = open_gates(make_model(kind, style))
-    add_lora(model, rank=3, scale=2.0, targets=[family_of(kind).value])
+    bare = bare_projections(family_of(kind), model.injection.style, model.bind.tokens)
+    add_lora(model, rank=3, scale=2.0, targets=list(bare) or [family_of(kind).value])
     for name, parameter in model.language_model.named_parameters():
         if "lora_B" in name:
             parameter.normal_(std=0.3)
@@ -38,13 +39,16 @@ def folded_maps(model):
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_logits_and_deltas_are_those_of_the_update_apart(kind):
-    model = adapted(kind)
+@pytest.mark.parametrize("style", ["value", "tokens"])
+def test_logits_and_deltas_are_those_of_the_update_apart(kind, style):
+    model = adapted(kind, style)
     before = model(tokens(), conditions=conditions()).logits
     deltas = model.condition_deltas(conditions()).tensor
     plain = model(tokens()).logits
     merge_lora(model)
-    assert len(folded_maps(model)) == 3
+    assert len(folded_maps(model)) == 3 * len(
+        bare_projections(family_of(kind), model.injection.style, model.bind.tokens)
+    )
     assert torch.equal(model.condition_deltas(conditions()).tensor, deltas)
     assert_close(model(tokens(), conditions=conditions()).logits, before, **CLOSE)
     for layer in decoder_layers(model.language_model):  # the update counts in what tokens compute

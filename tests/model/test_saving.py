@@ -45,7 +45,7 @@ def logits(model):
     return model(tokens(), conditions=conditions()).logits
 
 
-@pytest.mark.parametrize("style", ["residual", "value"])
+@pytest.mark.parametrize("style", ["residual", "value", "tokens"])
 def test_whole_folder_round_trip(style, tmp_path):
     model = prepared(style)
     model.save_pretrained(tmp_path / "m")
@@ -58,11 +58,14 @@ def test_whole_folder_round_trip(style, tmp_path):
     assert again.config.fingerprints == model.config.fingerprints
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt_neox"])
-def test_adapter_round_trip(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "style"),
+    [("llama", "value"), ("qwen2", "value"), ("gpt_neox", "value"), ("llama", "tokens")],
+)
+def test_adapter_round_trip(kind, style, tmp_path):
     base = language_model(kind)
     base.save_pretrained(tmp_path / "base")
-    model = prepared("value", kind)
+    model = prepared(style, kind)
     model.config.base_models["language_model"] = {"id": "../base"}
     model.save_pretrained(tmp_path / "adapter", adapter_only=True)
     assert {file.name for file in (tmp_path / "adapter").iterdir()} == {

@@ -50,6 +50,8 @@ def language_model(kind="llama", seed=5, **changes):
 
 def make_model(kind="llama", style="residual", seed=5, **settings):
     base = language_model(kind, seed)
+    if style == "tokens":  # the value style with several vectors a condition
+        style, settings["bind"] = "value", {"tokens": 3, **settings.get("bind", {})}
     injection = {"style": style, **settings.pop("injection", {})}
     config = ImageBindLLMConfig(text_config=base.config, embedding_dim=D, injection=injection, **settings)
     return ImageBindLLMForConditionalGeneration(config, language_model=base).eval()

@@ -78,21 +78,27 @@ def test_starting_over_leaves_nothing_of_the_earlier_run(tmp_path: Path, inputs:
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_and_resumed_is_bitwise_uninterrupted(kind: str, tmp_path: Path, inputs: Path) -> None:
+SEVERAL = {"bind": {"tokens": 3}, "injection": {"style": "value"}}
+"""A recipe's settings for conditions of several vectors."""
+
+
+@pytest.mark.parametrize(("kind", "more"), [*((kind, {}) for kind in KINDS), ("pretrain", SEVERAL)])
+def test_killed_and_resumed_is_bitwise_uninterrupted(
+    kind: str, more: dict[str, Any], tmp_path: Path, inputs: Path
+) -> None:
     run = {"checkpoint_every": 2, "steps": 6}
-    optimizer = {"ema": 0.9} if kind in ("images", "depth") else {}
+    settings = {"optimizer": {"ema": 0.9} if kind in ("images", "depth") else {}, **more}
     straight = tmp_path / "straight"
-    train(*make(kind, straight, inputs, run=run, optimizer=optimizer))
+    train(*make(kind, straight, inputs, run=run, **settings))
     broken = tmp_path / "broken"
-    stage, recipe = make(kind, broken, inputs, run=run, optimizer=optimizer)
+    stage, recipe = make(kind, broken, inputs, run=run, **settings)
     with pytest.raises(Killed):
         train(kill_at(stage, 5), recipe)  # dies in step 5, one step after a checkpoint
     assert [path.name for path in list_checkpoints(broken / "checkpoints")] == [
         "step-00000002",
         "step-00000004",
     ]
-    result = train(*make(kind, broken, inputs, run=run, optimizer=optimizer))
+    result = train(*make(kind, broken, inputs, run=run, **settings))
     assert result.finished
     expected, found = last_tensors(straight), last_tensors(broken)
     assert expected.keys() == found.keys()

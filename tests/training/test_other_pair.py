@@ -84,11 +84,15 @@ def pretrain(folder: Path, steps: int, **values) -> Pretrain:
     return stage
 
 
-def test_the_other_pair_sees_above_chance(parts, tmp_path):
+@pytest.mark.parametrize(
+    "options", [(), ("--style", "value", "--bind-tokens", 4)], ids=["one vector", "four vectors"]
+)
+def test_the_other_pair_sees_above_chance(options, parts, tmp_path):
     llm, encoder = parts
     new = tmp_path / "new"
-    assert run_cli("new", "--llm", llm, "--encoder", encoder, "--bind-depth", 1, "--out", new) == 0
+    assert run_cli("new", "--llm", llm, "--encoder", encoder, "--bind-depth", 1, *options, "--out", new) == 0
     config = json.loads((new / "config.json").read_text())
+    assert config["bind"]["tokens"] == (4 if options else 1)
     assert config["text_config"]["model_type"] == "gpt_neox"
     assert config["embedding_dim"] == 14
     blind = pretrain(tmp_path / "blind", 1, model=str(new)).evaluate()
@@ -96,6 +100,19 @@ def test_the_other_pair_sees_above_chance(parts, tmp_path):
     # four captions, whole sentences compared: guessing gets 0.25 of held-out pictures right
     assert blind["exact"] <= 0.45
     assert seeing["exact"] >= 0.6
+
+
+def test_several_vectors_need_attention(parts, tmp_path, capsys):
+    llm, encoder = parts
+    given = ("--llm", llm, "--encoder", encoder, "--bind-tokens", 4)
+    assert run_cli("new", *given, "--out", tmp_path / "new") == 2
+    assert "--style value" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_recipe_with_several_vectors_needs_attention(tmp_path):
+    with pytest.raises(ConfigError, match=r"bind\.tokens is 4, but injection style 'residual'"):
+        pretrain(tmp_path, 1, encoder="b", language_model="c", bind={"tokens": 4})
 
 
 def test_a_recipe_names_a_model_or_its_parts(tmp_path):

@@ -45,7 +45,7 @@ def step(model, optimizer, seed):
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt_neox"])
-@pytest.mark.parametrize("style", ["residual", "value"])
+@pytest.mark.parametrize("style", ["residual", "value", "tokens"])
 @pytest.mark.parametrize("stage", ["pretrain", "finetune", "language"])
 def test_two_steps(stage, style, kind):
     model = prepared(style, kind)
@@ -76,7 +76,7 @@ def test_two_steps(stage, style, kind):
             assert not torch.equal(parameter, before[name]), name
 
 
-@pytest.mark.parametrize("style", ["residual", "value"])
+@pytest.mark.parametrize("style", ["residual", "value", "tokens"])
 def test_step_zero_reaches_only_the_zero_halves(style):
     model = prepared(style)
     ids = tokens()
@@ -119,7 +119,7 @@ def test_names():
     assert model.config.stage == "finetune"
 
 
-@pytest.mark.parametrize("style", ["residual", "value"])
+@pytest.mark.parametrize("style", ["residual", "value", "tokens"])
 def test_preparing_for_finetuning_changes_nothing(style):
     from support.tiny import open_gates
 

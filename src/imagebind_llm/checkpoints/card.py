@@ -191,7 +191,8 @@ def _facts(
         if config.encoder_config is None
         else f"{config.encoder_config.get('type', 'imagebind')}, {config.embedding_dim} dimensions",
         "its fingerprint ": f"`{config.fingerprints['encoder']}`",
-        "injection": f"style {config.injection['style']}, {len(model.injection.layers)} layers",
+        "injection": f"style {config.injection['style']}, {len(model.injection.layers)} layers"
+        + ("" if config.bind["tokens"] == 1 else f", {config.bind['tokens']} tokens a condition"),
         "low-rank updates": "none" if config.lora is None else f"rank {config.lora['rank']}",
         "parameters": f"{sum(sizes.values()):,} ("
         + ", ".join(f"{part} {count:,}" for part, count in sizes.items())

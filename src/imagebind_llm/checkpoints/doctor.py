@@ -79,7 +79,8 @@ def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool |
         "language_model": f"{text.model_type}, {text.num_hidden_layers} layers of width {text.hidden_size}",
         "encoder": None if config.encoder_config is None else config.encoder_config.get("type", "imagebind"),
         "embedding_dim": config.embedding_dim,
-        "injection": f"{config.injection['style']}, {len(bare.injection.layers)} layers",
+        "injection": f"{config.injection['style']}, {len(bare.injection.layers)} layers"
+        + ("" if config.bind["tokens"] == 1 else f", {config.bind['tokens']} tokens a condition"),
         "low_rank_updates": None if config.lora is None else config.lora["rank"],
     }
     report.facts["parameters"] = counts

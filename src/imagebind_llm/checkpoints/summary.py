@@ -34,6 +34,7 @@ def summary(folder: Path) -> dict[str, Any]:
         },
         "encoder": _encoder(config.get("encoder_config")),
         "embedding_dim": config.get("embedding_dim"),
+        "bind": config.get("bind"),
         "injection": config.get("injection"),
         "lora": config.get("lora"),
         # of an adapter these are what it adds, not the model that it makes

@@ -43,6 +43,10 @@ def new(
     bind_hidden: Annotated[
         int | None, typer.Option("--bind-hidden", min=1, help="Their inner width. Default: 4 × the model's.")
     ] = None,
+    bind_tokens: Annotated[
+        int,
+        typer.Option("--bind-tokens", min=1, help="Vectors per condition; more than one need --style value."),
+    ] = 1,
     media: Annotated[
         str | None,
         typer.Option(
@@ -75,6 +79,8 @@ def new(
 ) -> None:
     """Make an untrained ImageBind-LLM from a language model and a joint encoder."""
     chosen = _layers(layers)
+    if bind_tokens > 1 and style != "value":
+        raise UserError(f"--bind-tokens {bind_tokens} needs --style value: tokens attend in that style only")
     from imagebind_llm.checkpoints.convert.store import check_target, new_folder
 
     check_target(out)
@@ -112,7 +118,7 @@ def new(
         language_model,
         joint,
         reader,
-        {"depth": bind_depth, "hidden": bind_hidden},
+        {"depth": bind_depth, "hidden": bind_hidden, "tokens": bind_tokens},
         {"style": style, "layers": chosen},
         seed,
     )

@@ -1,7 +1,8 @@
 """The token engine: sequences of tokens go in, new tokens come out, one for every running row at each step.
 
 It knows no media, no text and no files. A request brings token ids, and for each token the number of the
-condition that it sees (a vector that adds the same to every layer, see :mod:`imagebind_llm.model.injection`).
+condition that it sees (a vector for every layer, or several to attend to, see
+:mod:`imagebind_llm.model.injection`).
 Requests with and without conditions, greedy and sampled, long and short, share the rows; they join and leave
 between two steps (continuous batching).
 """
@@ -22,6 +23,7 @@ from imagebind_llm.inference.kv_rows import KeyValueRows, cache_of
 from imagebind_llm.inference.prefixes import PrefixMemory, Trace
 from imagebind_llm.inference.sampler import Choice, Chosen, Sampler, Sampling
 from imagebind_llm.inference.scheduler import FinishReason, Scheduler, Sequence, left_padded
+from imagebind_llm.model.attending import TokenAttention
 from imagebind_llm.model.injection import ConditionDeltas, TokenDeltas
 
 if TYPE_CHECKING:
@@ -160,7 +162,7 @@ class Engine:
         self._stepping = threading.Lock()
         self._aborted: set[int] = set()
         self._events: list[Event] = []
-        self._deltas: TokenDeltas | None = None
+        self._deltas: TokenDeltas | TokenAttention | None = None
         self._positions: Tensor | None = None
 
     # --- requests
@@ -378,7 +380,7 @@ class Engine:
         self._positions = self._positions + 1
         self._accept(0, tokens)
 
-    def _step_deltas(self) -> TokenDeltas | None:
+    def _step_deltas(self) -> TokenDeltas | TokenAttention | None:
         """What the new token of each row receives; None where no row sees a condition."""
         deltas = [sequence.delta for sequence in self._scheduler.running]
         example = next((delta for delta in deltas if delta is not None), None)
@@ -387,7 +389,7 @@ class Engine:
         nothing = torch.zeros_like(example)
         table = torch.stack([nothing if delta is None else delta for delta in deltas], dim=1)
         rows = torch.arange(len(deltas), device=table.device)[:, None]
-        return ConditionDeltas(table).select(rows)
+        return self.model.injection.collect(table).select(rows)
 
     def _accept(self, first: int, tokens: list[Chosen | None]) -> None:
         """Hand out the new tokens of the rows from ``first`` on, and let go of those that end."""

@@ -387,7 +387,7 @@ def _arguments(
 
 
 def _quantization(config: Any, kind: str, dtype: torch.dtype, adapter: bool) -> Any:
-    from imagebind_llm.model.families import family_of
+    from imagebind_llm.model.families import bare_projections, family_of
 
     if wraps_badly(kind) and config.lora is not None and not adapter:
         raise UserError(
@@ -397,5 +397,6 @@ def _quantization(config: Any, kind: str, dtype: torch.dtype, adapter: bool) -> 
     kept = []
     if config.injection["style"] == "value":  # the injection computes with these maps, once per medium
         family = family_of(config.text_config.model_type)
-        kept = [family.value, family.output]
+        bare = bare_projections(family, "value", config.bind["tokens"])
+        kept = [*bare, family.output]
     return quantization_config(kind, dtype, kept)

@@ -29,7 +29,8 @@ class Sequence:
         choice: the state of its sampling.
         trace: what its keys and values depend on; None unless they are to be remembered.
         known: length of the beginning of the prompt whose keys and values are known, and these.
-        delta: ``[K, C]`` what its condition adds to each injected layer, once it runs; None for nothing.
+        delta: ``[K, C]`` what its condition adds to each injected layer (or, of several vectors, what tokens
+            attend to there), once it runs; None for nothing.
         new: how many tokens have been written.
     """
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.fingerprint import StreamedTensors, fingerprint_state_dict
 from imagebind_llm.common.tensor_files import require_same_keys, require_same_shapes
-from imagebind_llm.model.families import base_linear, decoder_layers, family_of
+from imagebind_llm.model.families import bare_projections, base_linear, decoder_layers, family_of
 from imagebind_llm.model.own_update import FILE_ADAPTER, OwnLinear, below_foreign, foreign_adapters
 
 if TYPE_CHECKING:
@@ -141,9 +141,10 @@ def set_stage(
 def merge_lora(model: "ImageBindLLMForConditionalGeneration") -> None:
     """Fold the low-rank updates into the weights, for faster inference.
 
-    In style ``"value"`` the injected values use the value projection *without* its update. That update stays
-    what it is, to be saved and trained; tokens use a folded copy of the projection
-    (:mod:`imagebind_llm.model.folding`), until the model goes back to training.
+    In style ``"value"`` the injected values use the value projection *without* its update; for several
+    vectors a condition, the key projection too. Those updates stay what they are, to be saved and trained;
+    tokens use a folded copy of the projection (:mod:`imagebind_llm.model.folding`), until the model goes back
+    to training.
     """
     settings = model.config.lora
     if settings is None:
@@ -151,7 +152,8 @@ def merge_lora(model: "ImageBindLLMForConditionalGeneration") -> None:
     refuse_foreign_adapters(model, "merging")
     family = family_of(model.config.text_config.model_type)
     targets = tuple(settings["targets"] or family.linears)
-    kept = (family.value,) if model.injection.style == "value" and family.value in targets else ()
+    used = bare_projections(family, model.injection.style, model.bind.tokens)
+    kept = tuple(path for path in used if path in targets)
     folded = [target for target in targets if target not in kept]
     for name, module in list(_named_maps(model.language_model, folded)):
         module.merge()

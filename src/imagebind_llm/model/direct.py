@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from imagebind_llm.common.budget import built_from
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.finite import require_finite
-from imagebind_llm.model.families import FAMILIES, family_of
+from imagebind_llm.model.families import FAMILIES, bare_projections, family_of
 from imagebind_llm.model.recorded import require_recorded_if_small
 from imagebind_llm.model.unfilled import WithoutRandomValues
 
@@ -126,10 +126,11 @@ def _known(config: "ImageBindLLMConfig") -> bool:
         return False
     if any(getattr(part, "quantization_config", None) is not None for part in (config, text)):
         return False
-    if config.lora is None or config.injection["style"] != "value":
+    if config.lora is None:
         return True
-    family = family_of(text.model_type)  # style "value" computes with this map without its update
-    return family.value not in (config.lora["targets"] or family.linears)
+    family = family_of(text.model_type)
+    bare = bare_projections(family, config.injection["style"], config.bind["tokens"])
+    return not set(bare) & set(config.lora["targets"] or family.linears)
 
 
 def _folded(

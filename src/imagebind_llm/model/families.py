@@ -23,8 +23,16 @@ class Family:
     attention: str = "self_attn"
     value: str = "self_attn.v_proj"
     """The linear layer whose rows hold the value projection."""
+    key: str = "self_attn.k_proj"
+    """Likewise the key projection."""
+    query: str = "self_attn.q_proj"
+    """Likewise the query projection."""
     value_rows: Literal["all", "last", "per_head"] = "all"
-    """Which rows: all; the last ``kv_heads * head_dim`` (q, k, v stacked); the last third of each head's."""
+    """Which rows: all; the last ``kv_heads * head_dim`` (q, k, v stacked, and keys and queries before them);
+    the last third of each head's (queries, keys, values of one head after another)."""
+    query_norm: str | None = None
+    """The norm of each head's queries, where some models of the family have one."""
+    key_norm: str | None = None
     output: str = "self_attn.o_proj"
     linears: tuple[str, ...] = (
         "self_attn.q_proj",
@@ -58,18 +66,21 @@ _GEMMA2 = replace(
     ),
 )
 _QK_NORMS = ("self_attn.q_norm", "self_attn.k_norm")
+_NORMED = replace(_LLAMA, query_norm=_QK_NORMS[0], key_norm=_QK_NORMS[1])
 
 FAMILIES: dict[str, Family] = {
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
-    "qwen3": replace(_LLAMA, norms=(*_LLAMA.norms, *_QK_NORMS)),
+    "qwen3": replace(_NORMED, norms=(*_LLAMA.norms, *_QK_NORMS)),
     "gemma": _LLAMA,
     "gemma2": _GEMMA2,
-    "gemma3_text": replace(_GEMMA2, norms=(*_GEMMA2.norms, *_QK_NORMS)),
+    "gemma3_text": replace(_NORMED, norms=(*_GEMMA2.norms, *_QK_NORMS)),
     "phi": Family(
         final_norm="model.final_layernorm",
         output="self_attn.dense",
+        query_norm="self_attn.q_layernorm",
+        key_norm="self_attn.k_layernorm",
         linears=(
             "self_attn.q_proj",
             "self_attn.k_proj",
@@ -83,6 +94,8 @@ FAMILIES: dict[str, Family] = {
     ),
     "phi3": Family(
         value="self_attn.qkv_proj",
+        key="self_attn.qkv_proj",
+        query="self_attn.qkv_proj",
         value_rows="last",
         linears=("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"),
         biased=("self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"),
@@ -92,6 +105,8 @@ FAMILIES: dict[str, Family] = {
         final_norm="gpt_neox.final_layer_norm",
         attention="attention",
         value="attention.query_key_value",
+        key="attention.query_key_value",
+        query="attention.query_key_value",
         value_rows="per_head",
         output="attention.dense",
         linears=("attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
@@ -151,8 +166,27 @@ def base_linear(module: nn.Module) -> Any:
     return module
 
 
-def project_values(layer: nn.Module, family: Family, shape: DecoderShape, states: Tensor) -> Tensor:
-    """The value projection of a decoder layer, without the model's update or bias.
+def bare_projections(family: Family, style: str, tokens: int) -> tuple[str, ...]:
+    """The maps that injection uses without their update, by their paths in a decoder layer.
+
+    Args:
+        family: of the language model.
+        style: of the injection.
+        tokens: vectors per condition.
+    """
+    if style != "value":
+        return ()
+    return (family.value,) if tokens == 1 else tuple(dict.fromkeys((family.value, family.key)))
+
+
+def project_values(
+    layer: nn.Module,
+    family: Family,
+    shape: DecoderShape,
+    states: Tensor,
+    part: Literal["key", "value"] = "value",
+) -> Tensor:
+    """The value (or key) projection of a decoder layer, without the model's update or bias.
 
     Adapters that a user added with peft are part of it, folded or not.
 
@@ -161,6 +195,7 @@ def project_values(layer: nn.Module, family: Family, shape: DecoderShape, states
         family: its family.
         shape: its sizes.
         states: ``[N, C]``.
+        part: which of the two.
 
     Returns:
         ``[N, kv_heads * head_dim]``.
@@ -168,31 +203,78 @@ def project_values(layer: nn.Module, family: Family, shape: DecoderShape, states
     Raises:
         ConfigError: the model's update was folded into it.
     """
-    module: Any = layer.get_submodule(family.value)
+    module: Any = layer.get_submodule(family.value if part == "value" else family.key)
     base = base_linear(module)
     own = below_foreign(module)
     if isinstance(own, OwnLinear) and own.merged:
         raise ConfigError(
-            "the low-rank update of the value projection is folded into it, but injection style 'value' "
+            f"the low-rank update of the {part} projection is folded into it, but injection style 'value' "
             "needs the projection without; fold with imagebind_llm.model.adaptation.merge_lora, which "
             "keeps both"
         )
-    rows = shape.kv_heads * shape.head_dim
     if own is module and _is_plain(base):
-        weight: Tensor = base.weight
-        if family.value_rows == "last":
-            weight = weight[-rows:]
-        elif family.value_rows == "per_head":
-            weight = weight.unflatten(0, (shape.heads, 3, shape.head_dim))[:, 2].flatten(0, 1)
+        weight = _rows_of(base.weight, family, shape, part, axis=0)
         return nn.functional.linear(states.to(weight), weight)
     out = _linear_part(base, states)
     if own is not module:
         out = out + (module(states) - own(states)).to(out.dtype)
+    return _rows_of(out, family, shape, part, axis=out.ndim - 1)
+
+
+def project_queries(attention: nn.Module, family: Family, shape: DecoderShape, states: Tensor) -> Tensor:
+    """The query projection of an attention module as its tokens use it, with updates, bias and norm.
+
+    Args:
+        attention: the attention module of a decoder layer.
+        family: its family.
+        shape: its sizes.
+        states: ``[B, T, C]``.
+
+    Returns:
+        ``[B, heads, T, head_dim]``, without the rotation by position.
+    """
+    whole: Tensor = _inside(attention, family, family.query)(states)
+    out = _rows_of(whole, family, shape, "query", axis=2)
+    return _normed(attention, family, family.query_norm, out.unflatten(-1, (shape.heads, shape.head_dim)))
+
+
+def norm_keys(layer: nn.Module, family: Family, keys: Tensor) -> Tensor:
+    """``keys [N, kv_heads, head_dim]`` → ``[N, kv_heads, head_dim]`` with the layer's norm, if it has one."""
+    attention = layer.get_submodule(family.attention)
+    return _normed(attention, family, family.key_norm, keys[:, None]).squeeze(2)
+
+
+def project_outputs(attention: nn.Module, family: Family, states: Tensor) -> Tensor:
+    """The output projection of an attention module, with updates but without bias: ``[…, C]``."""
+    return apply_without_bias(_inside(attention, family, family.output), states)
+
+
+def _inside(attention: nn.Module, family: Family, path: str) -> nn.Module:
+    return attention.get_submodule(path.removeprefix(f"{family.attention}."))
+
+
+def _normed(attention: nn.Module, family: Family, path: str | None, heads: Tensor) -> Tensor:
+    """``[B, T, heads, head_dim]`` → ``[B, heads, T, head_dim]``, each head normed where the module has it."""
+    heads = heads.transpose(1, 2)
+    name = "" if path is None else path.removeprefix(f"{family.attention}.")
+    norm: Any = getattr(attention, name, None) if name else None
+    return heads if norm is None else norm(heads)
+
+
+def _rows_of(
+    stacked: Tensor, family: Family, shape: DecoderShape, part: Literal["query", "key", "value"], axis: int
+) -> Tensor:
+    """Queries, keys or values along one axis of what may hold all three."""
+    rows = shape.kv_heads * shape.head_dim
     if family.value_rows == "last":
-        return out[..., -rows:]
+        queries = shape.heads * shape.head_dim
+        start, length = {"query": (0, queries), "key": (queries, rows), "value": (queries + rows, rows)}[part]
+        return stacked.narrow(axis, start, length)
     if family.value_rows == "per_head":
-        return out.unflatten(-1, (shape.heads, 3, shape.head_dim))[..., 2, :].flatten(-2)
-    return out
+        third = ("query", "key", "value").index(part)
+        each = stacked.unflatten(axis, (shape.heads, 3, shape.head_dim))
+        return each.select(axis + 1, third).flatten(axis, axis + 1)
+    return stacked
 
 
 def _is_plain(linear: Any) -> bool:

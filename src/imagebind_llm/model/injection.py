@@ -8,6 +8,9 @@ Per layer ``l`` and condition ``n`` one constant vector ``delta[l, n]`` is added
   added to the output of the attention block. ``W_v`` without, ``W_o`` with its low-rank update; no bias
   counts.
 
+With ``K > 1`` vectors a condition, the tokens attend to them instead (style ``"value"`` only, see
+:mod:`.attending`).
+
 Nothing is stored on modules at run time. A :class:`TokenDeltas` travels as a keyword argument through the
 language model to its decoder layers, where hooks installed by :meth:`Injection.attach` consume it. Calls from
 several threads, recomputation under gradient checkpointing and validation before training therefore cannot
@@ -23,8 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.model.attending import TokenAttention, attended_by, keys_and_values
+from imagebind_llm.model.bind import check_tokens
 from imagebind_llm.model.families import (
     DecoderShape,
+    Family,
     apply_without_bias,
     decoder_layers,
     family_of,
@@ -71,10 +77,10 @@ class ConditionDeltas:
 
     def __init__(self, deltas: Tensor) -> None:
         """From ``deltas [K, N, C]``: ``K`` injected layers, ``N`` conditions."""
-        layers, self.count, width = deltas.shape
-        nothing = deltas.new_zeros(layers, 1, width)
+        layers, self.count, *rest = deltas.shape
+        nothing = deltas.new_zeros(layers, 1, *rest)
         self._table = torch.cat((nothing, deltas), dim=1)
-        self._last_step: tuple[list[list[int]], TokenDeltas] | None = None
+        self._last_step: tuple[list[list[int]], Any] | None = None
 
     @property
     def tensor(self) -> Tensor:
@@ -83,14 +89,18 @@ class ConditionDeltas:
 
     def detach(self) -> "ConditionDeltas":
         """The same values without gradient."""
-        return ConditionDeltas(self.tensor.detach())
+        return type(self)(self.tensor.detach())
 
-    def select(self, condition_ids: Tensor) -> TokenDeltas:
+    def select(self, condition_ids: Tensor) -> Any:
         """What the tokens with ``condition_ids [B, T]`` (``-1``: nothing, else ``0 … N-1``) receive.
 
         In decoding, rows go on seeing what they saw in the step before, so that step's deltas are kept and
         given out again. (Not on an accelerator, where comparing the ids would wait for it, nor where the
         gathered deltas are part of a gradient or of a compiled graph.)
+
+        Returns:
+            :class:`TokenDeltas`; :class:`ConditionTokens` give a
+            :class:`~imagebind_llm.model.attending.TokenAttention`.
         """
         single = condition_ids.shape[1] == 1 and condition_ids.device.type == "cpu"
         if not single or torch.is_grad_enabled() or torch.compiler.is_compiling():
@@ -100,8 +110,16 @@ class ConditionDeltas:
             last = self._last_step = (seen, self._select(condition_ids))
         return last[1]
 
-    def _select(self, condition_ids: Tensor) -> TokenDeltas:
+    def _select(self, condition_ids: Tensor) -> Any:
         return TokenDeltas(self._table, condition_ids.to(self._table.device) + 1)
+
+
+class ConditionTokens(ConditionDeltas):
+    """What ``count`` conditions of several vectors are to all injected layers: keys and gated values
+    ``[K, N, 2, heads, tokens, head_dim]``, computed once like deltas and used in their place."""
+
+    def _select(self, condition_ids: Tensor) -> TokenAttention:
+        return TokenAttention(self._table, condition_ids.to(self._table.device) + 1)
 
 
 class Injection(nn.Module):
@@ -115,6 +133,11 @@ class Injection(nn.Module):
             ``"value"``.
         gate_std: spread of the gates before training. 0, as published: the language model starts unchanged.
             More is for comparing with it.
+        tokens: vectors per condition, as the bind network gives them. More than one are attended to, in style
+            ``"value"``; queries are then ``[layers, tokens, C]``.
+
+    Raises:
+        ConfigError: an unknown style or layer, or several tokens in style ``"residual"``.
     """
 
     def __init__(
@@ -124,20 +147,24 @@ class Injection(nn.Module):
         layers: int | Sequence[int] | None = None,
         query: bool | None = None,
         gate_std: float = 0.0,
+        tokens: int = 1,
     ) -> None:
         super().__init__()
         if style not in STYLES:
             raise ConfigError(f"injection style is {style!r}; expected one of {', '.join(STYLES)}")
+        check_tokens(tokens, style)
         if gate_std < 0:
             raise ConfigError(f"injection gate_std is {gate_std}; expected 0 or more")
         self.gate_std = gate_std
         self.shape = shape
         self.style = style
+        self.tokens = tokens
         self.layers = resolve_layers(layers, shape.layers)
         count = len(self.layers)
         self.gate = nn.Parameter(torch.zeros(count, shape.heads) if style == "value" else torch.zeros(count))
         has_query = style == "value" if query is None else query
-        self.query = nn.Parameter(torch.empty(count, shape.width)) if has_query else None
+        each = (count, shape.width) if tokens == 1 else (count, tokens, shape.width)
+        self.query = nn.Parameter(torch.empty(each)) if has_query else None
         self._handles: list[Any] = []
         self.reset_parameters()
 
@@ -154,7 +181,7 @@ class Injection(nn.Module):
         """The deltas of conditions that went through the bind network.
 
         Args:
-            bound: ``[N, C]``.
+            bound: ``[N, C]``, or ``[N, tokens, C]`` for several.
 
         Raises:
             RuntimeError: style ``"value"`` and no language model attached (its projections are needed).
@@ -176,19 +203,25 @@ class Injection(nn.Module):
         return self._table(torch.stack(rows))
 
     def _table(self, deltas: Tensor) -> ConditionDeltas:
-        """``deltas`` in the precision of the stream they join, so that no step has to cast them.
+        """``deltas`` (or keys and values) in the stream's precision, so that no step has to cast them.
 
         Where gradients are recorded they keep theirs, in which the gradients of many tokens are summed.
         """
         if self._language_model is not None and not torch.is_grad_enabled():
             stream = self._language_model.get_input_embeddings().weight.dtype
             deltas = deltas.to(stream if stream.is_floating_point else deltas.dtype)
-        return ConditionDeltas(deltas)
+        return self.collect(deltas)
+
+    def collect(self, table: Tensor) -> ConditionDeltas:
+        """Put together again what the ``tensor`` of several :meth:`deltas` held, on axis 1."""
+        return ConditionDeltas(table) if self.tokens == 1 else ConditionTokens(table)
 
     def _value_delta(self, layer: nn.Module, position: int, bound: Tensor) -> Tensor:
         family = family_of(self._language_model.config.model_type)
         shape = self.shape
         states = bound if self.query is None else bound + self.query[position].to(bound)
+        if self.tokens > 1:
+            return keys_and_values(layer, family, shape, states, self.gate[position])
         values = project_values(layer, family, shape, states)
         heads = values.unflatten(-1, (shape.kv_heads, shape.head_dim))
         heads = heads.repeat_interleave(shape.heads // shape.kv_heads, dim=1)
@@ -222,6 +255,8 @@ class Injection(nn.Module):
                 self._handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
             else:
                 hook = partial(_add_after, position)
+                if self.tokens > 1:
+                    hook = partial(_attend_after, position, family, self.shape)
                 attention = layer.get_submodule(family.attention)
                 self._handles.append(attention.register_forward_hook(hook, with_kwargs=True))
         # not a submodule: the model owns the language model, and its weights must not be listed twice
@@ -279,9 +314,27 @@ def _add_after(
     return (deltas.add_to(output[0], position), *output[1:])
 
 
+def _attend_after(
+    position: int,
+    family: Family,
+    shape: DecoderShape,
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: Any,
+) -> Any:
+    """Attention hook: add what the tokens see in the several vectors of their conditions."""
+    given: TokenAttention | None = kwargs.get(ARGUMENT)
+    if given is None:
+        return None
+    states = args[0] if args else kwargs["hidden_states"]
+    added = attended_by(module, family, shape, given, position, states, kwargs["position_embeddings"])
+    return (output[0] + added.to(output[0]), *output[1:])
+
+
 def _hooks(module: nn.Module) -> list[Any]:
     return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
 
 
 def _is_ours(hook: Any) -> bool:
-    return isinstance(hook, partial) and hook.func in (_add_before, _add_after)
+    return isinstance(hook, partial) and hook.func in (_add_before, _add_after, _attend_after)

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.encoders.registry import build_encoder
 from imagebind_llm.model.adaptation import install_biases, install_lora, refuse_foreign_adapters
+from imagebind_llm.model.attending import TokenAttention
 from imagebind_llm.model.bind import BindNetwork
 from imagebind_llm.model.conditioning import (
     Enhancer,
@@ -78,7 +79,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
         self.encoder = encoder if encoder is not None else build_encoder(config.encoder_config)
         self.bind = BindNetwork(config.embedding_dim, shape.width, **config.bind)
-        self.injection = Injection(shape, **config.injection)
+        self.injection = Injection(shape, **config.injection, tokens=self.bind.tokens)
         if self.encoder is not None:
             self.encoder.requires_grad_(False)
         if language_model is not None:
@@ -255,7 +256,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         conditions: Tensor | None = None,
         condition_ids: Tensor | None = None,
         media: "MediaBatch | None" = None,
-        deltas: ConditionDeltas | TokenDeltas | None = None,
+        deltas: ConditionDeltas | TokenDeltas | TokenAttention | None = None,
         num_items_in_batch: Tensor | int | None = None,
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
@@ -292,7 +293,7 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 raise UserError(
                     "condition_ids point to conditions, but neither conditions nor media were given"
                 )
-        elif isinstance(deltas, TokenDeltas):
+        elif isinstance(deltas, TokenDeltas | TokenAttention):
             kwargs[ARGUMENT] = deltas
         else:
             condition_ids = check_condition_ids(condition_ids, deltas.count, given)

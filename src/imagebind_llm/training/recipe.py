@@ -215,7 +215,8 @@ class PretrainSettings:
     model: str | None = None
     """Folder of an untrained model (``imagebind-llm new``), instead of these two."""
     bind: dict[str, Any] = field(default_factory=dict)
-    """BindNetwork values (width is the language model's unless given)."""
+    """BindNetwork values (width is the language model's unless given). ``tokens`` > 1 need injection style
+    ``"value"``."""
     injection: dict[str, Any] = field(default_factory=dict)
     """Injection values (style, layers)."""
     tokenizer: str | None = None
@@ -239,6 +240,10 @@ class PretrainSettings:
                 f"{given[0]} is that of the model {self.model!r}, which imagebind-llm new has set; drop "
                 f"{given[0]} from the recipe, or give {given[0]}=null"
             )
+        if "tokens" in self.bind:  # told before anything is opened
+            from imagebind_llm.model.bind import check_tokens
+
+            check_tokens(self.bind["tokens"], self.injection.get("style", "residual"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,10 @@ def groups(layers: int) -> tuple[Group, ...]:
                Variant("0 (a linear layer)", ("bind.depth=0",)))),
         Group("style", "style of injection", "pretrain",
               (Variant("residual"), Variant("value", ("injection.style=value",)))),
+        Group("tokens", "vectors per condition", "pretrain",
+              (Variant("1"), Variant("1, style value", ("injection.style=value",)),
+               *(Variant(f"{count}, style value", (f"bind.tokens={count}", "injection.style=value"))
+                 for count in (4, 8)))),
         Group("layers", "injected layers", "pretrain",
               (Variant("all"), Variant(f"upper half ({half})", (f"injection.layers={half}",)),
                Variant("first only", ("injection.layers=[0]",)))),

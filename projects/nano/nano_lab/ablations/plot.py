@@ -22,7 +22,7 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
     figure, grid = pyplot.subplots(rows, _COLUMNS, figsize=(11, 2.9 * rows), squeeze=False)
     panels = grid.flatten()
     for panel, group in zip(panels[: len(groups)], groups, strict=True):
-        sweep = len(group["arms"]) > 3
+        sweep = group["kind"] == "cache" and len(group["arms"]) > 3
         (_lines if sweep else _bars)(panel, group)
         low = _lowest(group) if sweep else 0
         panel.set_title(group["title"] + (f" (scale from {low} %)" if low else ""), fontsize=9)

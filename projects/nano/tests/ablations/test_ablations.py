@@ -41,7 +41,7 @@ def inputs(tmp_path):
 def test_every_choice_of_the_paper_is_compared():
     found = {group.key: group for group in groups(LAYERS)}
     assert list(found) == [
-        "gates", "depth", "style", "layers", "adapters", "cache", "cache-k", "cache-temperature",
+        "gates", "depth", "style", "tokens", "layers", "adapters", "cache", "cache-k", "cache-temperature",
         "cache-weight",
     ]  # fmt: skip
     assert [variant.overrides for variant in found["layers"].variants] == [
@@ -71,6 +71,8 @@ def test_arms_are_recipes_that_train_takes(inputs, tmp_path):
     recipes_of = dict(seen)
     assert recipes_of["random, spread 1"].injection == {"gate_std": 1.0}
     assert recipes_of["0 (a linear layer)"].bind == {"depth": 0}
+    assert recipes_of["8, style value"].bind == {"tokens": 8}
+    assert recipes_of["8, style value"].injection == {"style": "value"}
     assert recipes_of["first only"].injection == {"layers": [0]}
     only = recipes_of["low-rank updates only"].adapters
     assert (only.rank, only.biases, only.norms) == (16, (), False)
@@ -79,7 +81,7 @@ def test_arms_are_recipes_that_train_takes(inputs, tmp_path):
 
 def test_groups_are_chosen_by_name():
     assert [group.key for group in chosen(groups(LAYERS), ["depth", "gates"])] == ["gates", "depth"]
-    assert len(chosen(groups(LAYERS), ())) == 9
+    assert len(chosen(groups(LAYERS), ())) == 10
     check_names(["depth", "gates"])
     with pytest.raises(UserError, match="no comparison 'gate'; choose from gates, depth, "):
         check_names(["gate"])
@@ -232,7 +234,7 @@ def test_the_report_names_budget_arms_and_intervals(tmp_path):
         assert f"### {group.title.capitalize()}" in text
         for variant in group.variants:
             assert f"\n| {variant.name} | " in text
-    assert text.count("loss at step 1") == 5  # cache variants have none
+    assert text.count("loss at step 1") == 6  # cache variants have none
     draw(summary, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "plot.png").stat().st_size < 200_000

@@ -44,6 +44,11 @@ def check_supported(model: "ImageBindLLMForConditionalGeneration") -> None:
             f"language models of type {kind!r} cannot run on vLLM with conditions; those of type "
             f"{', '.join(SUPPORTED)} can: leave out --engine vllm"
         )
+    if model.bind.tokens > 1:
+        raise UserError(
+            f"this model's conditions are {model.bind.tokens} vectors that tokens attend to, which the vLLM "
+            "engine cannot do; leave out --engine vllm"
+        )
     if foreign_adapters(model.language_model):
         raise UserError("the language model holds peft adapters; merge them into it before it goes to vLLM")
     for name, tensor in model.language_model.named_parameters():
