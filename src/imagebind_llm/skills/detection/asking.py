@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import numpy as np
+
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.inference.assistant import Assistant
 from imagebind_llm.inference.request import Answer
@@ -10,8 +12,6 @@ from imagebind_llm.skills.detection.boxes import cut, squared
 from imagebind_llm.skills.detection.results import Detections
 
 _NAMED = re.compile(r"\b(?:box|number|no\.?)\s*#?\s*(\d{1,4})\b|#(\d{1,4})\b", re.IGNORECASE)
-_MARGIN = 1.2
-"""Side of the square that is shown, of the box's longer side."""
 
 
 def ask_box(
@@ -41,7 +41,6 @@ def ask_box(
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(detections):
         there = f"boxes 1 to {len(detections)}" if len(detections) else "no boxes"
         raise UserError(f"box {short(number)} is asked for, and there are {there}")
-    import numpy as np
-
-    box = np.array(detections[number - 1].box)
-    return bot.ask(question, image=cut(detections.picture, squared(box, _MARGIN)), **options)
+    one = detections[number - 1]
+    shown = cut(detections.picture, squared(np.array(one.box), one.margin))
+    return bot.ask(question, image=shown, **options)

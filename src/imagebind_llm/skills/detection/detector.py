@@ -143,7 +143,7 @@ class Detector:
             return Detections(looked.picture, labels, (), 0)
         nothing = self._nothing.levels(views, prompts)
         fits = scores(views, directions, nothing, settings.temperature, settings.classify)
-        near = (views @ directions.T).amax(dim=1).double().numpy()
+        near = (views @ directions.T).double().numpy()
         found = _kept(looked.proposals, fits, near, labels, settings)
         return Detections(looked.picture, labels, tuple(found), len(looked.proposals))
 
@@ -155,7 +155,10 @@ def _kept(
     labels: Sequence[str],
     settings: DetectionSettings,
 ) -> list[Detection]:
-    """The boxes that answer a prompt well enough and are not a better one's shadow."""
+    """The boxes that answer a prompt well enough and are not a better one's shadow.
+
+    ``fits`` is ``[boxes, prompts]``, ``near`` (cosines) is ``[boxes, margins, prompts]``.
+    """
     # where the encoder sees no difference, the box that more speaks for wins
     sure = 0.5 + 0.5 * proposals.objectness / max(float(proposals.objectness.max()), 1e-9)
     ranks = fits * sure[:, None]
@@ -177,8 +180,9 @@ def _kept(
             int(prompts[row]),
             labels[prompts[row]],
             float(found[row]),
-            float(near[boxes[row], prompts[row]]),
+            float(near[boxes[row], :, prompts[row]].max()),
             float(proposals.objectness[boxes[row]]),
+            MARGINS[int(near[boxes[row], :, prompts[row]].argmax())],
         )
         for number, row in enumerate(kept[: settings.most], 1)
         for x0, y0, x1, y1 in [proposals.boxes[boxes[row]]]

@@ -50,7 +50,7 @@ class RegionProposer:
     def propose(self, picture: Image.Image, most: int) -> Proposals:
         """At most ``most`` boxes of an RGB picture; objectness is the share of means that found each."""
         scale = min(1.0, _SIDE / max(picture.size))
-        size = tuple(max(1, round(side * scale)) for side in picture.size)
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
         small = picture if scale == 1.0 else picture.resize(size, Image.Resampling.BOX)
         pixels = np.asarray(small, dtype=np.float64) / 255
         found = [self._boxes(mask) for mask in self._masks(pixels)]

@@ -19,6 +19,7 @@ class Detection:
         score: 0 … 1, how well it fits (:mod:`.scoring`); less where little speaks for the box.
         similarity: cosine of the box's embedding and the prompt's.
         objectness: 0 … 1, how sure the proposer was that something is there.
+        margin: side of the square in which it was most like its prompt, of the box's longer side.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Detection:
     score: float
     similarity: float
     objectness: float
+    margin: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
