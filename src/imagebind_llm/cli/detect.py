@@ -98,7 +98,7 @@ def detect(
     bot = shared.open_assistant(model, device, dtype)
     from imagebind_llm.skills.detection import Detector, Prompt
 
-    prompts = [Prompt.of(**media)] if together else Prompt.each(**media)
+    prompts = [Prompt.of(None, **media)] if together else Prompt.each(**media)
     found = Detector(bot, open_proposer(detector, str(bot.device))).detect(picture, prompts, settings, cache)
     _write(found, picture, out, coco)
     answer = None if ask is None else _answered(bot, found, ask)

@@ -157,7 +157,7 @@ def _bbox(box: Sequence[float]) -> list[float]:
 
 def truth_of(scenes: Sequence[Scene], labels: Sequence[int]) -> dict[str, Any]:
     """COCO's document of the things in scenes, as far as ``labels`` name them."""
-    things = [
+    things: list[dict[str, Any]] = [
         {"image_id": number, "category_id": int(label) + 1, "bbox": _bbox(box), "iscrowd": 0}
         for number, scene in enumerate(scenes, 1)
         for box, label in zip(scene.boxes, scene.labels, strict=True)

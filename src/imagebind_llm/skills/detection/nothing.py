@@ -59,7 +59,10 @@ class Nothing:
     def _embedded(self, kind: Modality) -> Tensor | None:
         if kind.value not in self._bot.modalities:
             return None
-        media = {Modality.IMAGE: no_pictures, Modality.AUDIO: no_sounds}
-        sources = media[kind]() if kind in media else list(self._words)
+        sources: Sequence[object] = self._words
+        if kind is Modality.IMAGE:
+            sources = no_pictures()
+        elif kind is Modality.AUDIO:
+            sources = no_sounds()
         rows = list(self._bot.iter_embed(MediaItem(kind, source) for source in sources))
         return torch.stack([row for row in rows if isinstance(row, Tensor)]) if rows else None
