@@ -1,7 +1,10 @@
 """``imagebind-llm detect``."""
 
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 from support.live_server import INPUTS
@@ -84,3 +87,34 @@ def test_bad_input_gets_one_line(run, arguments, said):
 def test_a_damaged_picture_gets_one_line(run, media_folder):
     code, _, err = run(str(media_folder / "broken.png"), "--text", "a dog")
     assert (code, err.count("\n")) == (2, 1)
+
+
+def test_another_detector_proposes_the_boxes(run, tmp_path):
+    from support.tiny_detectors import write_owlv2
+
+    folder = write_owlv2(tmp_path / "owlv2")
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 140, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("noise.png")
+    code, out, err = run(
+        "noise.png", "--text", "a dog", "--detector", str(folder), "--threshold", "0", "--json"
+    )
+    assert code == 0, err
+    values = json.loads(out)
+    assert values["proposed"] >= 1
+    assert len(values["detections"]) >= 1
+
+
+def test_options_are_checked_before_torch_is_imported(tmp_path):
+    """So that the first sign of life, and a complaint, come at once."""
+    code = (
+        "import sys\n"
+        "from imagebind_llm.cli import main, status\n"
+        "status.show = lambda text: print(text, 'torch' in sys.modules)\n"
+        "main(['detect', sys.argv[1], '--text', 'a dog'])\n"
+    )
+    Image.new("RGB", (60, 60), (9, 9, 99)).save(tmp_path / "empty.png")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "empty.png")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[:2] == ["starting … False", "loading nano … False"]
