@@ -24,6 +24,7 @@ def test_the_pages_have_python():
     assert {
         *PRINTED,
         "docs/any-llm.md",
+        "docs/detection.md",
         "docs/evaluate.md",
         "docs/new-modality.md",
         "docs/towers.md",

@@ -6,7 +6,7 @@ from typing import Any
 
 from imagebind_llm.checkpoints.card import CardSection
 from imagebind_llm.evaluation.suite import SuiteKind
-from nano_lab.commands import ablate, evaluate, report, sensor, tools
+from nano_lab.commands import ablate, detection, evaluate, report, sensor, tools
 
 
 def _card(results: Mapping[str, Any]) -> CardSection:
@@ -33,3 +33,6 @@ ABLATE = SuiteKind(ablate.ablate, "The published choices against their alternati
 SENSOR = SuiteKind(sensor.sensor, "A sensor that was added to nano, zero-shot.", sensor.EXAMPLES)
 REPORT = SuiteKind(report.report, "The paper's claims, measured, as a page.", report.EXAMPLES)
 TOOLS = SuiteKind(tools.tools, "Sums of digits that nano sees and hears, by the calculator.", tools.EXAMPLES)
+DETECTION = SuiteKind(
+    detection.detection, "Things in scenes, found by words, pictures and sounds.", detection.EXAMPLES
+)
