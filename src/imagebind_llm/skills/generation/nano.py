@@ -13,6 +13,7 @@ from torch import Tensor
 
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.locate import nano_folder
+from imagebind_llm.inference.loading import choose_device
 from imagebind_llm.skills.generation.contract import (
     Kind,
     Made,
@@ -127,7 +128,7 @@ def _open(weights: str | None, device: str) -> DecoderGenerator:
             "nano's generator is not in this installation: its weights are not trained yet; train it with "
             "recipes/nano/generator.yaml and give --weights DIR, or use --generator unclip"
         )
-    decoder, fingerprint, shifts = load_decoder(folder, device)
+    decoder, fingerprint, shifts = load_decoder(folder, choose_device(device))
     return DecoderGenerator(decoder, fingerprint, shifts)
 
 

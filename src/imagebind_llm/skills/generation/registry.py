@@ -18,6 +18,10 @@ GENERATORS = Plugins(
     "generator",
     {
         "nano": "imagebind_llm.skills.generation.nano:NANO",
+        "unclip": "imagebind_llm.skills.generation.unclip:UNCLIP",
+        "stable-audio": "imagebind_llm.skills.generation.sound:STABLE_AUDIO",
+        "audioldm2": "imagebind_llm.skills.generation.sound:AUDIOLDM2",
+        "shap-e": "imagebind_llm.skills.generation.shap_e:SHAP_E",
     },
 )
 
