@@ -196,3 +196,39 @@ class NanoFinetuneRecipe(FinetuneSettings):
         super().__post_init__()
         least = dict.fromkeys(("mixture_weights", "mixture_units"), 0)
         check_numbers(self, least=least, most={"mixture_units": 1})
+
+
+def _drawn() -> dict[str, float]:
+    return {"objects": 0.6, "digits": 0.4}
+
+
+@dataclass(frozen=True)
+class DrawnData(ImageData):
+    """The pictures that a generator learns to draw, and their embeddings."""
+
+    shares: dict[str, float] = field(default_factory=_drawn)
+    """Parts of the drawn pictures by domain."""
+
+
+@dataclass(frozen=True)
+class NanoGeneratorRecipe:
+    """A small decoder of pictures from the joint embedding, by flow matching."""
+
+    run: RunSettings
+    optimizer: OptimizerSettings
+    data: DrawnData
+    model: str = "nano"
+    """Whose frozen encoder: ``nano``, a model folder or an encoder's."""
+    decoder: dict[str, Any] = field(default_factory=dict)
+    """Sizes (:class:`imagebind_llm.skills.generation.decoder.DecoderConfig`)."""
+    unconditional: float = 0.1
+    """Share of the examples whose embedding is hidden, for guidance."""
+    mirror: bool = True
+    """Mirror half of the photographs."""
+    shifts: tuple[str, ...] = ("text", "audio", "point", "depth", "thermal", "imu")
+    """Modalities whose mean way to pictures is measured and kept."""
+    evaluate_items: int = 256
+    """Held-out pictures per evaluation."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, least={"unconditional": 0, "evaluate_items": 2}, most={"unconditional": 0.9})

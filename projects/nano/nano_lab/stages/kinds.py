@@ -7,7 +7,13 @@ from imagebind_llm.training.registry import StageKind
 
 if TYPE_CHECKING:
     from imagebind_llm.training.stage import Stage
-    from nano_lab.recipes import LanguageRecipe, NanoBindRecipe, NanoFinetuneRecipe, NanoPretrainRecipe
+    from nano_lab.recipes import (
+        LanguageRecipe,
+        NanoBindRecipe,
+        NanoFinetuneRecipe,
+        NanoGeneratorRecipe,
+        NanoPretrainRecipe,
+    )
 
 
 def _bind(recipe: "NanoBindRecipe") -> "Stage":
@@ -65,6 +71,14 @@ def _finetune(recipe: "NanoFinetuneRecipe") -> "Stage":
     )
 
 
+def _generator(recipe: "NanoGeneratorRecipe") -> "Stage":
+    from nano_lab.data.pictures import nano_pictures
+    from nano_lab.stages.generator import open_generator
+
+    assert recipe.data.root is not None, "the recipe has checked it"
+    return open_generator(recipe, nano_pictures(recipe.data.root, recipe.data.others))
+
+
 BIND = StageKind(
     "nano_lab.recipes:NanoBindRecipe",
     _bind,
@@ -103,5 +117,15 @@ FINETUNE = StageKind(
 \b
 Example:
   imagebind-llm train finetune recipes/nano/finetune.yaml data.root=DATA
+""",
+)
+GENERATOR = StageKind(
+    "nano_lab.recipes:NanoGeneratorRecipe",
+    _generator,
+    "A picture decoder for what nano's encoder embeds.",
+    examples="""
+\b
+Example:
+  imagebind-llm train generator recipes/nano/generator.yaml data.root=DATA
 """,
 )

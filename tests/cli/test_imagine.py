@@ -1,0 +1,85 @@
+"""``imagebind-llm imagine``: from options to files, with a decoder of random weights; and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from imagebind_llm.cli import main
+from imagebind_llm.inference.assistant import Assistant
+
+INPUTS = Path(__file__).parents[2] / "examples" / "inputs"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    pytest.importorskip("diffusers")
+    from imagebind_llm.skills.generation.decoder import DecoderConfig, EmbeddingDecoder, save_decoder
+
+    torch.manual_seed(0)
+    bot = Assistant.from_pretrained("nano", device="cpu")
+    config = DecoderConfig(
+        bot.model.encoder.embedding_dim, 16, 2, (8, 16), attention=(False, True), heads_dim=8, groups=4
+    )
+    folder = tmp_path_factory.mktemp("weights")
+    save_decoder(folder, EmbeddingDecoder(config), bot.encoder_fingerprint, {})
+    return str(folder)
+
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as leaving:
+        main(["imagine", *map(str, words)])
+    out, err = capsys.readouterr()
+    return leaving.value.code or 0, out, err
+
+
+def test_a_mixture_becomes_pictures(weights, tmp_path, capsys):
+    code, out, err = run(
+        capsys, "--audio", f"{INPUTS / 'seven.ogg'}@0.5", "--text", "a seven", "--count", 2, "--steps", 2,
+        "--negative", "a one", "--weights", weights, "--seed", 4, "--out", tmp_path / "p.png", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["out"] == [str(tmp_path / f"p-{n}.png") for n in (1, 2)]
+    with Image.open(tmp_path / "p-2.png") as found:
+        assert found.size == (16, 16)
+        what = json.loads(found.text["imagebind-llm"])
+    assert what["made_of"] == ["audio seven.ogg × 0.5", "text 'a seven'"]
+    assert (what["generator"], what["seed"], what["negative"]) == ("nano", 5, "a one")
+
+
+@pytest.mark.parametrize("name", ["way.gif", "way.png"])
+def test_the_way_between_a_shape_and_words(weights, tmp_path, capsys, name):
+    code, _, err = run(
+        capsys, "--between", INPUTS / "three.ply", "an eight", "--frames", 3, "--steps", 1,
+        "--weights", weights, "--out", tmp_path / name,
+    )  # fmt: skip
+    assert code == 0, err
+    with Image.open(tmp_path / name) as found:
+        assert getattr(found, "n_frames", 1) == (4 if name.endswith("gif") else 1)
+        assert found.size == ((16, 16) if name.endswith("gif") else (48, 16))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "a.mp3", "--text", "x"], "ends in '.mp3'"),
+        (["--out", "a.wav", "--text", "x"], "makes no sound, only picture and shapes"),
+        (["--out", "a.png", "--text", "x", "--generator", "nanno"], "did you mean 'nano'"),
+        (["--out", "a.png", "--text", "x", "--generator", "unclip"], "brings no weights"),
+        (["--out", "a.gif", "--text", "x"], "give --between"),
+        (["--out", "a.png", "--text", "x", "--between", "a", "b"], "drop the other ones"),
+        (["--out", "a.wav", "--between", "a", "b"], "one .png or .gif"),
+        (["--out", "a.png", "--image", "none.png"], "there is no such file"),
+        (["--out", "a.png", "--text", "x", "--steps", "0"], "steps is 0"),
+        (["--out", "a.png", "--text", "x", "--weights", "."], "holds no generator"),
+    ],
+)
+def test_what_it_refuses(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("a.*"))
