@@ -23,14 +23,24 @@ def render(template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> "jinja2.Environment":
+    environment = page_environment(str(__package__))
+    environment.filters |= {"percent": lambda share: f"{100 * share:.4g}%", "grouped": lambda n: f"{n:,}"}
+    environment.globals["whiskers"] = whiskers
+    return environment
+
+
+def page_environment(package: str, longest: int = LONGEST) -> "jinja2.Environment":
+    """Templates in the folder ``pages`` of a package. Strings are escaped, made printable, and cut at
+    ``longest`` characters."""
     import jinja2
     from markupsafe import Markup
 
     def tidy(value: Any) -> Any:
-        return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        words = isinstance(value, str) and not isinstance(value, Markup)
+        return printable(value, longest) if words else value
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, "pages"),
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package, "pages"),
         autoescape=True,
         finalize=tidy,
         undefined=jinja2.StrictUndefined,
@@ -38,9 +48,6 @@ def _environment() -> "jinja2.Environment":
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"percent": lambda share: f"{100 * share:.4g}%", "grouped": lambda n: f"{n:,}"}
-    environment.globals["whiskers"] = whiskers
-    return environment
 
 
 def printable(text: str, longest: int = LONGEST) -> str:

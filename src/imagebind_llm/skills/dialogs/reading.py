@@ -8,7 +8,7 @@ from typing import Any
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.files import atomic_write
-from imagebind_llm.evaluation.page_parts import printable
+from imagebind_llm.evaluation.page_parts import page_environment, printable
 from imagebind_llm.evaluation.tiles import Tile, Tiles
 from imagebind_llm.model.messages import Message, read_messages
 
@@ -64,24 +64,8 @@ def _tiles(media: Sequence[Any], tiles: Tiles) -> Iterator[Tile]:
 
 
 def _html(title: str, system: str, turns: list[dict[str, Any]]) -> str:
-    import jinja2
-    from markupsafe import Markup
-
-    def tidy(value: Any) -> Any:
-        return (
-            printable(value, _LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
-        )
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, "pages"),
-        autoescape=True,
-        finalize=tidy,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style = files(__package__).joinpath("pages", "dialog.css").read_text(encoding="utf-8")
-    page = environment.get_template("dialog.html")
+    page = page_environment(str(__package__), _LONGEST).get_template("dialog.html")
     return page.render(title=title, system=system, turns=turns, style=style)
 
 
