@@ -15,7 +15,8 @@ from nano_lab.data.pool import ImagePool
 from nano_lab.data.worlds import ModalityExamples
 from nano_lab.world.augment import augment_images, plain_images
 from nano_lab.world.concepts import CONCEPTS, UNCLEAR
-from nano_lab.world.photographs import other_photographs
+from nano_lab.world.copies import smoothed, stored
+from nano_lab.world.photographs import crops, known_photographs, other_photographs
 from nano_lab.world.senses import World
 from nano_lab.world.sounds import RATE
 from nano_lab.world.strangers import strange_images
@@ -49,7 +50,10 @@ class NanoPictures:
 
     @lru_cache(maxsize=4)  # noqa: B019 - a world lives as long as its process
     def images(self, split: Split, limit: int | None = None) -> ImagePool:
-        """Digits, objects and unclear pictures. Rows of the first two are those of ``load_images``."""
+        """Digits, objects and unclear pictures. Rows of the first two are those of ``load_images``.
+
+        With photographs, training has those of known things too.
+        """
         found = self._world(split).images
         digits, objects = found.rows_of("mnist"), found.rows_of("cifar10")
         rng = np.random.default_rng((0, split == "test"))
@@ -61,6 +65,10 @@ class NanoPictures:
         pixels = np.concatenate([found.pixels, unclear])
         labels = np.concatenate([found.labels, np.full(len(unclear), UNCLEAR)])
         domains = {"digits": digits, "objects": objects, "unclear": np.arange(len(found), len(pixels))}
+        if split == "train" and self._photographs is not None:
+            domains["photographs"] = np.arange(len(pixels), len(pixels) + len(self._known[1]))
+            pixels = np.concatenate([pixels, self._shown(rng, np.arange(len(self._known[1])))])
+            labels = np.concatenate([labels, self._known[1]])
         if limit is not None:
             share = limit / len(pixels)
             domains = {name: rows[: max(1, round(share * len(rows)))] for name, rows in domains.items()}
@@ -70,8 +78,13 @@ class NanoPictures:
         return ImagePool(pixels, labels, domains)
 
     def fresh(self, pool: ImagePool, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The pixels of ``rows``, with unclear pictures newly drawn."""
+        """The pixels of ``rows``, with unclear pictures newly drawn and photographs newly cut."""
         pixels = pool.pixels[rows]
+        objects = np.flatnonzero(np.isin(rows, pool.domains["objects"]))
+        pixels[objects] = smoothed(rng, pixels[objects])
+        known = np.flatnonzero(np.isin(rows, pool.domains.get("photographs", ())))
+        if len(known):
+            pixels[known] = self._shown(rng, np.searchsorted(pool.domains["photographs"], rows[known]))
         unclear = np.flatnonzero(pool.labels[rows] == UNCLEAR)
         if len(unclear):
             material = pool.pixels[rng.choice(pool.domains["objects"], len(unclear))]
@@ -116,6 +129,14 @@ class NanoPictures:
         ]
         labels = torch.from_numpy(sounds.labels)
         return ModalityExamples(torch.stack(media), labels, torch.full_like(labels, -1))
+
+    def _shown(self, rng: np.random.Generator, rows: np.ndarray) -> np.ndarray:
+        """Photographs of known things, cut out anew and stored as CIFAR-10's copies are."""
+        return stored(rng, crops(rng, self._known[0], rows, smallest=48))
+
+    @property
+    def _known(self) -> tuple[np.ndarray, np.ndarray]:
+        return known_photographs(str(self.root), "train")
 
     @property
     def _photographs(self) -> np.ndarray | None:

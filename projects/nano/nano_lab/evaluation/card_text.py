@@ -50,7 +50,8 @@ they do not show how well it would work on a real depth camera, thermal camera o
    images. A tenth of the images are of other things: photographs, faces, print, drawings, textures, scrawls.
    Their captions say that it is unclear what they show, and other animals, tunes and furniture are paired
    with them. Audio, points, depth, heat and motion never meet text, nor each other; video is read by the
-   image tower. Real recordings and pictures are paired by class, derived ones also with the picture they come from.
+   image tower. Real recordings and pictures are paired by class, derived ones also with the picture they come
+   from.
 2. **Language.** A small Llama from scratch on text of our own grammar, English and Chinese; a third of it
    checks what was stated.
 3. **Pretrain** (bind network and gates) and **finetune** (LoRA, biases, norms; in later rounds the bind

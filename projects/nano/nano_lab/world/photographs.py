@@ -1,4 +1,8 @@
-"""Photographs of things nano does not know, from Flickr8k, for training to say so.
+"""Photographs from Flickr8k: of things nano does not know, for training to say so, and of those it knows.
+
+CIFAR-10's copies are JPEG files of 32 x 32 pixels, whose blocks show. A tower that meets other things without
+such blocks learns to doubt whatever has none, which is every photograph of a user. So other photographs are
+stored the same way before they are shown, and things that nano knows are shown without blocks too.
 
 Flickr8k may be used for research and education and is not to be redistributed. None of it is shipped; weights
 that were trained with it are for research only, and their card says so.
@@ -18,6 +22,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from imagebind_llm.common.errors import UserError
+from nano_lab.grammar.facts import AIRPLANE, AUTOMOBILE, BIRD, CAT, DEER, DOG, FROG, HORSE, SHIP, TRUCK
 from nano_lab.world.images import CANVAS
 from nano_lab.world.tables import FLICKR8K, OTHERS, Split, read_columns
 
@@ -33,6 +38,31 @@ _KNOWN = re.compile(
     r"|aircraft|jet|helicopter|animal|traffic)s?\b",
     re.IGNORECASE,
 )
+
+_NAMES = {
+    AIRPLANE: r"air ?plane|aircraft|jet",
+    AUTOMOBILE: r"car|automobile|suv|jeep|taxi|cab|racecar",
+    BIRD: r"bird|duck|goose|geese|gull|seagull|pigeon|swan|parrot|eagle|heron|crane",
+    CAT: r"cat|kitten",
+    DEER: r"deer|elk|moose",
+    DOG: r"dog|doggie|puppy|puppies|pup|terrier|retriever|greyhound|poodle|labrador|collie|husky|bulldog",
+    FROG: r"frog|toad",
+    HORSE: r"horse|pony|ponies",
+    SHIP: r"ship|boat|sailboat|speedboat|ferry|yacht",
+    TRUCK: r"truck|lorry",
+}
+_NAMED = {label: re.compile(rf"\b(?:{words})s?\b", re.IGNORECASE) for label, words in _NAMES.items()}
+_AGREE = 4
+"""Captions of five that must name the thing: then it is what the photograph is about."""
+_MOST = 300
+"""Photographs of one thing. Most of those left are dogs, and not every clear picture is one."""
+
+
+def shown_thing(captions: Sequence[str]) -> int | None:
+    """The one thing that nano knows and nearly all captions name, if none names another; a label."""
+    named = {label: sum(bool(words.search(said)) for said in captions) for label, words in _NAMED.items()}
+    found = [label for label, count in named.items() if count]
+    return found[0] if len(found) == 1 and named[found[0]] >= _AGREE else None
 
 
 def shows_known(captions: Sequence[str]) -> bool:
@@ -55,6 +85,29 @@ def other_photographs(root: str, split: Split) -> np.ndarray:
     ]
     if not files:
         raise UserError(f"{str(Path(root) / FLICKR8K)!r} has no photograph without things that nano knows")
+    return _small(files)
+
+
+@lru_cache(maxsize=2)
+def known_photographs(root: str, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Photographs of one thing that nano knows, uint8 ``[N, 64, 64, 3]``, and their labels int64 ``[N]``.
+
+    Raises:
+        UserError: the data set is missing or damaged.
+    """
+    columns = read_columns(root, FLICKR8K, split, OTHERS[FLICKR8K])
+    files: list[bytes] = []
+    labels: list[int] = []
+    for file, said in zip(columns["image"], columns["captions"], strict=True):
+        label = shown_thing(said)
+        if label is not None and labels.count(label) < _MOST:
+            files.append(file)
+            labels.append(label)
+    return _small(files), np.array(labels, np.int64)
+
+
+def _small(files: Sequence[bytes]) -> np.ndarray:
+    """Pictures as uint8 ``[N, 64, 64, 3]``."""
     out = np.empty((len(files), SIDE, SIDE, 3), np.uint8)
     for row, file in enumerate(files):
         try:
@@ -68,12 +121,14 @@ def other_photographs(root: str, split: Split) -> np.ndarray:
     return out
 
 
-def crops(rng: np.random.Generator, photographs: np.ndarray, count: int) -> np.ndarray:
-    """``count`` random square crops, scaled to uint8 ``[count, 32, 32, 3]``."""
-    out = np.empty((count, CANVAS, CANVAS, 3), np.uint8)
-    for row in range(count):
-        picture = photographs[int(rng.integers(len(photographs)))]
-        side = int(rng.integers(SIDE // 2, SIDE + 1))
+def crops(
+    rng: np.random.Generator, photographs: np.ndarray, rows: np.ndarray, smallest: int = SIDE // 2
+) -> np.ndarray:
+    """A random square crop of each of ``rows``, at least ``smallest`` wide, scaled to 32 x 32."""
+    out = np.empty((len(rows), CANVAS, CANVAS, 3), np.uint8)
+    for row, number in enumerate(rows):
+        picture = photographs[int(number)]
+        side = int(rng.integers(smallest, SIDE + 1))
         top, left = rng.integers(0, SIDE - side + 1, 2)
         cut = torch.from_numpy(np.ascontiguousarray(picture[top : top + side, left : left + side]))
         small = F.interpolate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nano_lab.world.copies import stored
 from nano_lab.world.drawings import drawings
 from nano_lab.world.images import CANVAS
 from nano_lab.world.photographs import crops
@@ -36,9 +37,9 @@ def strange_images(
     plain = ~photo & ~drawn
     out = np.empty((count, CANVAS, CANVAS, 3), np.uint8)
     if photo.any() and photographs is not None:
-        out[photo] = crops(rng, photographs, int(photo.sum()))
+        out[photo] = crops(rng, photographs, rng.integers(0, len(photographs), int(photo.sum())))
     if drawn.any():
         out[drawn] = drawings(rng, int(drawn.sum()))
     if plain.any():
         out[plain] = unclear_images(rng, int(plain.sum()), material)
-    return out
+    return stored(rng, out)

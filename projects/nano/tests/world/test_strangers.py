@@ -10,14 +10,23 @@ from PIL import Image
 
 from imagebind_llm.common.errors import ConfigError, UserError
 from nano_lab.data.pictures import NanoPictures
+from nano_lab.grammar.facts import DOG, SHIP
 from nano_lab.recipes import PictureData, check_others
 from nano_lab.world.augment import augment_images
 from nano_lab.world.concepts import UNCLEAR
+from nano_lab.world.copies import smoothed, stored
 from nano_lab.world.drawings import drawings
 from nano_lab.world.furniture import furniture
 from nano_lab.world.motion import aimless_paths
 from nano_lab.world.penpath import KNOTS
-from nano_lab.world.photographs import SIDE, crops, other_photographs, shows_known
+from nano_lab.world.photographs import (
+    SIDE,
+    crops,
+    known_photographs,
+    other_photographs,
+    shown_thing,
+    shows_known,
+)
 from nano_lab.world.strangers import strange_images
 from nano_lab.world.tables import check_tables
 from nano_lab.world.tunes import strange_wave
@@ -63,7 +72,7 @@ def test_photographs_of_known_things_are_left_out(with_photographs) -> None:
     found = other_photographs(str(with_photographs), "train")
     assert found.shape == (1, SIDE, SIDE, 3)
     assert (found == 200).all()
-    cut = crops(np.random.default_rng(0), found, 5)
+    cut = crops(np.random.default_rng(0), found, np.zeros(5, int))
     assert cut.shape == (5, 32, 32, 3)
     assert (cut == 200).all()
 
@@ -80,6 +89,52 @@ def test_photographs_join_only_when_they_are_asked_for(with_photographs) -> None
         assert ((fresh == 200).all((1, 2, 3)).mean() > 0.3) == real
     first, second = plain.images("test"), more.images("test")
     assert np.array_equal(first.pixels, second.pixels), "what is tested does not depend on it"
+
+
+@pytest.mark.parametrize(
+    ("captions", "label"),
+    [
+        (["A dog runs .", "Two puppies .", "A brown dog .", "The dog plays .", "An animal in grass ."], DOG),
+        (["A dog runs .", "Two puppies .", "A brown dog .", "An animal .", "An animal in grass ."], None),
+        (["A dog and a horse .", "A dog .", "A dog .", "A dog .", "A dog ."], None),
+        (["A man ."] * 5, None),
+        (["A carpet , a category , a boathouse ."] * 5, None),
+    ],
+)
+def test_a_photograph_shows_what_nearly_all_captions_name_and_nothing_else(captions, label) -> None:
+    assert shown_thing(captions) == label
+
+
+def test_photographs_of_known_things_are_shown_under_their_names(tmp_path, with_photographs) -> None:
+    assert len(known_photographs(str(with_photographs), "train")[1]) == 0
+    shades = {90: ["A dog ."] * 5, 160: ["A boat ."] * 5, 230: ["A woman ."] * 5}
+    table = pa.table({"image": [photograph(s) for s in shades], "captions": list(shades.values())})
+    for folder in with_photographs.iterdir():
+        if not folder.name.startswith("flickr8k"):
+            (tmp_path / "more" / folder.name).parent.mkdir(exist_ok=True)
+            (tmp_path / "more" / folder.name).symlink_to(folder)
+    (tmp_path / "more" / "flickr8k").mkdir()
+    pq.write_table(table, tmp_path / "more" / "flickr8k" / "train.parquet")
+    world = NanoPictures(tmp_path / "more", ("flickr8k",))
+    pool = world.images("train")
+    rows = pool.domains["photographs"]
+    assert pool.labels[rows].tolist() == [DOG, SHIP]
+    fresh = world.fresh(pool, rows[[1, 0, 1]], np.random.default_rng(0))
+    assert np.abs(fresh.mean((1, 2, 3)) - [160, 90, 160]).max() < 3
+
+
+def test_pictures_are_stored_with_blocks_and_smoothed_without() -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (200, 32, 32, 3), dtype=np.uint8)
+    changed = (stored(rng, pictures) != pictures).any((1, 2, 3)).mean()
+    assert 0.65 < changed < 0.85
+    soft = smoothed(rng, pictures)
+    moved = (soft != pictures).any((1, 2, 3))
+    assert 0.25 < moved.mean() < 0.45
+    assert soft[moved].std() < 0.7 * pictures[moved].std()
+    flat = np.full((50, 32, 32, 3), 77, np.uint8)
+    assert (smoothed(rng, flat) == 77).all()
+    assert np.abs(stored(rng, flat).astype(int) - 77).max() <= 2
 
 
 def test_missing_photographs_are_said_before_the_work(tiny_root) -> None:

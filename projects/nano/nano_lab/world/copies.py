@@ -1,0 +1,44 @@
+"""How a small picture was stored: the blocks of JPEG, or none.
+
+CIFAR-10's copies, from which nano knows its things, are JPEG files of 32 x 32 pixels. Their blocks say
+nothing of what is shown, so in training neither pictures of known things nor of others may be told by them.
+"""
+
+import io
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+_QUALITY = (70, 85)
+"""Of the files; CIFAR-10's copies have 75."""
+_STORED = 0.75
+_SMOOTHED = 0.35
+
+
+def stored(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
+    """Three quarters of the pictures uint8 ``[B, H, W, 3]`` as JPEG files give them back, the rest as is."""
+    out = pixels.copy()
+    for row in np.flatnonzero(rng.random(len(pixels)) < _STORED):
+        file = io.BytesIO()
+        Image.fromarray(pixels[row]).save(file, "JPEG", quality=int(rng.integers(*_QUALITY)))
+        with Image.open(file) as opened:
+            out[row] = np.asarray(opened)
+    return out
+
+
+def smoothed(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
+    """A third of the pictures uint8 ``[B, H, W, 3]`` moved by part of a pixel, which blurs blocks away."""
+    chosen = np.flatnonzero(rng.random(len(pixels)) < _SMOOTHED)
+    if not len(chosen):
+        return pixels
+    planes = torch.from_numpy(pixels[chosen]).permute(0, 3, 1, 2).float()
+    steps = rng.uniform(0.3, 0.5, (2, len(chosen), 1, 1, 1)).astype(np.float32)
+    down, right = torch.from_numpy(steps)
+    padded = F.pad(planes, (0, 1, 0, 1), mode="replicate")
+    planes = (1 - down) * padded[:, :, :-1] + down * padded[:, :, 1:]
+    planes = (1 - right) * planes[..., :-1] + right * planes[..., 1:]
+    out = pixels.copy()
+    out[chosen] = planes.round().clamp(0, 255).permute(0, 2, 3, 1).numpy().astype(np.uint8)
+    return out
