@@ -5,7 +5,9 @@ import torch
 
 from imagebind_llm.skills.generation.contract import Pictures, Settings
 from nano_lab.data.pool import ImagePool
-from nano_lab.evaluation.imagined import Asked, interval, judged, measure, sheet, train_judge
+from nano_lab.imagined.judge import judged, train_judge
+from nano_lab.imagined.measure import Asked, interval, measure
+from nano_lab.imagined.sheet import sheet
 
 LABELS = 3
 
