@@ -204,8 +204,8 @@ def noisy_units(rows: Tensor, rng: np.random.Generator, most: float) -> Tensor:
 
 
 def _plain_attention(device: torch.device) -> AbstractContextManager[None]:
-    """Attention as plain matrix products, on a CPU: torch's fused one is slow backwards there (a fifth to a
-    quarter of a step of ``recipes/nano/generator.yaml`` in bfloat16, for four maps of 8 x 8 places)."""
+    """Attention as plain matrix products, on a CPU: torch's fused one is slow backwards there (a fifth of a
+    step of ``recipes/nano/generator.yaml`` in bfloat16, for four maps of at most 8 x 8 places)."""
     if device.type != "cpu":
         return nullcontext()
     from torch.nn.attention import SDPBackend, sdpa_kernel
