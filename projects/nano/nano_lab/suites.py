@@ -6,7 +6,7 @@ from typing import Any
 
 from imagebind_llm.checkpoints.card import CardSection
 from imagebind_llm.evaluation.suite import SuiteKind
-from nano_lab.commands import ablate, detection, evaluate, report, sensor, tools
+from nano_lab.commands import ablate, detection, evaluate, imagine, report, sensor, tools
 
 
 def _card(results: Mapping[str, Any]) -> CardSection:
@@ -35,4 +35,7 @@ REPORT = SuiteKind(report.report, "The paper's claims, measured, as a page.", re
 TOOLS = SuiteKind(tools.tools, "Sums of digits that nano sees and hears, by the calculator.", tools.EXAMPLES)
 DETECTION = SuiteKind(
     detection.detection, "Things in scenes, found by words, pictures and sounds.", detection.EXAMPLES
+)
+IMAGINE = SuiteKind(
+    imagine.imagine, "What nano draws, judged by an independent classifier.", imagine.EXAMPLES
 )

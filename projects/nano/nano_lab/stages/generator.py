@@ -7,6 +7,7 @@ embeddings to those of pictures of the same label, which the generator adds (:at
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,9 +107,10 @@ class Generator(Stage):
         )
 
     def loss(self, batch: DrawnBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        loss = flow_loss(
-            self.decoder, batch.pictures, batch.embeddings, batch.given, batch.levels, batch.noise
-        )
+        with _plain_attention(batch.pictures.device):
+            loss = flow_loss(
+                self.decoder, batch.pictures, batch.embeddings, batch.given, batch.levels, batch.noise
+            )
         return loss, {}
 
     def _pictures(self, pool: ImagePool, rows: np.ndarray, rng: np.random.Generator | None) -> Tensor:
@@ -199,6 +201,17 @@ def noisy_units(rows: Tensor, rng: np.random.Generator, most: float) -> Tensor:
     step = rng.standard_normal(rows.shape, dtype=np.float32) / np.float32(rows.shape[1] ** 0.5)
     length = rng.uniform(0, most, (len(rows), 1)).astype(np.float32)
     return F.normalize(rows + torch.from_numpy(step * length), dim=-1)
+
+
+def _plain_attention(device: torch.device) -> AbstractContextManager[None]:
+    """Attention as plain matrix products, on a CPU: torch's fused one is slow backwards there (a fifth of a
+    step of ``recipes/nano/generator.yaml`` in bfloat16, for four maps of at most 8 x 8 places)."""
+    if device.type != "cpu":
+        return nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    plain: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
+    return plain
 
 
 def _batch(pictures: Tensor, embeddings: Tensor, given: Tensor, rng: np.random.Generator) -> DrawnBatch:

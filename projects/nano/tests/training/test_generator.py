@@ -1,6 +1,7 @@
 """The generator stage: it learns, goes on exactly, leaves the encoder alone, and its result can be opened."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,23 @@ def test_noise_moves_as_far_as_asked() -> None:
     assert noisy_units(rows, np.random.default_rng(0), 0) is rows
 
 
+def test_it_is_trained_on_the_models_own_encoder_whose_fingerprint_it_keeps(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the stage is given is what an assistant of the same model has."""
+    from imagebind_llm import Assistant
+    from nano_lab.stages import generator
+
+    recipe = replace(recipe_for(tmp_path / "run"), model=str(tiny_model_folder))
+    monkeypatch.setattr(generator, "Generator", lambda *given: given)
+    given: Any = generator.open_generator(recipe, TinyWorld())
+    bot = Assistant.from_pretrained(tiny_model_folder, device="cpu", cache=False)
+    assert given[2] == bot.encoder_fingerprint == bot.model.config.fingerprints["encoder"]
+    own: Any = bot.model.encoder
+    for name, tensor in own.state_dict().items():
+        assert tensor.equal(given[1].state_dict()[name]), name
+
+
 def test_the_recipe_fits_its_class() -> None:
     root = Path(__file__).parents[4]
     from imagebind_llm.common.yaml_text import parse_yaml
@@ -110,6 +128,7 @@ def test_the_recipe_fits_its_class() -> None:
 
     values = parse_yaml((root / "recipes/nano/generator.yaml").read_text())
     assert values.pop("stage") == "nano.generator"
+    assert values["model"] == "nano"
     recipe = build(NanoGeneratorRecipe, values)
     decoder = EmbeddingDecoder(build(DecoderConfig, {"embedding_dim": 128, **recipe.decoder}))
     assert 2 * sum(parameter.numel() for parameter in decoder.parameters()) < 8e6, "float16, bytes"

@@ -52,7 +52,7 @@ def make_wish(
     reads = generator.reads
     wish = Wish(description=description or "", negative=negative)
     if "embedding" in reads or "feature" in reads:
-        _check_encoder(bot, generator)
+        check_encoder(bot, generator)
         items = media_items(media)
         if not items:
             raise UserError("there is nothing to imagine; give media or words, for example text='a seven'")
@@ -101,6 +101,20 @@ def between(first: Wish, last: Wish, frames: int) -> list[Wish]:
     return found
 
 
+def check_encoder(bot: "Assistant", generator: Generator) -> None:
+    """Refuse a generator that was made for the embeddings of another encoder.
+
+    Raises:
+        UserError: naming both encoders.
+    """
+    wanted, found = generator.encoder_fingerprint, bot.encoder_fingerprint
+    if wanted is not None and found is not None and wanted != found:
+        raise UserError(
+            f"the generator was trained on embeddings of the encoder {wanted}, this model has {found}; "
+            "use the model it belongs to, or train the generator again"
+        )
+
+
 def _arc(first: Tensor, last: Tensor, share: float) -> Tensor:
     """The unit vector that lies ``share`` of the way (Shoemake's slerp)."""
     cosine = float((first @ last).clamp(-1, 1))
@@ -110,15 +124,6 @@ def _arc(first: Tensor, last: Tensor, share: float) -> Tensor:
     if math.pi - angle < 1e-3:
         raise UserError("the two media are opposite, so no way between them is the shortest; give others")
     return F.normalize(math.sin((1 - share) * angle) * first + math.sin(share * angle) * last, dim=0)
-
-
-def _check_encoder(bot: "Assistant", generator: Generator) -> None:
-    wanted, found = generator.encoder_fingerprint, bot.encoder_fingerprint
-    if wanted is not None and found is not None and wanted != found:
-        raise UserError(
-            f"the generator was trained on embeddings of the encoder {wanted}, this model has {found}; "
-            "use the model it belongs to, or train the generator again"
-        )
 
 
 def _embedding(

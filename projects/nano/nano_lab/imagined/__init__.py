@@ -1,0 +1,1 @@
+"""How well what nano imagines shows what was asked for."""
