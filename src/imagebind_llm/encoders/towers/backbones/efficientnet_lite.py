@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -158,7 +159,8 @@ class EfficientNetLite(nn.Module):
                 f"image batch has shape {list(pictures.shape)}; this EfficientNet-lite expects "
                 f"[B, 3, {size}, {size}]"
             )
-        pictures = pictures.to(weight.device, weight.dtype)
+        # Colours last: filters of single channels are then nearly twice as fast on a CPU.
+        pictures = pictures.to(weight.device, weight.dtype).contiguous(memory_format=torch.channels_last)
         x = F.relu6(self._bn0(self._conv_stem(pictures)))
         for block in self._blocks:
             x = block(x)
