@@ -44,7 +44,7 @@ const thread = new Thread(byId('thread'), byId('scroll'), {
   hasMap: () => Boolean(model?.cache),
 });
 const chat = new Chat({ model: () => model, onTurns: () => show(), onText: (answer) => thread.update(answer), onState: state, onKept: () => sidebar.show() });
-const composer = new Composer({ send: (text, media, instead) => chat.ask(text, media, instead), stop: () => chat.stop() });
+const composer = new Composer({ send: (text, media, instead, act) => chat.ask(text, media, instead, act), stop: () => chat.stop(), model: () => model });
 const sidebar = new Sidebar({
   open: (record) => enter(() => chat.open(record)),
   fresh: () => enter(() => chat.start()),
