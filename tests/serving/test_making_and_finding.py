@@ -203,6 +203,25 @@ def test_draw_what_you_hear(running):
     assert running.request(CHAT, seen)[0] == 200, "what was made can be asked about"
 
 
+def test_an_answer_with_parts_may_be_sent_back(running):
+    asked = said("Draw what you hear.", sound(), server_tools=["generator"])
+    message = running.request(CHAT, asked)[1]["choices"][0]["message"]
+    again = {"role": "user", "content": "Where is the dog?"}
+    body = {"messages": [*asked["messages"], message, again], "server_tools": ["detector"]}
+    status, found = running.request(CHAT, body)
+    assert status == 200, found
+    assert "there is no picture to look in" in found["choices"][0]["message"]["content"]
+
+
+def test_a_required_call_is_made(running):
+    asked = said("Tell me a story.", server_tools=["calculator"], tool_choice="required")
+    _, found = running.request(CHAT, asked)
+    (call,) = found["imagebind"]["calls"]
+    assert call["name"] in ("calculator", "")
+    assert ("result" in call) != ("error" in call)
+    assert running.quiet()
+
+
 def test_openais_client_streams_parts(client, scene):
     chunks = list(
         client.chat.completions.create(

@@ -51,7 +51,7 @@ def own_choice(body: ChatBody, server: Server) -> ToolChoice | None:
         raise ApiError(400, "tools and server_tools are both given; leave one out", "server_tools")
     known = server.workshop.tools
     try:
-        refuse_unknown(body.server_tools, known, what="tool of this server:")
+        refuse_unknown(body.server_tools, list(known), what="tool of this server:")
         tools = [known[name] for name in dict.fromkeys(body.server_tools)]
         choice = read_choice(body.tool_choice, tools)
     except UserError as error:
@@ -90,11 +90,6 @@ async def called(
 def _answered(server: Server, request: Request, choice: ToolChoice) -> Answer:
     user = ToolUser(server.workshop.bot, choice.tools)
     return user.answer(request, "required" if choice.must else "auto")
-
-
-def calls_json(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
-    """The record of the calls."""
-    return [call.to_dict() for call in calls]
 
 
 def parts_of(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:

@@ -72,6 +72,7 @@ class Message(_Body):
     refusal: str | None = None
     audio: dict[str, Any] | None = None
     annotations: list[Any] | None = None
+    parts: list[Any] | None = None  # of an answer that is sent back; not read
     function_call: dict[str, Any] | None = None
 
 

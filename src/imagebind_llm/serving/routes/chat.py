@@ -171,7 +171,7 @@ async def _whole(running: Running | Given, head: _Head, body: ChatBody) -> dict[
         confidences[piece.choice] = piece.confidence
         if piece.logprob is not None:
             logprobs[piece.choice].append(logprob_json(piece.logprob))
-    choices = [
+    choices: list[dict[str, Any]] = [
         {
             "index": number,
             "message": message,
