@@ -123,6 +123,20 @@ def test_draw_and_find_with_the_mouse_only(visit, scene, viewport, scheme, local
     assert ("找到一处" if chinese else "Found in one place") in answered(page, 3)
 
 
+def test_drawn_again_it_is_another_picture(visit):
+    page = visit()
+    page.attach("Sound", "dog.ogg")
+    seeds = []
+    page.tab.on("request", lambda one: "generations" in one.url and seeds.append(one.post_data_json["seed"]))
+    page.tab.locator("#draw-it").click()
+    page.tab.get_by_role("menuitem").first.click()
+    answered(page, 1)
+    page.tab.get_by_label("Answer again").click()
+    page.tab.get_by_text("2/2").wait_for()
+    made(page)
+    assert seeds == [0, 1]
+
+
 def test_what_cannot_be_made_is_said(visit):
     page = visit()
     page.refusals = True

@@ -113,7 +113,7 @@ export class Chat {
       let sent = [];
       try {
         if (question?.act) {
-          Object.assign(version, await perform(question.act, question.media, signal));
+          Object.assign(version, await perform(question.act, question.media, answer.versions.length - 1, signal));
           return;
         }
         const { messages, from } = await bodyOf(record, answer, signal);

@@ -106,10 +106,11 @@ function state(running) {
 }
 
 async function again(id, how) {
-  const before = chat.record.messages.find((one) => one.id === id)?.versions.at(-1)?.text;
+  const last = () => chat.record.messages.find((one) => one.id === id)?.versions.at(-1);
+  const before = last()?.text;
   await chat.again(id, how);
-  const after = chat.record.messages.find((one) => one.id === id)?.versions.at(-1)?.text;
-  if (before && before === after && !settings.temperature) toast('sameAgain');
+  const after = last()?.text;
+  if (before && before === after && !settings.temperature && !last()?.made) toast('sameAgain');
 }
 
 function lastMedia() {

@@ -20,16 +20,17 @@ const FILES = {
  * Do what a button was asked for.
  * @param {Act} act
  * @param {any[]} media of the question
+ * @param {number} seed of what is made: another one gives another picture
  * @param {AbortSignal} signal
  * @returns {Promise<{text: string, made: Made[]}>}
  */
-export async function perform(act, media, signal) {
-  return act.do === 'draw' ? draw(act, media, signal) : find(act, media, signal);
+export async function perform(act, media, seed, signal) {
+  return act.do === 'draw' ? draw(act, media, seed, signal) : find(act, media, signal);
 }
 
-async function draw({ kind, words }, media, signal) {
+async function draw({ kind, words }, media, seed, signal) {
   const input = await Promise.all(media.map((item) => partOf(item, signal)));
-  const body = { ...(words ? { prompt: words } : {}), ...(input.length ? { input } : {}) };
+  const body = { seed, ...(words ? { prompt: words } : {}), ...(input.length ? { input } : {}) };
   const { data } = await json(`v1/${ROUTES[kind]}/generations`, body, signal);
   const made = await Promise.all(data.map((one) => keep(one.b64_json, one.media_type, kind)));
   return { text: t(`drew.${kind}`), made };
