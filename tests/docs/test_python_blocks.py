@@ -26,6 +26,7 @@ def test_the_pages_have_python():
         "docs/any-llm.md",
         "docs/detection.md",
         "docs/evaluate.md",
+        "docs/imagine.md",
         "docs/new-modality.md",
         "docs/towers.md",
         "docs/training.md",

@@ -1,8 +1,9 @@
 """``imagebind-llm ask``: one question, or a file of them."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from imagebind_llm.cli import options as shared
 from imagebind_llm.cli import tool_options
 from imagebind_llm.cli.batch_lines import answer_lines, read_lines
+from imagebind_llm.cli.made_files import check_folder, save
 from imagebind_llm.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ Examples:
   imagebind-llm ask --batch questions.jsonl > answers.jsonl
   imagebind-llm ask "Add the number you hear to the one you see." --image 7.png --audio 4.wav \\
       --tool calculator
+  imagebind-llm ask "Draw what you hear." --audio seven.ogg --tool generator --save made
+  imagebind-llm ask "Where is what you hear?" --image scene.png --audio dog.ogg --tool detector
 
 \b
 A line of a batch: {"question": "What is this?", "image": "cat.png", "audio": ["b.wav", 0.3]}
@@ -82,6 +86,7 @@ def ask(
     tools_file: tool_options.ToolsFileOption = None,
     tool_choice: tool_options.ToolChoiceOption = "auto",
     yes: tool_options.YesOption = False,
+    save_: tool_options.SaveOption = Path(),
     json_: shared.JsonOption = False,
 ) -> None:
     """Ask a question about media, about a mixture of them, or about nothing."""
@@ -114,9 +119,12 @@ def ask(
             raise UserError("--stream prints words as they are written; leave it out with --tool")
         request = Request.make(question, media, system=system, **settings)  # complain before loading
         shared.check_files(media)
+        if given:
+            check_folder(save_)
         bot = shared.open_assistant(model, device, dtype, cache_dir, **placing)
         if given:
-            _show(tool_options.answer(bot, given, request, tool_choice, yes), json_)
+            found = tool_options.answer(bot, given, request, tool_choice, yes)
+            _show(found, json_, save(found.made, save_))
         else:
             _ask_one(bot, request, stream, json_)
         kinds = [name for name, values in media.items() for _ in values]
@@ -157,11 +165,14 @@ def _ask_one(bot: "Assistant", request: Any, stream: bool, as_json: bool) -> Non
     _show(answer, as_json)
 
 
-def _show(answer: "Answer", as_json: bool) -> None:
+def _show(answer: "Answer", as_json: bool, files: Sequence[Path] = ()) -> None:
     if as_json:
-        shared.print_json(answer.to_dict())
+        written = {"files": [str(path) for path in files]} if files else {}
+        shared.print_json({**answer.to_dict(), **written})
         return
     typer.echo(answer.text)
+    for path in files:
+        typer.echo(str(path))
     if not answer.text:
         typer.echo(shared.EMPTY_ANSWER, err=True)
     if answer.retrieved:

@@ -78,6 +78,15 @@ def serve(
     ] = None,
     fronts: Annotated[int, typer.Option("--fronts", min=1, help="With --ray: who perceive.")] = 1,
     writers: Annotated[int, typer.Option("--writers", min=1, help="With --ray: who write.")] = 1,
+    generator: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--generator", metavar="NAME[=WEIGHTS]|DIR", help="What makes pictures, sounds and shapes."
+        ),
+    ] = None,
+    detector: Annotated[
+        str, typer.Option("--detector", metavar="nano|DIR|HUB_ID", help="What proposes boxes.")
+    ] = "nano",
     keys: KeysOption = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let other machines in without a key.")
@@ -109,6 +118,7 @@ def serve(
     ring = KeyRing(keys)
     check_binding(host, ring, insecure)
     _check_engine(engine, vllm_python, ray)
+    _check_skills(generator or [], detector)
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
     from imagebind_llm.serving.settings import MEBIBYTE, ServeSettings
 
@@ -119,6 +129,8 @@ def serve(
         timeout=timeout,
         max_tokens=max_tokens,
         max_body=max_body * MEBIBYTE,
+        generators=tuple(generator or ()),
+        detector=detector,
     )
     if ray is not None:
         from imagebind_llm.serving import cluster
@@ -160,6 +172,16 @@ def _check_engine(engine: str, vllm_python: str | None, ray: str | None) -> None
         raise UserError("--vllm-python is for --engine vllm; add that, or leave it out")
     if engine == "vllm" and ray is not None:
         raise UserError("--ray has engines of its own; leave out --engine vllm")
+
+
+def _check_skills(generators: list[str], detector: str) -> None:
+    """Refuse what is not there, before anything is loaded."""
+    from imagebind_llm.skills.detection.proposers import check_proposer
+    from imagebind_llm.skills.generation.opened import Generators
+
+    check_proposer(detector)
+    if generators:
+        Generators(generators)
 
 
 def _listen(host: str, port: int) -> socket.socket:

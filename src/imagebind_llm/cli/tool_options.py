@@ -19,8 +19,8 @@ ToolOption = Annotated[
     typer.Option(
         "--tool",
         metavar="NAME|MODULE:FUNCTION",
-        help="A tool that may be called: calculator, transcribe=WHISPER_FOLDER, or a function of a module of "
-        "yours, with type hints. "
+        help="A tool that may be called: calculator, generator, detector, transcribe=WHISPER_FOLDER, or a "
+        "function of a module of yours, with type hints. "
         "May be given several times.",
     ),
 ]
@@ -35,6 +35,10 @@ ToolChoiceOption = Annotated[
 ]
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Confirm each call of a tool that has to be confirmed.")
+]
+SaveOption = Annotated[
+    Path,
+    typer.Option("--save", metavar="FOLDER", help="Where files go that tools make. Nothing is overwritten."),
 ]
 
 
@@ -57,7 +61,11 @@ def answer(bot: "Assistant", tools: list[Any], request: "Request", choice: str, 
     from imagebind_llm.skills.tools import ToolUser
 
     user = ToolUser(bot, tools, confirm=lambda call: yes or _asked(call), shown=_show)
-    return user.answer(request, choice)
+    found = user.answer(request, choice)
+    if not found.calls and choice == "auto":
+        names = ", ".join(tool.name for tool in user.toolbox.tools)
+        typer.echo(f"note: no tool was called: these words ask for none of {names}", err=True)
+    return found
 
 
 def _show(call: "ToolCall") -> None:

@@ -30,6 +30,39 @@ class Perceived:
 
 
 @dataclass(frozen=True)
+class MadeFile:
+    """A file that a call made, in memory.
+
+    Attributes:
+        name: what it may be called, without a folder: ``picture.png``.
+        media_type: of its content, for example ``image/png``, ``audio/wav``, ``model/gltf-binary`` or
+            ``application/json``.
+        data: the content.
+    """
+
+    name: str
+    media_type: str
+    data: bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the content."""
+        return {"name": self.name, "media_type": self.media_type, "bytes": len(self.data)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a tool gives that makes files.
+
+    Attributes:
+        text: the result, in words.
+        made: the files.
+    """
+
+    text: str
+    made: tuple[MadeFile, ...] = ()
+
+
+@dataclass(frozen=True)
 class ToolCall:
     """One call: what was asked of a tool and what came back.
 
@@ -42,6 +75,7 @@ class ToolCall:
         error: why there is no result, in one line.
         seconds: that the tool took.
         perceived: what the arguments were made of.
+        made: files that the tool made.
     """
 
     id: str
@@ -51,6 +85,7 @@ class ToolCall:
     error: str | None = None
     seconds: float = 0.0
     perceived: tuple[Perceived, ...] = ()
+    made: tuple[MadeFile, ...] = ()
 
     def __str__(self) -> str:
         given = ", ".join(
@@ -66,4 +101,6 @@ class ToolCall:
         values["seconds"] = round(self.seconds, 4)
         if self.perceived:
             values["perceived"] = [vars(one) for one in self.perceived]
+        if self.made:
+            values["made"] = [one.to_dict() for one in self.made]
         return values

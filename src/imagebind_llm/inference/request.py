@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.names import refuse_unknown
-from imagebind_llm.inference.calls import ToolCall
+from imagebind_llm.inference.calls import MadeFile, ToolCall
 from imagebind_llm.inference.confidence import rounded
 from imagebind_llm.inference.response_format import read_form
 from imagebind_llm.model.messages import (
@@ -243,6 +243,11 @@ class Answer:
     confidence: float | None = None
     nearest: float | None = None
     calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def made(self) -> tuple[MadeFile, ...]:
+        """The files that the calls made, in order."""
+        return tuple(one for call in self.calls for one in call.made)
 
     def __str__(self) -> str:
         return self.text

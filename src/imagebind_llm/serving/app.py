@@ -18,7 +18,18 @@ from imagebind_llm.serving.backend import BackendLostError
 from imagebind_llm.serving.errors import ApiError, error_body
 from imagebind_llm.serving.metrics import Metrics
 from imagebind_llm.serving.openapi import describe
-from imagebind_llm.serving.routes import cache, chat, completions, embeddings, files, page, responses, status
+from imagebind_llm.serving.routes import (
+    cache,
+    chat,
+    completions,
+    detection,
+    embeddings,
+    files,
+    making,
+    page,
+    responses,
+    status,
+)
 from imagebind_llm.serving.server import Server
 from imagebind_llm.serving.streams import ClientLeftError, log_fault, status_of
 from imagebind_llm.serving.uploads import NoUploadError, UploadRefusedError
@@ -39,6 +50,7 @@ def create_app(server: Server) -> FastAPI:
             yield
         finally:
             sweeping.cancel()
+            server.workshop.close()
             await server.service.close()
             server.uploads.close()
 
@@ -52,7 +64,7 @@ def create_app(server: Server) -> FastAPI:
         redirect_slashes=False,  # a redirect would repeat the client's Host
     )
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    for room in (chat, completions, responses, embeddings, cache, files, status):
+    for room in (chat, completions, responses, embeddings, making, detection, cache, files, status):
         app.include_router(room.router(server))
     app.include_router(page.router())
     app.mount("/page", page.static())

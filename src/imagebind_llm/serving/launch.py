@@ -20,6 +20,7 @@ from imagebind_llm.serving.server import Server
 from imagebind_llm.serving.service import Service
 from imagebind_llm.serving.settings import ServeSettings
 from imagebind_llm.serving.uploads import Uploads
+from imagebind_llm.serving.workshop import Workshop
 
 _DRAIN = 30
 """Seconds that running answers have when the server is told to stop."""
@@ -34,7 +35,8 @@ def make_server(
     """All that stands behind the routes. ``backend``: by default the model itself."""
     own = backend or LocalBackend(Engine(bot.model, settings.max_rows, settings.max_tokens))
     remote = RemotePolicy(tuple(remote_hosts)) if remote_hosts else None
-    return Server(Service(bot, own, settings), Uploads(Path(tempfile.gettempdir())), remote)
+    service = Service(bot, own, settings)
+    return Server(service, Uploads(Path(tempfile.gettempdir())), Workshop(service), remote)
 
 
 def run(

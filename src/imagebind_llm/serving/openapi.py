@@ -14,6 +14,10 @@ _BODIES: dict[str, type[BaseModel]] = {
     "/v1/completions": protocol.CompletionBody,
     "/v1/responses": protocol.ResponseBody,
     "/v1/embeddings": protocol.EmbeddingBody,
+    "/v1/images/generations": protocol.GenerationBody,
+    "/v1/audio/generations": protocol.GenerationBody,
+    "/v1/shapes/generations": protocol.GenerationBody,
+    "/v1/detect": protocol.DetectionBody,
     "/v1/cache/search": protocol.SearchBody,
     "/v1/cache/map": protocol.MapBody,
 }
@@ -43,6 +47,19 @@ _REPLY = {
             "items": {
                 "type": "object",
                 "properties": {
+                    "message": {
+                        "type": "object",
+                        "properties": {
+                            "parts": {
+                                "type": "array",
+                                "items": {"type": "object"},
+                                "description": (
+                                    "What server_tools made, as content parts: image_url, input_audio, "
+                                    "point, detections. Of a stream: in a delta before the last."
+                                ),
+                            }
+                        },
+                    },
                     "confidence": {
                         "type": ["number", "null"],
                         "minimum": 0,
@@ -53,7 +70,7 @@ _REPLY = {
                             "right, unless that was measured for this model. Of a stream: in the chunk with "
                             "finish_reason. null: the engine does not tell."
                         ),
-                    }
+                    },
                 },
             },
         },
@@ -71,6 +88,11 @@ _REPLY = {
                         "Cosine of the media, before they are moved, to the nearest picture of the visual "
                         "cache; null where the request does not search it."
                     ),
+                },
+                "calls": {
+                    "type": "array",
+                    "items": {"type": "object"},
+                    "description": "The calls of server_tools: name, arguments, result or error, seconds.",
                 },
                 "retrieved": {"type": "array", "items": {"type": "object"}},
             },

@@ -58,7 +58,7 @@ async def read_dialog(messages: Sequence[Message], sources: Sources) -> list[dic
     media = 0
     for number, message in enumerate(messages):
         given: dict[str, Any] = message.model_dump(
-            exclude_none=True, exclude={"refusal", "audio", "annotations", "function_call"}
+            exclude_none=True, exclude={"refusal", "audio", "annotations", "parts", "function_call"}
         )
         if message.audio or message.function_call:
             name = "audio" if message.audio else "function_call"

@@ -72,6 +72,7 @@ class Message(_Body):
     refusal: str | None = None
     audio: dict[str, Any] | None = None
     annotations: list[Any] | None = None
+    parts: list[Any] | None = None  # of an answer that is sent back; not read
     function_call: dict[str, Any] | None = None
 
 
@@ -89,6 +90,9 @@ class ChatBody(_Sampled):
     service_tier: str | None = None
     safety_identifier: str | None = None
     tools: list[Any] | None = None
+    server_tools: Annotated[list[str], Field(max_length=16)] | None = Field(
+        None, description="Tools that the server runs itself: calculator, generator, detector."
+    )
     tool_choice: Any = None
     functions: list[Any] | None = None
     function_call: Any = None
@@ -159,6 +163,51 @@ class EmbeddingBody(_Body):
     user: str | None = None
 
 
+class GenerationBody(_Body):
+    """``POST /v1/images/generations``, and the same for sounds and shapes."""
+
+    prompt: Annotated[str, Field(max_length=4000)] | None = Field(None, description="What it shows.")
+    model: str = "default"
+    input: str | Part | Parts | None = Field(
+        None, description="Media, as in messages: one part, or several as a mixture."
+    )
+    n: int | None = Field(None, ge=1, le=64)
+    size: str | None = Field(None, description="'auto', or what the generator makes, as '32x32'.")
+    response_format: Literal["b64_json", "url"] | None = None
+    seed: int | None = Field(None, ge=0, lt=2**31)
+    steps: int | None = Field(None, ge=1, le=1000)
+    guidance: float | None = Field(None, ge=0, le=100)
+    seconds: float | None = Field(None, gt=0, le=600, description="Of a sound.")
+    negative_prompt: Annotated[str, Field(max_length=4000)] | None = None
+    cache: bool | None = Field(None, description="Move the media towards the visual cache.")
+    user: str | None = None
+    # accepted where they ask for nothing
+    quality: str | None = None
+    style: str | None = None
+    background: str | bool | None = None
+    moderation: str | None = None
+    output_format: str | None = None
+    output_compression: int | None = None
+    partial_images: int | None = None
+    stream: bool | None = None
+
+
+class DetectionBody(_Body):
+    """``POST /v1/detect``."""
+
+    model: str = "default"
+    picture: Part = Field(description="Where to look: a part with a picture.")
+    input: str | Part | Inputs = Field(description="What to look for: words, or parts with media.")
+    together: bool | None = Field(None, description="All of input are one prompt, a weighted mixture.")
+    each: bool | None = Field(None, description="Prompts do not compete: a box may answer several.")
+    threshold: float | None = Field(None, ge=0, le=1)
+    overlap: float | None = Field(None, ge=0, le=1)
+    most: int | None = Field(None, ge=1, le=1000)
+    cache: bool | None = Field(None, description="Move prompts towards pictures that the model knows.")
+    overlay: bool | None = Field(None, description="Also send the picture with its boxes, as PNG.")
+    user: str | None = None
+
+
 class SearchBody(_Body):
     """``POST /v1/cache/search``: pictures most like a medium, or like a mixture of several."""
 
@@ -196,7 +245,13 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
     "best_of": (1,),
     "truncation": ("disabled",),
     "include": ([],),
-    "background": (False,),
+    "background": (False, "auto"),
+    "quality": ("auto", "standard"),
+    "style": (),
+    "moderation": ("auto",),
+    "output_format": ("png", "wav", "glb"),
+    "output_compression": (100,),
+    "partial_images": (0,),
     "previous_response_id": (),
     "conversation": (),
     "prompt": (),
@@ -206,6 +261,7 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
 }
 """Parameters that cannot be honoured, with the values that ask for nothing."""
 _HONOURED: dict[type[BaseModel], tuple[str, ...]] = {
+    GenerationBody: ("prompt", "response_format"),
     ChatBody: ("tools", "tool_choice", "response_format"),
     CompletionBody: ("prompt",),
 }

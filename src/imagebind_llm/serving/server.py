@@ -21,6 +21,7 @@ from imagebind_llm.serving.service import Job, Running, Service
 from imagebind_llm.serving.streams import unless_left
 from imagebind_llm.serving.tool_calls import Given
 from imagebind_llm.serving.uploads import Uploads
+from imagebind_llm.serving.workshop import Workshop
 
 MOST_STOPS = 4
 """As OpenAI allows."""
@@ -36,11 +37,13 @@ class Server:
     Attributes:
         service: answers.
         uploads: files that were sent before.
+        workshop: makes, finds, and calls tools.
         remote: from where media may be fetched; None: from nowhere.
     """
 
     service: Service
     uploads: Uploads
+    workshop: Workshop
     remote: RemotePolicy | None = None
 
     def owner(self, request: HttpRequest) -> str:
@@ -189,6 +192,10 @@ def explained(running: Running | Given) -> dict[str, Any]:
     """What was seen: the media of the last turn, whether the cache was used, the pictures it found, and the
     cosine to the nearest (None where the request does not search the cache)."""
     prepared = running.prepared
+    calls = getattr(running, "calls", ())
+    if calls:
+        made = [call.to_dict() for call in calls]
+        return {"cached": False, "media": [], "nearest": None, "calls": made}
     if prepared is None:
         return {"cached": False, "media": [], "nearest": None}
     seen = prepared.dialog.condition_ids[-1]

@@ -17,7 +17,11 @@ class ServeSettings:
         max_body: bytes of a JSON body. Media in it are base64, which takes a third more than they do.
         max_tokens: entries of key-value memory for all running answers.
         max_choices: most answers to one request (``n``).
-        max_inputs: most inputs of one request for embeddings.
+        max_inputs: most inputs of one request for embeddings or detection.
+        generators: what makes pictures, sounds and shapes, as
+            :class:`~imagebind_llm.skills.generation.opened.Generators` reads them; none: nano's own, if its
+            weights are there.
+        detector: what proposes boxes: ``nano``, a folder or a hub id.
     """
 
     model_name: str = "nano"
@@ -28,3 +32,5 @@ class ServeSettings:
     max_tokens: int = 65_536
     max_choices: int = 16
     max_inputs: int = 256
+    generators: tuple[str, ...] = ()
+    detector: str = "nano"

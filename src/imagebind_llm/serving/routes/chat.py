@@ -14,6 +14,7 @@ from imagebind_llm.inference.confidence import rounded
 from imagebind_llm.inference.request import Request as Asked
 from imagebind_llm.serving.bodies import read_body
 from imagebind_llm.serving.errors import ApiError
+from imagebind_llm.serving.own_tools import called, own_choice, parts_of
 from imagebind_llm.serving.parts import read_dialog
 from imagebind_llm.serving.protocol import ChatBody
 from imagebind_llm.serving.server import Server, explained, make_request, options_of, stops_of
@@ -47,8 +48,15 @@ def router(server: Server) -> APIRouter:
         body = await read_body(request, ChatBody)
         server.check_model(body.model)
         _check(body)
-        choice = choice_of(body)
-        if choice is not None:
+        own = own_choice(body, server)
+        choice = None if body.server_tools else choice_of(body)
+        running: Running | Given | None = None
+        if own is not None:
+            options = options_of(body, body.max_completion_tokens or body.max_tokens)
+            running = await called(body, options, request, server, own)
+        if running is not None:
+            pass
+        elif choice is not None:
             running = await _with_tools(body, request, choice)
         else:
             running = await server.open(request, lambda: _job(body, request), "messages")
@@ -163,7 +171,7 @@ async def _whole(running: Running | Given, head: _Head, body: ChatBody) -> dict[
         confidences[piece.choice] = piece.confidence
         if piece.logprob is not None:
             logprobs[piece.choice].append(logprob_json(piece.logprob))
-    choices = [
+    choices: list[dict[str, Any]] = [
         {
             "index": number,
             "message": message,
@@ -174,6 +182,8 @@ async def _whole(running: Running | Given, head: _Head, body: ChatBody) -> dict[
         for number, parts in texts.items()
         for message, reason in [_message("".join(parts), reasons[number], bool(body.tools))]
     ]
+    if made := parts_of(getattr(running, "calls", ())):
+        choices[0]["message"]["parts"] = made
     return head("chat.completion", choices, usage=usage_of(running, tokens), imagebind=explained(running))
 
 
@@ -197,6 +207,8 @@ async def _events(running: Running | Given, head: _Head, body: ChatBody) -> Asyn
     tokens: dict[int, int] = {}
     begun = [_delta(number, {"role": "assistant", "content": ""}) for number in range(body.n or 1)]
     yield data(head(kind, begun, imagebind=explained(running), **more))
+    if made := parts_of(getattr(running, "calls", ())):
+        yield data(head(kind, [_delta(0, {"parts": made})], **more))
     calls = CallText() if body.tools else None
     async with aclosing(running.pieces()) as pieces:
         async for piece in pieces:

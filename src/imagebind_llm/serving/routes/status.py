@@ -28,6 +28,7 @@ def router(server: Server) -> APIRouter:
             "context_length": service.backend.context_length,
             "embedding_dimensions": None if encoder is None else encoder.embedding_dim,
             "cache": None if found is None else {"size": found.size},
+            **server.workshop.card(),
         }
 
     @routes.get("/v1/models")

@@ -104,8 +104,7 @@ def ink_of(picture: np.ndarray) -> np.ndarray:
     colour = float(np.ptp(values, axis=2).mean())
     if edge.mean() > _DARKEST_EDGE or colour > _MOST_COLOUR or not (grey > 0.5).any():
         raise UserError(
-            "nano makes shapes of digits only, and this picture is no digit; ask for a digit, or for a "
-            "picture (--out picture.png)"
+            "nano makes shapes of digits only, and this picture is no digit; ask for a digit or a picture"
         )
     return grey
 

@@ -26,13 +26,16 @@ from imagebind_llm.common.files import read_json
 from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.skills.tools.calculator import CALCULATOR
 from imagebind_llm.skills.tools.definition import Tool
+from imagebind_llm.skills.tools.detector import DETECTOR, DetectorTool
+from imagebind_llm.skills.tools.generator import GENERATOR, generator_tool
 
-BUILT_IN = {CALCULATOR.name: CALCULATOR}
+BUILT_IN = {tool.name: tool for tool in (CALCULATOR, GENERATOR, DETECTOR)}
 _SECTIONS = ("tools", "openapi", "mcp")
 
 
 def tool_named(name: str) -> Tool:
-    """A tool of ours, ``transcribe=FOLDER`` (of a Whisper model), or ``module:function``.
+    """A tool of ours, ``generator=GENERATORS``, ``detector=PROPOSER``, ``transcribe=FOLDER`` (of a Whisper
+    model), or ``module:function``.
 
     Raises:
         UserError: there is none of this name.
@@ -42,6 +45,13 @@ def tool_named(name: str) -> Tool:
         from imagebind_llm.skills.tools.transcriber import Transcriber
 
         return Transcriber(folder).tool()
+    if folder and expert == "generator":
+        return generator_tool(folder)
+    if folder and expert == "detector":
+        from imagebind_llm.skills.detection.proposers import check_proposer
+
+        check_proposer(folder)
+        return DetectorTool(folder).tool()
     if ":" in name:
         return Tool.of(_function(name))
     refuse_unknown([name], [*BUILT_IN, "transcribe=FOLDER"], what="tool (or module:function)")

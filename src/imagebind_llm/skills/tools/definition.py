@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from imagebind_llm.common.errors import UserError, one_line, reason_of, require, short
@@ -28,10 +29,13 @@ class Tool:
         description: what it does and when to call it, for the model.
         parameters: JSON schema of its arguments, of type object.
         run: takes the arguments by name and gives text, or what JSON can hold; it may be a coroutine
-            function. None: whoever asked makes the call (a client of the API).
+            function; or an :class:`~imagebind_llm.inference.calls.Outcome` with files that it made. None:
+            whoever asked makes the call (a client of the API).
         confirm: whether each call has to be confirmed first.
         seconds: its own time limit, s; None: that of the toolbox.
         media: whether ``run`` takes the media of the question, as the keyword argument ``media``.
+        assistant: whether ``run`` takes the model that is asked, as the keyword argument ``assistant``;
+            :class:`~imagebind_llm.skills.tools.use.ToolUser` gives it.
         routes: how people ask for it, for models that were never trained on tools
             (:mod:`imagebind_llm.skills.tools.routes`).
     """
@@ -43,6 +47,7 @@ class Tool:
     confirm: bool = False
     seconds: float | None = None
     media: bool = False
+    assistant: bool = False
     routes: tuple[Route, ...] = ()
 
     def __post_init__(self) -> None:
@@ -128,6 +133,12 @@ class Tool:
     def with_run(self, run: Callable[..., Any], **changes: Any) -> "Tool":
         """The same, called by ``run``."""
         return replace(self, run=run, **changes)
+
+    def bound(self, assistant: Any) -> "Tool":
+        """The same, given the model that is asked where it takes one."""
+        if not self.assistant or self.run is None:
+            return self
+        return replace(self, run=partial(self.run, assistant=assistant), assistant=False)
 
     def to_openai(self) -> dict[str, Any]:
         """OpenAI's form, as chat templates read it."""

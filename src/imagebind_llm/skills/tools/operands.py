@@ -47,12 +47,23 @@ _PRONOUN = re.compile(
     r"|\b(?:it|this|that|they|them|these|those)\b",
     re.IGNORECASE,
 )
+_POINTING = re.compile(
+    r"^(?:it|this|that|them|these|those|all|everything|all of (?:it|this|them|these)|both|the mixture)$"
+    r"|\battached\b|^(?:this|that|these|those) ",
+    re.IGNORECASE,
+)
+"""Words that stand for the media and for nothing else."""
 ASKED = {"number": "What number is this?", "thing": "What is this?"}
 """What the model is asked about a medium, alone."""
 _SENTENCE = re.compile(
     r"^(?:i think |i believe )?(?:it|this|that)(?: is|'s| looks like| sounds like) (?:a |an |the )?|[.!?]+$",
     re.IGNORECASE,
 )
+
+
+def points_at_media(words: str) -> bool:
+    """Whether words speak of what is attached ("what I hear", "this") and not of a thing ("a seven")."""
+    return bool(_POINTING.search(words)) or any(pattern.search(words) for pattern in _WORDS.values())
 
 
 @dataclass(frozen=True)
@@ -113,9 +124,16 @@ class Operands:
         self._used.add(number - 1)
         return Perception(self._media[number - 1], kind)
 
-    def find(self, words: str, kind: str) -> Decimal | str | Perception | None:
+    def find(self, words: str, kind: str) -> Decimal | str | list[int] | Perception | None:
         """What ``words`` stand for; None if that is not clear."""
         if kind == "words":
+            return words or None
+        if kind == "media":
+            return self._meant(words)
+        if kind == "described":
+            if points_at_media(words):
+                self.unknown = f"{one_line(words, 60)!r} does not describe a thing"
+                return None
             return words or None
         senses = [name for name, pattern in _WORDS.items() if pattern.search(words)]
         order = next((place for place, pattern in _ORDER.items() if pattern.search(words)), None)
@@ -136,6 +154,31 @@ class Operands:
             return self._next(kind)
         self.unknown = f"{one_line(words, 60)!r} is neither a number nor one of the media"
         return None
+
+    def _meant(self, words: str) -> list[int] | None:
+        """Numbers from 1 of the media that ``words`` speak of: all of the senses that are named, the one at a
+        place, or simply all ("this"). None where there is none, or they speak of no medium."""
+        senses = [name for name, pattern in _WORDS.items() if pattern.search(words)]
+        order = next((place for place, pattern in _ORDER.items() if pattern.search(words)), None)
+        if not senses and order is None and not _POINTING.search(words):
+            self.unknown = f"{one_line(words, 60)!r} speaks of none of the attached media"
+            return None
+        found: list[int] = []
+        for sense in senses or [""]:
+            fitting = [
+                place
+                for place, item in enumerate(self._media)
+                if not sense or item.modality in _SENSES[sense][1]
+            ]
+            if not fitting:
+                what = f"something {sense}" if sense else "a medium"
+                self.unknown = f"it speaks of {what}, and no such medium is attached"
+                return None
+            if order is not None and order >= len(fitting):
+                self.unknown = f"it speaks of medium {order + 1} of its kind, and {len(fitting)} are attached"
+                return None
+            found += fitting if order is None else [fitting[order]]
+        return [place + 1 for place in sorted(set(found))]
 
     def _sensed(self, sense: str, order: int | None, kind: str) -> Perception | None:
         fitting = [i for i, item in enumerate(self._media) if item.modality in _SENSES[sense][1]]

@@ -7,9 +7,11 @@ may bring routes. A route is plain data: a phrase, and what the arguments are ma
 
 In a phrase ``(a|b)`` is a choice, ``[a|b]`` one that may be missing, and ``{name}`` a place. A place is a
 number unless it says otherwise: ``{name:thing}`` is the name of a thing, ``{name:words}`` are the words that
-stand there. Numbers and names may be written in the question ("five") or be what the model perceives in one
-of the attached media ("the number you hear": :mod:`imagebind_llm.skills.tools.operands`). ``{1}`` and ``{2}``
-in arguments are the numbers in the first and the second medium, ``{1:thing}`` what the first shows.
+stand there, ``{name:media}`` are the attached media that these words speak of, as a list of their numbers
+from 1, and ``{name:described}`` are words that speak of none of them. Numbers and names may be written in the
+question ("five") or be what the model perceives in one of the attached media ("the number you hear":
+:mod:`imagebind_llm.skills.tools.operands`). ``{1}`` and ``{2}`` in arguments are the numbers in the first and
+the second medium, ``{1:thing}`` what the first shows.
 
 ``says`` is what is answered: the arguments by name, and ``{result}``.
 """
@@ -23,7 +25,7 @@ from typing import Any
 from imagebind_llm.common.errors import UserError, short
 from imagebind_llm.common.names import refuse_unknown
 
-PLACE = re.compile(r"\{(\w{1,32})(?::(number|thing|words))?\}")
+PLACE = re.compile(r"\{(\w{1,32})(?::(number|thing|words|media|described))?\}")
 LONGEST_QUESTION = 200
 """Characters of a question that is looked at: matching takes the third power of its words at worst."""
 _MOST_PLACES = 2

@@ -11,7 +11,7 @@ from typing import Any
 
 from imagebind_llm.common.errors import UserError, one_line, reason_of
 from imagebind_llm.common.names import refuse_unknown
-from imagebind_llm.inference.calls import Perceived, ToolCall, new_id
+from imagebind_llm.inference.calls import MadeFile, Outcome, Perceived, ToolCall, new_id
 from imagebind_llm.model.messages import MediaItem
 from imagebind_llm.skills.tools.arguments import check_arguments
 from imagebind_llm.skills.tools.definition import Tool, read_tools
@@ -99,16 +99,21 @@ class Toolbox:
         call = ToolCall(new_id(), one_line(name, 64), given, perceived=perceived)
         started = time.perf_counter()
         result = error = None
+        made: tuple[MadeFile, ...] = ()
         try:
             tool = self._granted(name)
             checked = check_arguments(tool, arguments)
             self._confirmed(tool, call)
             started = time.perf_counter()
-            result = self._text(self._run(tool, checked, media))
+            found = self._run(tool, checked, media)
+            text = found
+            if isinstance(found, Outcome):
+                text, made = found.text, found.made
+            result = self._text(text)
         except UserError as refused:
             error = one_line(refused)
         seconds = time.perf_counter() - started
-        return ToolCall(call.id, call.name, given, result, error, seconds, perceived)
+        return ToolCall(call.id, call.name, given, result, error, seconds, perceived, made)
 
     def _granted(self, name: str) -> Tool:
         tool = self._tools.get(name)

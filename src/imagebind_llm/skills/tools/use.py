@@ -26,6 +26,7 @@ from imagebind_llm.inference.perception import raised
 from imagebind_llm.inference.request import Answer, Request
 from imagebind_llm.model.messages import MediaItem, Message, read_messages
 from imagebind_llm.skills.tools.choice import ToolChoice, read_choice
+from imagebind_llm.skills.tools.definition import read_tools
 from imagebind_llm.skills.tools.perceived import Plan, plan
 from imagebind_llm.skills.tools.toolbox import Limits, Toolbox
 from imagebind_llm.skills.tools.writing import answered, call_form, read_call, reads_tools, told
@@ -62,7 +63,8 @@ class ToolUser:
         if calling not in ("auto", "written", "perceived"):
             raise UserError(f"calling is {short(calling)}; expected auto, written or perceived")
         self.assistant = assistant
-        self.toolbox = Toolbox(tools, allow, confirm, limits)
+        own = [tool.bound(assistant) for tool in read_tools(tools)]
+        self.toolbox = Toolbox(own, allow, confirm, limits)
         self._native = reads_tools(assistant.processor.tokenizer)
         self._written = calling == "written" or (calling == "auto" and self._native)
         """Whether the model is taken to know what calls are."""

@@ -3,13 +3,14 @@
 import { ApiError, chat as stream } from './api.js';
 import { newId } from './dom.js';
 import { keepError } from './errors.js';
+import { keepPart, perform } from './making.js';
 import { forgetUploads, itemAt, partOf } from './media/item.js';
 import { requestOptions, settings } from './settings.js';
 import { saveChat } from './store.js';
 
 /**
- * @typedef {{text: string, imagebind: any, confidence?: number | null, seconds: number | null, tokens: number | null, error: any, stopped: boolean}} Version
- * @typedef {{id: string, role: 'user', text: string, media: any[]}} Question
+ * @typedef {{text: string, imagebind: any, confidence?: number | null, seconds: number | null, tokens: number | null, error: any, stopped: boolean, made?: import('./making.js').Made[], offered?: boolean}} Version
+ * @typedef {{id: string, role: 'user', text: string, media: any[], act?: import('./making.js').Act | null}} Question
  * @typedef {{id: string, role: 'assistant', versions: Version[], shown: number, alone?: boolean}} Answer
  */
 
@@ -47,14 +48,15 @@ export class Chat {
    * @param {string} text
    * @param {any[]} media
    * @param {string | null} instead id of an earlier question that this one replaces, with all that came after it
+   * @param {import('./making.js').Act | null} act where a button was pressed instead of asking in words
    */
-  async ask(text, media, instead = null) {
+  async ask(text, media, instead = null, act = null) {
     const { messages } = this.record;
     if (instead) {
       const at = messages.findIndex((one) => one.id === instead);
       if (at >= 0) messages.length = at;
     }
-    messages.push({ id: newId(), role: 'user', text, media });
+    messages.push({ id: newId(), role: 'user', text, media, act });
     messages.push({ id: newId(), role: 'assistant', versions: [], shown: 0 });
     this.record.title ||= text.slice(0, 80);
     await this.#write();
@@ -106,17 +108,25 @@ export class Chat {
   }
 
   async #read(record, answer, version, signal) {
+    const question = record.messages[record.messages.indexOf(answer) - 1];
     for (let attempt = 0; ; attempt++) {
       let sent = [];
       try {
+        if (question?.act) {
+          Object.assign(version, await perform(question.act, question.media, answer.versions.length - 1, signal));
+          return;
+        }
         const { messages, from } = await bodyOf(record, answer, signal);
         sent = from;
         const body = { model: this.hooks.model()?.id ?? 'default', messages, ...requestOptions(this.hooks.model()) };
+        version.offered = Boolean(body.server_tools);
         for await (const chunk of stream(body, signal)) {
           if (chunk.imagebind) version.imagebind = chunk.imagebind;
           if (chunk.usage) version.tokens = chunk.usage.completion_tokens ?? null;
           version.confidence = chunk.choices?.[0]?.confidence ?? version.confidence;
           version.text += chunk.choices?.[0]?.delta?.content ?? '';
+          const parts = chunk.choices?.[0]?.delta?.parts;
+          if (parts) version.made = (await Promise.all(parts.map(keepPart))).filter(Boolean);
           if (this.record === record) this.hooks.onText(answer);
         }
         return;

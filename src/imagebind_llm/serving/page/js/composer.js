@@ -5,6 +5,7 @@ import { label, t } from './i18n.js';
 import { kindName, kindWords, Tray } from './chips.js';
 import { camera } from './dialogs/camera.js';
 import { askWords } from './dialogs/dialog.js';
+import { chooseName } from './dialogs/names.js';
 import { microphone } from './dialogs/microphone.js';
 import { sketch } from './dialogs/sketch.js';
 import { fromFile, fromText } from './media/item.js';
@@ -15,7 +16,7 @@ import { toast } from './toast.js';
 
 /** The box at the bottom. */
 export class Composer {
-  /** @param {{send: (text: string, media: any[], instead: string | null) => void, stop: () => void}} acts */
+  /** @param {{send: (text: string, media: any[], instead: string | null, act: import('./making.js').Act | null) => void, stop: () => void, model: () => any}} acts */
   constructor(acts) {
     this.acts = acts;
     this.instead = null;
@@ -59,6 +60,13 @@ export class Composer {
       ['audio', 'microphone', 'microphone', () => this.#make(microphone, 'audio')],
     ];
     byId('quick').replaceChildren(...quick.filter(([kind]) => takes(kind)).map(([, icon, key, click]) => el('button', { class: 'icon-button', icon, tLabel: key, on: { click } })));
+    const { makes = [], tools = [] } = this.acts.model() ?? {};
+    const own = [
+      makes.length && ['brush', 'draw', 'drawTip', () => this.#draw(makes)],
+      tools.includes('detector') && ['find', 'find', 'findTip', () => this.#find()],
+    ].filter(Boolean);
+    byId('own').replaceChildren(...own.map(([icon, key, tip, click]) => el('button', { class: 'text-button', id: `${key}-it`, icon, t: key, tLabel: tip, on: { click } })));
+    byId('own').hidden = !own.length;
     this.#changed();
   }
 
@@ -71,16 +79,16 @@ export class Composer {
   }
 
   /** Send what is there. */
-  async send() {
+  async send(act = null, said = '') {
     await this.taking; // a file that was dropped just now belongs to the question
-    const text = this.field.value.trim() || (this.tray.items.length ? t('whatIsThis') : '');
+    const text = said || this.field.value.trim() || (this.tray.items.length ? t('whatIsThis') : '');
     if (!text || this.running) return;
     const blocked = this.tray.block();
     if (blocked) return toast(blocked.problem === 'problem.empty' ? 'removeFirst' : 'chooseFirst', { name: shortName(blocked.item.name) });
     const { instead } = this;
     const media = structuredClone(this.tray.items);
     this.clear();
-    this.acts.send(text, media, instead);
+    this.acts.send(text, media, instead, act);
   }
 
   /**
@@ -149,6 +157,24 @@ export class Composer {
       takes('text') && { t: 'wordsAsMedium', note: 'note.text', icon: 'text', act: () => this.#words() },
     ].filter(Boolean);
     openMenu(byId('attach'), [...files, ...(made.length ? [null, ...made] : [])]);
+  }
+
+  #draw(kinds) {
+    const words = this.field.value.trim();
+    if (this.running) return;
+    if (!words && !this.tray.items.length) return toast('drawWhat');
+    const make = (kind) => this.send({ do: 'draw', kind, words }, words ? t('drawWords', { words }) : t('drawThis'));
+    if (kinds.length === 1) return make(kinds[0]);
+    openMenu(byId('draw-it'), kinds.map((kind) => ({ t: `make.${kind}`, icon: { picture: 'image', sound: 'audio', shape: 'point' }[kind], act: () => make(kind) })));
+  }
+
+  async #find() {
+    if (this.running) return;
+    if (!this.tray.items.some((item) => item.modality === 'image')) return toast('findWhere');
+    let words = this.field.value.trim();
+    if (!words && this.tray.items.length < 2) words = await chooseName();
+    if (words === null) return;
+    this.send({ do: 'find', words }, words ? t('findWords', { words }) : t('findThis'));
   }
 
   #choose(kind) {

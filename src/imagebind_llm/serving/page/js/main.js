@@ -44,7 +44,7 @@ const thread = new Thread(byId('thread'), byId('scroll'), {
   hasMap: () => Boolean(model?.cache),
 });
 const chat = new Chat({ model: () => model, onTurns: () => show(), onText: (answer) => thread.update(answer), onState: state, onKept: () => sidebar.show() });
-const composer = new Composer({ send: (text, media, instead) => chat.ask(text, media, instead), stop: () => chat.stop() });
+const composer = new Composer({ send: (text, media, instead, act) => chat.ask(text, media, instead, act), stop: () => chat.stop(), model: () => model });
 const sidebar = new Sidebar({
   open: (record) => enter(() => chat.open(record)),
   fresh: () => enter(() => chat.start()),
@@ -106,10 +106,11 @@ function state(running) {
 }
 
 async function again(id, how) {
-  const before = chat.record.messages.find((one) => one.id === id)?.versions.at(-1)?.text;
+  const last = () => chat.record.messages.find((one) => one.id === id)?.versions.at(-1);
+  const before = last()?.text;
   await chat.again(id, how);
-  const after = chat.record.messages.find((one) => one.id === id)?.versions.at(-1)?.text;
-  if (before && before === after && !settings.temperature) toast('sameAgain');
+  const after = last()?.text;
+  if (before && before === after && !settings.temperature && !last()?.made) toast('sameAgain');
 }
 
 function lastMedia() {

@@ -42,6 +42,7 @@ export class Panel {
       el('section', {}, segments('look', ['auto', 'light', 'dark'].map((value) => [value, `theme.${value}`]), settings.theme, setTheme),
         segments('languageName', [['en', 'English'], ['zh', '中文']], language(), setLanguage)),
       ...(this.model?.cache ? [this.#similar()] : []),
+      ...(this.model?.tools?.length ? [tools(this.model.tools)] : []),
       el('section', {}, el('h3', { t: 'writing' }),
         slider('variety', 'temperature', { min: 0, max: 2, step: 0.05, start: 0 }, 'varietyNote'),
         slider('choice', 'topP', { min: 0.05, max: 1, step: 0.05, start: 0.75 }, 'choiceNote'),
@@ -81,6 +82,16 @@ export class Panel {
     this.draw();
     this.panel.querySelector('button').focus();
   }
+}
+
+// A switch for each tool that the server can call.
+function tools(names) {
+  const boxes = names.map((name) => {
+    const box = el('input', { type: 'checkbox', checked: settings.tools.includes(name), role: 'switch', id: `tool-${name}` });
+    box.addEventListener('change', () => change({ tools: box.checked ? [...settings.tools, name] : settings.tools.filter((one) => one !== name) }));
+    return el('div', { class: 'tool' }, el('label', { class: 'switch' }, el('span', { t: `tool.${name}` }), box), el('p', { class: 'note', t: `tool.${name}Note` }));
+  });
+  return el('section', {}, el('h3', { t: 'tools' }), el('p', { class: 'lead', t: 'toolsLead' }), ...boxes);
 }
 
 function segments(key, choices, value, onChange) {

@@ -16,6 +16,7 @@ export const DEFAULTS = Object.freeze({
   cacheTemperature: null,
   cacheWeight: null,
   explain: true,
+  tools: [],
 });
 
 /** The settings now. Change them with `change`. */
@@ -61,6 +62,8 @@ export function requestOptions(model) {
     if (cache) body.cache = cache;
     body.explain = settings.explain && settings.cache !== 'off';
   }
+  const tools = settings.tools.filter((name) => model?.tools?.includes(name));
+  if (tools.length) body.server_tools = tools;
   return body;
 }
 
@@ -82,6 +85,7 @@ export function cacheOptions() {
 function stored() {
   try {
     const found = JSON.parse(localStorage.getItem(NAME) || '{}');
+    if (!Array.isArray(found.tools)) delete found.tools;
     return Object.fromEntries(Object.entries(found).filter(([name]) => name in DEFAULTS));
   } catch {
     return {};

@@ -30,7 +30,10 @@ export async function saveChat(chat) {
 export async function removeChat(chat) {
   memory.chats.delete(chat.id);
   await run('chats', 'readwrite', (store) => store.delete(chat.id));
-  for (const message of chat.messages) for (const item of message.media ?? []) await removeMedium(item.id);
+  for (const message of chat.messages) {
+    const made = (message.versions ?? []).flatMap((version) => version.made ?? []);
+    for (const item of [...(message.media ?? []), ...made]) await removeMedium(item.id);
+  }
 }
 
 /**

@@ -5,6 +5,7 @@ import { kindWords, fill, nameLine } from './chips.js';
 import { preview } from './dialogs/preview.js';
 import { errorCard } from './errors.js';
 import { gallery } from './gallery.js';
+import { callList, madeList } from './made.js';
 import { markdown } from './markdown.js';
 import { medium } from './store.js';
 import { toast } from './toast.js';
@@ -99,6 +100,9 @@ export class Thread {
       shorten: later ? () => this.acts.again(message.id, { alone: true }) : null,
     });
     if (error && !version.text) text.remove();
+    const calls = version.imagebind?.calls;
+    const idle = version.offered && !calls && !running && !version.error;
+    main.append(...[version.made?.length ? madeList(version.made, () => { if (message === record.messages.at(-1)) this.toEnd(true); }) : null, calls ? callList(calls) : null, idle ? el('p', { class: 'sureness', t: 'noTool' }) : null].filter(Boolean));
     main.append(...[error, running ? null : sureness(version), running ? null : this.#answerActs(message, question, version)].filter(Boolean));
     return el('article', { class: 'turn answer', aria: { busy: running } },
       el('h2', { class: 'visually-hidden', t: 'answer' }),

@@ -1,0 +1,283 @@
+"""Pictures made and things found over HTTP, and answers with tools that the server runs."""
+
+import base64
+import io
+import json
+import threading
+import time
+
+import openai
+import pytest
+from PIL import Image
+from support.live_server import INPUTS, data_url, encoded, live, picture, words
+
+from imagebind_llm import Assistant
+from imagebind_llm.serving.settings import ServeSettings
+
+pytest.importorskip("jsonschema")
+pytest.importorskip("llguidance")
+pytest.importorskip("diffusers")
+pytest.importorskip("scipy")
+
+from support.tiny_decoder import SIDE, write_decoder
+
+CHAT, IMAGES, DETECT = "/v1/chat/completions", "/v1/images/generations", "/v1/detect"
+DOG = (80, 12, 132, 64)
+
+
+@pytest.fixture(scope="module")
+def bot():
+    return Assistant.from_pretrained("nano", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def running(bot, tmp_path_factory):
+    weights = write_decoder(tmp_path_factory.mktemp("decoder"), bot)
+    with live(bot, ServeSettings(generators=(str(weights),))) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(running):
+    return openai.OpenAI(base_url=f"{running.url}/v1", api_key="none", max_retries=0, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    found = Image.new("RGB", (208, 120), (235, 230, 210))
+    for place, name in (((12, 40), "seven.png"), (DOG[:2], "dog.jpg"), ((144, 56), "ship.jpg")):
+        found.paste(Image.open(INPUTS / name).convert("RGB").resize((52, 52)), place)
+    path = tmp_path_factory.mktemp("scene") / "scene.png"
+    found.save(path)
+    return {"type": "image_url", "image_url": {"url": data_url(path, "image/png")}}
+
+
+def sound(name="seven.ogg", **more):
+    return {"type": "audio", "audio": {"data": encoded(INPUTS / name)}, **more}
+
+
+def said(question, *parts, **more):
+    return {"messages": [{"role": "user", "content": [*parts, words(question)]}], **more}
+
+
+def opened(text):
+    with Image.open(io.BytesIO(base64.b64decode(text))) as found:
+        found.load()
+        return found
+
+
+# --- made
+
+
+def test_openais_client_makes_pictures(client):
+    found = client.images.generate(prompt="a seven", n=2, response_format="b64_json", size=f"{SIDE}x{SIDE}")
+    pictures = [opened(one.b64_json) for one in found.data]
+    assert [one.size for one in pictures] == [(SIDE, SIDE)] * 2
+    assert pictures[0].tobytes() != pictures[1].tobytes()
+    assert found.created > 0
+    about = json.loads(pictures[1].text["imagebind-llm"])
+    assert (about["seed"], about["synthetic"], about["made_of"]) == (1, True, ["text 'a seven'"])
+
+
+def test_media_make_pictures_and_settings_count(running):
+    def made(**body):
+        status, found = running.request(IMAGES, body)
+        assert status == 200, found
+        return found["data"][0]["b64_json"]
+
+    heard = made(input=sound(), seed=3, steps=4)
+    assert heard == made(input=[sound()], seed=3, steps=4)
+    assert heard != made(input=sound(), seed=4, steps=4)
+    assert heard != made(input=sound("dog.ogg"), seed=3, steps=4)
+    assert heard != made(input=[sound(weight=0.5), picture("dog.jpg") | {"weight": 0.5}], seed=3, steps=4)
+    assert heard != made(input=sound(), seed=3, steps=4, guidance=6.5)
+    assert heard != made(input=sound(), seed=3, steps=4, negative_prompt="a dog")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said", "param"),
+    [
+        (IMAGES, {}, "nothing to make", "prompt"),
+        (IMAGES, {"prompt": "a seven", "size": "1024x1024", "steps": 1}, "makes 8x8 only", "size"),
+        (IMAGES, {"prompt": "a seven", "response_format": "url"}, "ask for b64_json", "response_format"),
+        (IMAGES, {"prompt": "a seven", "n": 17}, "at most 16", "n"),
+        (IMAGES, {"prompt": "a seven", "n": 10, "steps": 900}, "more than 2000", "steps"),
+        (IMAGES, {"prompt": "a seven", "style": "vivid"}, "cannot honour", "style"),
+        (IMAGES, {"prompt": "a seven", "colour": 1}, "colour", "colour"),
+        (IMAGES, {"input": {"type": "audio", "audio": {"data": "QUJD"}}}, "audio", None),
+        ("/v1/audio/generations", {"prompt": "a seven"}, "no generator here makes a sound", None),
+        ("/v1/shapes/generations", {"prompt": "a seven", "steps": 1}, "digit", None),
+        (DETECT, {"input": "a dog"}, "picture is missing", "picture"),
+        (DETECT, {"picture": sound(), "input": "a dog"}, "picture is no picture", "picture"),
+        (DETECT, {"picture": picture("dog.jpg"), "input": []}, "input is empty", "input"),
+        (
+            DETECT,
+            {"picture": picture("dog.jpg"), "input": [sound(weight=0.5)]},
+            "add together",
+            "input[0].weight",
+        ),
+        (DETECT, {"picture": picture("dog.jpg"), "input": "a dog", "threshold": 2}, "threshold", "threshold"),
+        (
+            CHAT,
+            said("Draw this.", sound(), server_tools=["printer"]),
+            "printer",
+            "server_tools",
+        ),
+        (CHAT, said("Draw what you hear.", server_tools=["generator"]), "something heard", "messages"),
+        (CHAT, said("Draw this.", sound(), server_tools=["generator"], n=2), "n is above 1", "n"),
+    ],
+)
+def test_what_is_refused(running, path, body, said, param):
+    status, found = running.request(path, body)
+    assert status == 400
+    assert said in found["error"]["message"]
+    assert found["error"]["param"] == param
+    assert running.quiet()
+
+
+def test_making_holds_up_nobody(running):
+    done = []
+
+    def make():
+        done.append(running.request(IMAGES, {"prompt": "a seven", "steps": 500})[0])
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    end = time.monotonic() + 20
+    while not running.server.service.inside and time.monotonic() < end:
+        time.sleep(0.01)
+    status, _ = running.request("/healthz")
+    assert (status, done) == (200, []), "the picture is still being made"
+    status, found = running.request(CHAT, said("What is this?", picture("dog.jpg")))
+    assert found["choices"][0]["message"]["content"] == "It is a dog."
+    thread.join(60)
+    assert done == [200]
+
+
+def test_time_is_limited(bot, tmp_path):
+    weights = write_decoder(tmp_path, bot)
+    with live(bot, ServeSettings(generators=(str(weights),), timeout=0.2)) as found:
+        status, reply = found.request(IMAGES, {"prompt": "a seven", "steps": 1000})
+        assert (status, reply["error"]["code"]) == (504, "timeout")
+        assert found.quiet()
+
+
+# --- found
+
+
+def test_where_is_what_I_hear(running, scene):  # noqa: N802 - people say I
+    status, found = running.request(DETECT, {"picture": scene, "input": sound("dog.ogg"), "overlay": True})
+    assert status == 200
+    (box,) = found["annotations"]
+    x, y, width, height = box["bbox"]
+    assert sum(abs(a - b) for a, b in zip((x, y, x + width, y + height), DOG, strict=True)) < 12
+    assert found["categories"] == [{"id": 1, "name": "the sound"}]
+    assert (found["images"][0]["width"], found["images"][0]["height"]) == (208, 120)
+    assert opened(found["overlay"]["b64_json"]).size == (416, 240)
+
+
+def test_several_prompts_and_a_mixture(running, scene):
+    _, found = running.request(DETECT, {"picture": scene, "input": ["a dog", "a ship", "a seven"]})
+    assert "overlay" not in found
+    assert {one["category_id"] for one in found["annotations"]} == {1, 2, 3}
+    mixture = [sound("dog.ogg", weight=0.5), words("a dog") | {"as_media": True, "weight": 0.5}]
+    _, found = running.request(DETECT, {"picture": scene, "input": mixture, "together": True})
+    assert len(found["annotations"]) == 1
+    _, found = running.request(DETECT, {"picture": scene, "input": "a frog"})
+    assert found["annotations"] == []
+
+
+# --- tools of the server
+
+
+def test_draw_what_you_hear(running):
+    status, found = running.request(CHAT, said("Draw what you hear.", sound(), server_tools=["generator"]))
+    assert status == 200
+    message = found["choices"][0]["message"]
+    assert message["content"] == "Here is a picture of the sound."
+    (part,) = message["parts"]
+    assert opened(part["image_url"]["url"].partition(",")[2]).size == (SIDE, SIDE)
+    (call,) = found["imagebind"]["calls"]
+    assert (call["name"], call["arguments"]) == ("generator", {"kind": "picture", "of": [1]})
+    seen = said("What is this?", part)
+    assert running.request(CHAT, seen)[0] == 200, "what was made can be asked about"
+
+
+def test_an_answer_with_parts_may_be_sent_back(running):
+    asked = said("Draw what you hear.", sound(), server_tools=["generator"])
+    message = running.request(CHAT, asked)[1]["choices"][0]["message"]
+    again = {"role": "user", "content": "Where is the dog?"}
+    body = {"messages": [*asked["messages"], message, again], "server_tools": ["detector"]}
+    status, found = running.request(CHAT, body)
+    assert status == 200, found
+    assert "there is no picture to look in" in found["choices"][0]["message"]["content"]
+
+
+def test_a_required_call_is_made(running):
+    asked = said("Tell me a story.", server_tools=["calculator"], tool_choice="required")
+    _, found = running.request(CHAT, asked)
+    (call,) = found["imagebind"]["calls"]
+    assert call["name"] in ("calculator", "")
+    assert ("result" in call) != ("error" in call)
+    assert running.quiet()
+
+
+def test_openais_client_streams_parts(client, scene):
+    chunks = list(
+        client.chat.completions.create(
+            model="nano",
+            stream=True,
+            **said("Where is the dog?", scene),
+            extra_body={"server_tools": ["calculator", "detector", "generator"]},
+        )
+    )
+    deltas = [chunk.choices[0].delta for chunk in chunks]
+    assert "".join(one.content or "" for one in deltas).startswith("I found “the dog” in one place")
+    (parts,) = [one.parts for one in deltas if getattr(one, "parts", None)]
+    assert [one["type"] for one in parts] == ["image_url", "detections"]
+    assert len(parts[1]["detections"]["annotations"]) == 1
+    assert chunks[0].imagebind["calls"][0]["name"] == "detector"
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_perceived_arguments_and_plain_answers(running):
+    given = {"server_tools": ["calculator", "generator"]}
+    asked = said(
+        "Add the number you hear to the one you see.", sound("four.wav"), picture("seven.png"), **given
+    )
+    _, found = running.request(CHAT, asked)
+    assert found["choices"][0]["message"]["content"] == "4 + 7 = 11"
+    assert len(found["imagebind"]["calls"][0]["perceived"]) == 2
+    _, plain = running.request(CHAT, said("What is this?", picture("dog.jpg"), **given))
+    assert plain["choices"][0]["message"]["content"] == "It is a dog."
+    assert "calls" not in plain["imagebind"]
+    assert "parts" not in plain["choices"][0]["message"]
+    none = said("Draw this.", sound(), tool_choice="none", **given)
+    assert "calls" not in running.request(CHAT, none)[1]["imagebind"]
+
+
+def test_the_model_says_what_it_can(running, bot, monkeypatch, tmp_path):
+    _, found = running.request("/v1/models")
+    assert found["data"][0]["tools"] == ["calculator", "generator", "detector"]
+    assert found["data"][0]["makes"] == ["picture", "shape"]
+    from imagebind_llm.skills.generation import nano
+
+    monkeypatch.setattr(nano, "generator_folder", lambda: tmp_path)
+    with live(bot) as without:
+        _, found = without.request("/v1/models")
+        assert (found["data"][0]["tools"], found["data"][0]["makes"]) == (["calculator", "detector"], [])
+        status, found = without.request(IMAGES, {"prompt": "a seven"})
+        assert status == 400
+        assert "not in this installation" in found["error"]["message"]
+
+
+def test_the_document_and_the_metrics_know_the_routes(running):
+    _, document = running.request("/openapi.json")
+    for path in (IMAGES, DETECT, "/v1/audio/generations", "/v1/shapes/generations"):
+        assert "requestBody" in document["paths"][path]["post"]
+    assert {"negative_prompt", "guidance"} <= set(
+        document["components"]["schemas"]["GenerationBody"]["properties"]
+    )
+    running.request(DETECT, {})
+    text = running.server.service.metrics.text().decode()
+    assert 'imagebind_llm_requests_total{route="/v1/detect",status="400"}' in text
