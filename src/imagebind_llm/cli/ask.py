@@ -116,7 +116,10 @@ def ask(
         shared.check_files(media)
         bot = shared.open_assistant(model, device, dtype, cache_dir, **placing)
         if given:
-            _show(tool_options.answer(bot, given, request, tool_choice, yes), json_)
+            answer = tool_options.answer(bot, given, request, tool_choice, yes)
+            _show(answer, json_)
+            if any(call.refused for call in answer.calls):
+                raise typer.Exit(tool_options.REFUSED)
         else:
             _ask_one(bot, request, stream, json_)
         kinds = [name for name, values in media.items() for _ in values]

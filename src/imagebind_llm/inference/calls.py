@@ -42,6 +42,7 @@ class ToolCall:
         error: why there is no result, in one line.
         seconds: that the tool took.
         perceived: what the arguments were made of.
+        refused: whether it was not made because it had to be confirmed and was not.
     """
 
     id: str
@@ -51,6 +52,7 @@ class ToolCall:
     error: str | None = None
     seconds: float = 0.0
     perceived: tuple[Perceived, ...] = ()
+    refused: bool = False
 
     def __str__(self) -> str:
         given = ", ".join(
@@ -64,6 +66,8 @@ class ToolCall:
         values: dict[str, Any] = {"id": self.id, "name": self.name, "arguments": dict(self.arguments)}
         values |= {"result": self.result} if self.error is None else {"error": self.error}
         values["seconds"] = round(self.seconds, 4)
+        if self.refused:
+            values["refused"] = True
         if self.perceived:
             values["perceived"] = [vars(one) for one in self.perceived]
         return values
