@@ -1,6 +1,6 @@
 """Word error rate of a Whisper folder on transcribed recordings.
 
-    python benchmarks/speech_recognition.py PARTS/whisper-tiny.en asterisk-en/transcripts.csv --kept heard.jsonl
+    python benchmarks/speech_recognition.py PARTS/whisper-tiny.en asterisk-en/transcripts.csv
 
 The table has the columns ``file_name`` and ``transcript``; ``imagebind-llm data fetch asterisk-en`` makes one
 (568 recordings, of which 553 are speech with a transcript). Words are compared without case and punctuation;
@@ -13,7 +13,7 @@ import csv
 import json
 from pathlib import Path
 
-from word_errors import distance, recognised, word_error_rate, words
+from word_errors import distance, error_rate, recognised, words
 
 from imagebind_llm.common.files import sha256
 from imagebind_llm.skills.tools.transcriber import Transcriber
@@ -36,12 +36,10 @@ def main() -> None:
     }
     heard = Transcriber(given.model)
     of = {"model": sha256(given.model / "model.safetensors"), "table": sha256(given.table)}
-    found = recognised(
-        truths, lambda name: heard.transcribe(str(given.table.parent / name)), given.kept, of
-    )
+    found = recognised(truths, lambda name: heard.transcribe(str(given.table.parent / name)), given.kept, of)
     report = {
-        "of": len(rows),
-        **word_error_rate((truth, found[name]) for name, truth in truths.items()),
+        "transcribed": len(rows),
+        "word_errors": error_rate((truth, found[name]) for name, truth in truths.items()),
         "wrong": [
             [name, truth, found[name]]
             for name, truth in truths.items()

@@ -29,31 +29,34 @@ def distance(one: list[str], two: list[str]) -> int:
     return row[-1]
 
 
-def word_error_rate(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The rate of (truth, recognised) texts: errors for every word of the truths.
+def characters(text: str) -> list[str]:
+    """Lower case, without marks and spaces."""
+    return list("".join(words(text)))
+
+
+def error_rate(pairs: Iterable[tuple[str, str]], split: Callable[[str], list[str]] = words) -> dict[str, Any]:
+    """The rate of (truth, recognised) texts: errors for every word (or character) of the truths.
 
     Returns:
-        ``texts``, ``texts_without_error``, ``words``, and ``word_error_rate`` with ``value``, ``low`` and
-        ``high``: the interval is of a bootstrap over texts (95 %, :mod:`imagebind_llm.evaluation.bootstrap`).
+        ``texts``, ``texts_without_error``, ``of`` (words), ``errors``, and ``rate`` with ``value``, ``low``
+        and ``high``: the interval is of a bootstrap over texts (95 %,
+        :mod:`imagebind_llm.evaluation.bootstrap`).
 
     Raises:
         UserError: the truths hold no word.
     """
-    counted = [(distance(words(truth), words(said)), len(words(truth))) for truth, said in pairs]
+    counted = [(distance(split(truth), split(said)), len(split(truth))) for truth, said in pairs]
     errors, total = (sum(column) for column in zip(*counted, strict=True)) if counted else (0, 0)
     if not total:
         raise UserError("there is no word to recognise")
-    values = np.array(counted, dtype=np.float64)
-    sums = Sums(("errors", "words"), values, np.arange(len(values)))
-    found = estimates(
-        sums, lambda by: {"rate": by["errors"] / np.maximum(by["words"], 1)}, points=("rate",)
-    )
+    sums = Sums(("errors", "of"), np.array(counted, dtype=np.float64), np.arange(len(counted)))
+    found = estimates(sums, lambda by: {"rate": by["errors"] / np.maximum(by["of"], 1)}, points=("rate",))
     return {
         "texts": len(counted),
         "texts_without_error": sum(not wrong for wrong, _ in counted),
-        "words": total,
+        "of": total,
         "errors": errors,
-        "word_error_rate": found["rate"].to_dict(),
+        "rate": found["rate"].to_dict(),
     }
 
 

@@ -1,13 +1,15 @@
 """Function calling: tools, the calls that a model makes of them, and the loop between the two.
 
-:class:`Tool` describes one, :class:`ToolUser` is an assistant that uses them, :data:`CALCULATOR` is one.
+:class:`Tool` describes one, :class:`ToolUser` is an assistant that uses them, :data:`CALCULATOR` is one,
+:func:`ocr` makes another.
 """
 
 from imagebind_llm.inference.calls import ToolCall
 from imagebind_llm.skills.tools.calculator import CALCULATOR
 from imagebind_llm.skills.tools.definition import Tool
 from imagebind_llm.skills.tools.routes import Route
+from imagebind_llm.skills.tools.text_reader import ocr
 from imagebind_llm.skills.tools.toolbox import Limits, Toolbox
 from imagebind_llm.skills.tools.use import ToolUser
 
-__all__ = ["CALCULATOR", "Limits", "Route", "Tool", "ToolCall", "ToolUser", "Toolbox"]
+__all__ = ["CALCULATOR", "Limits", "Route", "Tool", "ToolCall", "ToolUser", "Toolbox", "ocr"]
