@@ -1,36 +1,22 @@
 """Word error rate of a Whisper folder on transcribed recordings.
 
-    python benchmarks/speech_recognition.py PARTS/whisper-tiny.en asterisk-en/transcripts.csv --items 60
+    python benchmarks/speech_recognition.py PARTS/whisper-tiny.en asterisk-en/transcripts.csv
 
 The table has the columns ``file_name`` and ``transcript``; ``imagebind-llm data fetch asterisk-en`` makes one
 (568 recordings, of which 553 are speech with a transcript). Words are compared without case and punctuation;
 the rate is the number of words put in, left out or changed for every word of the transcript. ``--items``
-takes evenly spread rows.
+takes evenly spread rows. With ``--kept`` a run that was stopped goes on where it was.
 """
 
 import argparse
 import csv
 import json
-import re
-import time
 from pathlib import Path
 
+from word_errors import distance, error_rate, recognised, words
+
+from imagebind_llm.common.files import sha256
 from imagebind_llm.skills.tools.transcriber import Transcriber
-
-
-def words(text: str) -> list[str]:
-    """Lower case, without marks; an apostrophe belongs to its word."""
-    return re.findall(r"[a-z0-9']+", text.lower().replace("’", "'"))
-
-
-def distance(one: list[str], two: list[str]) -> int:
-    """Words that have to be put in, left out or changed (Levenshtein)."""
-    row = list(range(len(two) + 1))
-    for number, left in enumerate(one, start=1):
-        before, row[0] = row[0], number
-        for place, right in enumerate(two, start=1):
-            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (left != right))
-    return row[-1]
 
 
 def main() -> None:
@@ -39,29 +25,26 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("table", type=Path)
     parser.add_argument("--items", type=int)
+    parser.add_argument("--kept", type=Path, metavar="FILE.jsonl")
     given = parser.parse_args()
     with given.table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     count = min(given.items or len(rows), len(rows))
-    chosen = [rows[number * len(rows) // count] for number in range(count)]
+    truths = {
+        row["file_name"]: row["transcript"]
+        for row in (rows[number * len(rows) // count] for number in range(count))
+    }
     heard = Transcriber(given.model)
-    errors = total = whole = 0
-    wrong = []
-    started = time.perf_counter()
-    for row in chosen:
-        said, truth = heard.transcribe(str(given.table.parent / row["file_name"])), row["transcript"]
-        found = distance(words(truth), words(said))
-        errors, total, whole = errors + found, total + len(words(truth)), whole + (found == 0)
-        if found:
-            wrong.append([row["file_name"], truth, said])
+    of = {"model": sha256(given.model / "model.safetensors"), "table": sha256(given.table)}
+    found = recognised(truths, lambda name: heard.transcribe(str(given.table.parent / name)), given.kept, of)
     report = {
-        "prompts": count,
-        "of": len(rows),
-        "words": total,
-        "word_error_rate": round(errors / total, 4),
-        "prompts_without_error": whole,
-        "seconds": round(time.perf_counter() - started, 1),
-        "wrong": wrong,
+        "transcribed": len(rows),
+        "word_errors": error_rate((truth, found[name]) for name, truth in truths.items()),
+        "wrong": [
+            [name, truth, found[name]]
+            for name, truth in truths.items()
+            if distance(words(truth), words(found[name]))
+        ],
     }
     print(json.dumps(report, indent=1, ensure_ascii=False))
 

@@ -123,8 +123,10 @@ def ask(
             check_folder(save_)
         bot = shared.open_assistant(model, device, dtype, cache_dir, **placing)
         if given:
-            found = tool_options.answer(bot, given, request, tool_choice, yes)
-            _show(found, json_, save(found.made, save_))
+            answer = tool_options.answer(bot, given, request, tool_choice, yes)
+            _show(answer, json_, save(answer.made, save_))
+            if any(call.refused for call in answer.calls):
+                raise typer.Exit(tool_options.REFUSED)
         else:
             _ask_one(bot, request, stream, json_)
         kinds = [name for name, values in media.items() for _ in values]

@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from imagebind_llm.inference.calls import ToolCall
     from imagebind_llm.inference.request import Answer, Request
 
+REFUSED = 3
+"""Exit code of an answer for which a call was not made because it was not confirmed: what was asked was not
+done, or not all of it. (2 is for what is wrong with the request, 1 for our own faults.)"""
+
 ToolOption = Annotated[
     list[str] | None,
     typer.Option(
         "--tool",
         metavar="NAME|MODULE:FUNCTION",
-        help="A tool that may be called: calculator, generator, detector, transcribe=WHISPER_FOLDER, or a "
-        "function of a module of yours, with type hints. "
-        "May be given several times.",
+        help="A tool that may be called: calculator, generator, detector, ocr, transcribe=WHISPER_FOLDER, or "
+        "a function of a module of yours, with type hints. May be given several times.",
     ),
 ]
 ToolsFileOption = Annotated[
@@ -34,7 +37,12 @@ ToolChoiceOption = Annotated[
     str, typer.Option("--tool-choice", help="auto, none, required, or the name of a tool.")
 ]
 YesOption = Annotated[
-    bool, typer.Option("--yes", help="Confirm each call of a tool that has to be confirmed.")
+    bool,
+    typer.Option(
+        "--yes",
+        help="Confirm each call of a tool that has to be confirmed. Without it you are asked; if a call was "
+        f"refused, or there was nobody to ask, the answer is printed and the exit code is {REFUSED}.",
+    ),
 ]
 SaveOption = Annotated[
     Path,

@@ -76,6 +76,7 @@ class ToolCall:
         seconds: that the tool took.
         perceived: what the arguments were made of.
         made: files that the tool made.
+        refused: whether it was not made because it had to be confirmed and was not.
     """
 
     id: str
@@ -86,6 +87,7 @@ class ToolCall:
     seconds: float = 0.0
     perceived: tuple[Perceived, ...] = ()
     made: tuple[MadeFile, ...] = ()
+    refused: bool = False
 
     def __str__(self) -> str:
         given = ", ".join(
@@ -99,6 +101,8 @@ class ToolCall:
         values: dict[str, Any] = {"id": self.id, "name": self.name, "arguments": dict(self.arguments)}
         values |= {"result": self.result} if self.error is None else {"error": self.error}
         values["seconds"] = round(self.seconds, 4)
+        if self.refused:
+            values["refused"] = True
         if self.perceived:
             values["perceived"] = [vars(one) for one in self.perceived]
         if self.made:

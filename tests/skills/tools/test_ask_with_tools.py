@@ -2,12 +2,14 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from support.live_server import INPUTS
 
 from imagebind_llm import Assistant
 from imagebind_llm.cli import main
+from imagebind_llm.skills.tools import CALCULATOR, catalogue
 
 pytest.importorskip("llguidance")
 pytest.importorskip("pydantic")
@@ -60,7 +62,31 @@ def test_tools_of_a_file_and_their_confirmation(run, tmp_path, monkeypatch):
     assert (code, out) == (0, "Bought one dog.\n")
     monkeypatch.setattr("sys.stdin", io.StringIO())
     code, out, _ = run(*asked)
-    assert (code, out) == (0, "buy failed: buy has to be confirmed; add --yes to confirm its calls.\n")
+    assert (code, out) == (3, "buy failed: buy has to be confirmed; add --yes to confirm its calls.\n")
+    code, out, _ = run(*asked, "--json")
+    assert code == 3
+    assert json.loads(out)["calls"][0]["refused"] is True
+
+
+@pytest.mark.parametrize(("typed", "left"), [("n\n", 3), ("y\n", 0)])
+def test_a_refusal_can_be_told_from_an_answer_by_the_exit_code(run, monkeypatch, typed, left):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    confirmed = replace(CALCULATOR, confirm=True)
+    monkeypatch.setitem(catalogue.BUILT_IN, "calculator", confirmed)
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    code, out, err = run(*ADD, "--tool", "calculator")
+    assert code == left
+    assert "call calculator with {'expression': '4 + 7'}?" in err
+    answer = out.lstrip()  # click writes a space before it reads
+    assert answer == ("4 + 7 = 11\n" if left == 0 else "calculator failed: calculator was not confirmed.\n")
+
+
+def test_a_tool_that_fails_is_no_refusal(run):
+    code, out, _ = run("ask", "What is 1 divided by 0?", "--tool", "calculator")
+    assert (code, out) == (0, "calculator failed: division by zero.\n")
 
 
 @pytest.mark.parametrize(

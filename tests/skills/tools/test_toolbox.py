@@ -3,11 +3,13 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import Future
 
 import pytest
 
 from imagebind_llm import UserError
 from imagebind_llm.skills.tools import CALCULATOR, Limits, Tool, Toolbox
+from imagebind_llm.skills.tools.stopping import Stop, check_time, ended_by, stopped_by
 
 pytest.importorskip("jsonschema")
 pytest.importorskip("pydantic")
@@ -119,11 +121,13 @@ def test_a_tool_that_does_not_end():
         end.wait(20)
         return "late"
 
-    box = Toolbox([slow], limits=Limits(call_seconds=0.05))
+    box = Toolbox([slow, double], limits=Limits(call_seconds=0.05))
     started = time.perf_counter()
     for _ in range(8):
         assert failed(box.call("slow", {})) == "slow did not end in 0.05 s"
-    assert "8 calls have not ended" in failed(box.call("slow", {}))
+    assert failed(box.call("double", {"number": 1})) == (
+        "8 calls ran out of time and still run (8 of slow); no further call is made before one of them ends"
+    )
     assert time.perf_counter() - started < 10
     end.set()
     for thread in threading.enumerate():
@@ -132,6 +136,70 @@ def test_a_tool_that_does_not_end():
     end.clear()
     assert failed(box.call("slow", {})) == "slow did not end in 0.05 s", "those that have ended do not count"
     end.set()
+
+
+def alive(name):
+    return [thread for thread in threading.enumerate() if thread.name == f"tool {name}"]
+
+
+def ends_soon(name):
+    for thread in alive(name):
+        thread.join(10)
+    return not alive(name)
+
+
+def test_a_tool_that_looks_at_the_time_ends_when_it_is_over():
+    def counting() -> str:
+        while True:
+            time.sleep(0.005)
+            check_time()
+
+    box = Toolbox([counting], limits=Limits(call_seconds=0.05))
+    for _ in range(10):  # more than may be left behind
+        assert failed(box.call("counting", {})) == "counting did not end in 0.05 s"
+        assert ends_soon("counting")
+
+
+def test_a_coroutine_is_cancelled():
+    cleaned = []
+
+    async def waiting() -> str:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            cleaned.append(True)
+        return "late"
+
+    box = Toolbox([waiting], limits=Limits(call_seconds=0.05))
+    assert failed(box.call("waiting", {})) == "waiting did not end in 0.05 s"
+    assert ends_soon("waiting")
+    assert cleaned == [True]
+
+
+def test_what_a_tool_waits_for_can_be_ended():
+    future = Future()
+
+    def waiting() -> str:
+        with ended_by(future.cancel):
+            return future.result(30)
+
+    box = Toolbox([waiting], limits=Limits(call_seconds=0.05))
+    assert failed(box.call("waiting", {})) == "waiting did not end in 0.05 s"
+    assert ends_soon("waiting")
+    assert future.cancelled()
+
+
+def test_outside_of_a_call_there_is_no_time_to_be_over():
+    check_time()
+    with ended_by(lambda: pytest.fail("nothing ends it")):
+        pass
+    stop = Stop()
+    stop.set()
+    with stopped_by(stop), pytest.raises(UserError, match="time is over"):
+        check_time()
+    found = Future()
+    with stopped_by(stop), ended_by(found.cancel):
+        assert found.cancelled(), "at once, where the time is over"
 
 
 def test_a_result_is_cut():

@@ -67,6 +67,49 @@ NEW: tuple[Wording, ...] = (
     Wording("Is the number you see or the number you hear the bigger one?", max),
 )
 """Wordings written afterwards, from which no route was made."""
+HELD_OUT: tuple[Wording, ...] = (
+    Wording(
+        "If you put the number you see and the number you hear together, what do you get?", lambda s, h: s + h
+    ),
+    Wording("What's the picture's number added to the recording's number?", lambda s, h: s + h),
+    Wording("Compute the sum of the two digits, please.", lambda s, h: s + h),
+    Wording("Can you sum up the digit that is shown and the digit that is spoken?", lambda s, h: s + h),
+    Wording("Work out the written number plus the one in the audio.", lambda s, h: s + h),
+    Wording("How much do the two numbers come to altogether?", lambda s, h: s + h),
+    Wording("I'd like to know the total of both digits.", lambda s, h: s + h),
+    Wording("Add these two up for me.", lambda s, h: s + h),
+    Wording("How far apart are the two numbers?", lambda s, h: abs(s - h)),
+    Wording("What is left when the number you hear is taken from the number you see?", lambda s, h: s - h),
+    Wording("Calculate the seen number minus the heard number.", lambda s, h: s - h),
+    Wording(
+        "How much more is the number in the picture than the number in the recording?", lambda s, h: s - h
+    ),
+    Wording("What is the gap between the two digits?", lambda s, h: abs(s - h)),
+    Wording("Deduct the spoken digit from the digit shown.", lambda s, h: s - h),
+    Wording("If I take the number I said from the number I drew, what remains?", lambda s, h: s - h),
+    Wording("Find the difference of the digit you see and the digit you hear.", lambda s, h: abs(s - h)),
+    Wording("What do you get when you multiply the digit you see by the digit you hear?", lambda s, h: s * h),
+    Wording("Multiply what is written by what is spoken, please.", lambda s, h: s * h),
+    Wording("What is the written digit multiplied with the spoken digit?", lambda s, h: s * h),
+    Wording("Could you work out the product of the two digits?", lambda s, h: s * h),
+    Wording("How much is the number in the photo times the number in the clip?", lambda s, h: s * h),
+    Wording("What are the two numbers multiplied together?", lambda s, h: s * h),
+    Wording("Give me the two numbers multiplied by each other.", lambda s, h: s * h),
+    Wording("Which of the two is larger?", max),
+    Wording("Which is the bigger number?", max),
+    Wording("What is the maximum of the two numbers?", max),
+    Wording("Of the number you see and the number you hear, which one is greater?", max),
+    Wording("Tell me which number is higher, the spoken one or the written one.", max),
+    Wording("Name the largest of the two digits.", max),
+    Wording("Which digit is more, the one in the picture or the one in the sound?", max),
+    Wording("Which of these digits is the smallest?", min),
+    Wording("Which of the two numbers is less?", min),
+    Wording("What's the minimum of the digit in the image and the digit in the audio?", min),
+    Wording("Is the spoken number or the written number the smaller one?", min),
+    Wording("Find the lower number, please.", min),
+    Wording("Between the number I said and the number I wrote, which is smaller?", min),
+)
+"""Wordings written before the routes were widened, and not looked at while that was done."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +121,7 @@ class _Asked:
 
 
 def evaluate_tools(bot: Assistant, data: Path, items: int, seed: int) -> dict[str, Any]:
-    """Ask ``items`` questions of each of the two sets of wordings.
+    """Ask ``items`` questions of each of the three sets of wordings.
 
     Args:
         bot: the model.
@@ -97,7 +140,7 @@ def evaluate_tools(bot: Assistant, data: Path, items: int, seed: int) -> dict[st
     user = ToolUser(bot, [CALCULATOR])
     found: dict[str, Any] = {"seed": seed}
     perceived = Counter[bool]()
-    for name, wordings in (("known", KNOWN), ("new", NEW)):
+    for name, wordings in (("known", KNOWN), ("new", NEW), ("held_out", HELD_OUT)):
         outcomes: list[tuple[str, str]] = []
         for number in range(items):
             one, two = int(random.integers(len(numbers[0]))), int(random.integers(len(numbers[1])))

@@ -1,7 +1,7 @@
 """Function calling: tools, the calls that a model makes of them, and the loop between the two.
 
 :class:`Tool` describes one, :class:`ToolUser` is an assistant that uses them; :data:`CALCULATOR`,
-:data:`GENERATOR` and :data:`DETECTOR` are three.
+:data:`GENERATOR` and :data:`DETECTOR` are three, and :func:`ocr` makes another.
 """
 
 from imagebind_llm.inference.calls import MadeFile, Outcome, ToolCall
@@ -10,6 +10,7 @@ from imagebind_llm.skills.tools.definition import Tool
 from imagebind_llm.skills.tools.detector import DETECTOR
 from imagebind_llm.skills.tools.generator import GENERATOR
 from imagebind_llm.skills.tools.routes import Route
+from imagebind_llm.skills.tools.text_reader import ocr
 from imagebind_llm.skills.tools.toolbox import Limits, Toolbox
 from imagebind_llm.skills.tools.use import ToolUser
 
@@ -25,4 +26,5 @@ __all__ = [
     "ToolCall",
     "ToolUser",
     "Toolbox",
+    "ocr",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from imagebind_llm.common.errors import UserError, one_line
 from imagebind_llm.skills.tools.definition import Tool
-from imagebind_llm.skills.tools.routes import Route
+from imagebind_llm.skills.tools.sums import ROUTES
 
 LONGEST = 200
 """Characters of an expression."""
@@ -136,70 +136,6 @@ def _written(number: Number) -> str:
     exponent = number.normalize()
     return f"{exponent:f}" if -DIGITS <= exponent.adjusted() <= DIGITS else str(exponent)
 
-
-_BOTH = "(both|them|these|the two|these two|both of them)[ numbers| digits]"
-_PAIR = "(they|these|the two|both|these two)[ numbers| digits]"
-_EXPRESSION = "{expression} = {result}"
-
-
-def _route(phrase: str, expression: str, says: str = _EXPRESSION) -> Route:
-    return Route(phrase, {"expression": expression}, says)
-
-
-ROUTES = (
-    _route("add {a} (to|and|with|plus) {b}", "{a} + {b}"),
-    _route("[the ](sum|total) of {a} and {b}", "{a} + {b}"),
-    _route("{a} (plus|+) {b}", "{a} + {b}"),
-    _route("(do|does|will) {a} and {b} (make|give|add up to|come to)[ together| in all]", "{a} + {b}"),
-    _route("(subtract|take) {a}[ away] from {b}", "{b} - {a}"),
-    _route("difference (between|of) {a} and {b}", "abs({a} - {b})", "The difference is {result}."),
-    _route("how much (larger|more|greater|bigger) is {a} than {b}", "{a} - {b}"),
-    _route("{a} (minus|less) {b}", "{a} - {b}"),
-    _route("multiply {a} (by|with|and|times) {b}", "{a} * {b}"),
-    _route("product of {a} and {b}", "{a} * {b}"),
-    _route("{a} (times|multiplied by|*|x|×) {b}", "{a} * {b}"),
-    _route("divide {a} by {b}", "{a} / {b}"),
-    _route("{a} (divided by|/|÷) {b}", "{a} / {b}"),
-    _route(
-        "(larger|greater|bigger|higher)[,|:|of|one of|number of] {a} (or|and) {b}",
-        "max({a}, {b})",
-        "The larger is {result}.",
-    ),
-    _route(
-        "(smaller|lower)[,|:|of|one of|number of] {a} (or|and) {b}",
-        "min({a}, {b})",
-        "The smaller is {result}.",
-    ),
-    _route(f"(add|sum)[ up] {_BOTH}[ up][ together]", "{1} + {2}"),
-    _route(f"(sum|total) of {_BOTH}", "{1} + {2}"),
-    _route("[what is ]their (sum|total)", "{1} + {2}"),
-    _route(f"(do|will) {_PAIR} (make|give|add up to|come to)[ together| in all]", "{1} + {2}"),
-    _route(f"difference (between|of) {_BOTH}", "abs({1} - {2})", "The difference is {result}."),
-    _route("[what is ]their difference", "abs({1} - {2})", "The difference is {result}."),
-    _route(f"multiply {_BOTH}[ together]", "{1} * {2}"),
-    _route(f"product of {_BOTH}", "{1} * {2}"),
-    _route("[what is ]their product", "{1} * {2}"),
-    _route(
-        "(which|what)[ number| digit| one] is[ the] (larger|greater|bigger|higher)[ one| number]",
-        "max({1}, {2})",
-        "The larger is {result}.",
-    ),
-    _route(
-        f"(larger|greater|bigger|higher)[ one| number] of {_BOTH}", "max({1}, {2})", "The larger is {result}."
-    ),
-    _route(
-        "(which|what)[ number| digit| one] is[ the] (smaller|lower)[ one| number]",
-        "min({1}, {2})",
-        "The smaller is {result}.",
-    ),
-    _route(f"(smaller|lower)[ one| number] of {_BOTH}", "min({1}, {2})", "The smaller is {result}."),
-    _route("(double|twice) {a}", "2 * {a}"),
-    _route("half of {a}", "{a} / 2"),
-    _route("square of {a}", "({a}) ** 2"),
-    _route("{a} squared", "({a}) ** 2"),
-    _route("{a} - {b}", "{a} - {b}"),  # the last: twenty-one has one, too
-)
-"""How people ask for sums, in English."""
 
 CALCULATOR = Tool(
     name="calculator",

@@ -28,14 +28,15 @@ from imagebind_llm.skills.tools.calculator import CALCULATOR
 from imagebind_llm.skills.tools.definition import Tool
 from imagebind_llm.skills.tools.detector import DETECTOR, DetectorTool
 from imagebind_llm.skills.tools.generator import GENERATOR, generator_tool
+from imagebind_llm.skills.tools.separate import InProcess
 
 BUILT_IN = {tool.name: tool for tool in (CALCULATOR, GENERATOR, DETECTOR)}
 _SECTIONS = ("tools", "openapi", "mcp")
 
 
 def tool_named(name: str) -> Tool:
-    """A tool of ours, ``generator=GENERATORS``, ``detector=PROPOSER``, ``transcribe=FOLDER`` (of a Whisper
-    model), or ``module:function``.
+    """A tool of ours, ``ocr``, ``generator=GENERATORS``, ``detector=PROPOSER``, ``transcribe=FOLDER`` (of a
+    Whisper model), or ``module:function``.
 
     Raises:
         UserError: there is none of this name.
@@ -52,9 +53,13 @@ def tool_named(name: str) -> Tool:
 
         check_proposer(folder)
         return DetectorTool(folder).tool()
+    if name == "ocr":
+        from imagebind_llm.skills.tools.text_reader import ocr
+
+        return ocr()
     if ":" in name:
         return Tool.of(_function(name))
-    refuse_unknown([name], [*BUILT_IN, "transcribe=FOLDER"], what="tool (or module:function)")
+    refuse_unknown([name], [*BUILT_IN, "ocr", "transcribe=FOLDER"], what="tool (or module:function)")
     return BUILT_IN[name]
 
 
@@ -116,13 +121,14 @@ def _defined(entry: Any, where: str, folder: Path) -> list[Tool]:
     if not isinstance(entry, Mapping):
         raise UserError(f"{where} is {short(entry)}; expected a name or a definition")
     rest = dict(entry)
-    run, confirm = rest.pop("run", None), rest.pop("confirm", False)
+    run, confirm, process = rest.pop("run", None), rest.pop("confirm", False), rest.pop("process", False)
     tool = Tool.read(rest, where)
-    if not isinstance(run, str) or ":" not in run or not isinstance(confirm, bool):
+    if not isinstance(run, str) or ":" not in run or {type(confirm), type(process)} != {bool}:
         raise UserError(
-            f"{where}: run is {short(run)}; expected 'module:function', and confirm true or false"
+            f"{where}: run is {short(run)}; expected 'module:function', and confirm and process true or false"
         )
-    return [tool.with_run(_function(run), confirm=confirm)]
+    function = _function(run)
+    return [tool.with_run(InProcess(function) if process else function, confirm=confirm)]
 
 
 def _openapi(entry: Any, where: str, folder: Path) -> list[Tool]:

@@ -11,6 +11,7 @@ from imagebind_llm.common.errors import UserError, one_line, reason_of, require,
 from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.inference.response_format import schema_text
 from imagebind_llm.skills.tools.routes import Route, read_routes
+from imagebind_llm.skills.tools.separate import InProcess
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What a tool may be called: as OpenAI's API says."""
@@ -33,6 +34,7 @@ class Tool:
             whoever asked makes the call (a client of the API).
         confirm: whether each call has to be confirmed first.
         seconds: its own time limit, s; None: that of the toolbox.
+        characters: its own limit of characters of a result; None: that of the toolbox.
         media: whether ``run`` takes the media of the question, as the keyword argument ``media``.
         assistant: whether ``run`` takes the model that is asked, as the keyword argument ``assistant``;
             :class:`~imagebind_llm.skills.tools.use.ToolUser` gives it.
@@ -46,6 +48,7 @@ class Tool:
     run: Callable[..., Any] | None = None
     confirm: bool = False
     seconds: float | None = None
+    characters: int | None = None
     media: bool = False
     assistant: bool = False
     routes: tuple[Route, ...] = ()
@@ -71,12 +74,15 @@ class Tool:
 
         Args:
             function: all its parameters can be given by name and have type hints.
-            changes: other attributes, for example ``confirm=True``.
+            changes: other attributes, for example ``confirm=True``; and ``process=True``: it runs in a
+                process of its own, which is killed when the time of the call is over
+                (:mod:`imagebind_llm.skills.tools.separate`).
 
         Raises:
             UserError: a parameter cannot be described.
         """
         name = str(changes.pop("name", getattr(function, "__name__", "")))
+        alone = InProcess(function, checked=True) if changes.pop("process", False) else None
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise UserError(
@@ -98,7 +104,12 @@ class Tool:
         for key, words in described.items():
             if key in schema.get("properties", {}):
                 schema["properties"][key] = {**schema["properties"][key], "description": words}
-        given: dict[str, Any] = {"description": about, "parameters": schema, "run": checked, **changes}
+        given: dict[str, Any] = {
+            "description": about,
+            "parameters": schema,
+            "run": alone or checked,
+            **changes,
+        }
         return cls(name, **given)
 
     @classmethod

@@ -16,6 +16,7 @@ from typing import Any
 from imagebind_llm.common.errors import UserError, one_line, reason_of, require, short
 from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.skills.tools.definition import Tool
+from imagebind_llm.skills.tools.stopping import ended_by
 
 FEATURE = "MCP servers"
 SECONDS = 30.0
@@ -89,9 +90,12 @@ class McpServer:
         if not self._thread.is_alive():
             work.close()
             raise UserError(f"the MCP server {short(self.name)} has ended")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result(SECONDS)
+            with ended_by(future.cancel):
+                return future.result(SECONDS)
         except Exception as error:
+            future.cancel()
             raise UserError(f"the MCP server {short(self.name)}: {one_line(_reason(error), 160)}") from error
 
     def _run(self) -> None:

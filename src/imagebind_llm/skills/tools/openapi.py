@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from imagebind_llm.common.errors import UserError, one_line, reason_of, require, short
 from imagebind_llm.common.names import refuse_unknown
 from imagebind_llm.skills.tools.definition import FEATURE, Tool
+from imagebind_llm.skills.tools.stopping import check_time
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 _READING = ("get", "head")
@@ -92,6 +93,7 @@ def _read(reply: Any) -> str:
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     found = bytearray()
     for chunk in reply.iter_bytes():
+        check_time()
         found += chunk
         if len(found) > MOST_BYTES:
             raise UserError(f"the answer has more than {MOST_BYTES:,} bytes")

@@ -22,12 +22,13 @@ from imagebind_llm.skills.tools.numbers import one_number
 
 _SENSES: dict[str, tuple[str, tuple[Modality, ...]]] = {
     "heard": (
-        r"hear|hears|heard|hearing|listen|sound|sounds|audio|recording|spoken|said|say|says|voice|speech|clip",
+        r"hear|hears|heard|hearing|listen|sound|sounds|audio|recording|spoken|said|say|says|"
+        r"voice|speech|clip|pronounced|uttered|told",
         (Modality.AUDIO,),
     ),
     "seen": (
         r"see|sees|seen|seeing|look|picture|pictures|image|images|photo|photos|drawing|drawn|shown|written|"
-        r"handwritten|screen|video|film|depth map|thermal image",
+        r"handwritten|screen|video|film|depth map|thermal image|drew|draw|wrote|write|displayed|depicted",
         (Modality.IMAGE, Modality.VIDEO, Modality.DEPTH, Modality.THERMAL),
     ),
     "felt": (r"feel|feels|felt|motion|movement|moved|traced", (Modality.IMU,)),

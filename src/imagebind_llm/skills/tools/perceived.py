@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.json_text import parse_json
 from imagebind_llm.inference.calls import Perceived
 from imagebind_llm.inference.request import describe
 from imagebind_llm.model.messages import MediaItem, Message, read_messages, user_message
@@ -69,11 +70,15 @@ class Plan:
         return {key: _plain(filled(template, values)) for key, template in self.route.arguments.items()}
 
     def says(self, arguments: Mapping[str, Any], result: str) -> str:
-        """The answer."""
+        """The answer: the route's sentence; the result itself where it lacks what the sentence names."""
         texts = {
             key: value if isinstance(value, str) else json.dumps(value) for key, value in arguments.items()
         }
-        return str(filled(f"{self.route.says} ", {**texts, "result": result})).rstrip()
+        values = {**_texts(result), **texts, "result": result}
+        if not all(name in values for name, _ in PLACE.findall(self.route.says)):
+            return result
+        said = str(filled(f"{self.route.says} ", values)).rstrip()
+        return said or f"{self.tool.name} found nothing."
 
 
 def plan(messages: Sequence[Message], tools: Sequence[Tool]) -> Plan | None:
@@ -112,6 +117,17 @@ def _values(route: Route, found: Mapping[str, str], operands: Operands) -> dict[
             if name not in values:
                 values[name] = operands.numbered(int(name), kind or "number")
     return None if any(value is None for value in values.values()) else values
+
+
+def _texts(result: str) -> dict[str, str]:
+    """The texts of a result that is a JSON object, by key."""
+    if not result.startswith("{"):
+        return {}
+    try:
+        found = parse_json(result)
+    except ValueError:  # it is none, or was cut
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, str)}
 
 
 def _plain(value: Any) -> Any:

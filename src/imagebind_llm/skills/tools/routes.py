@@ -13,7 +13,10 @@ question ("five") or be what the model perceives in one of the attached media ("
 :mod:`imagebind_llm.skills.tools.operands`). ``{1}`` and ``{2}`` in arguments are the numbers in the first and
 the second medium, ``{1:thing}`` what the first shows.
 
-``says`` is what is answered: the arguments by name, and ``{result}``.
+A question may end with a courtesy ("please"). Chinese words need no space between them.
+
+``says`` is what is answered: the arguments by name, ``{result}``, and the texts of a result that is a JSON
+object, by their keys.
 """
 
 import re
@@ -31,6 +34,11 @@ LONGEST_QUESTION = 200
 _MOST_PLACES = 2
 _LONGEST_PHRASE = 400
 _MOST_ROUTES = 64
+_MARKS = " ,;:?!.，；：？！。"
+_END = r"(?:,? ?\b(?:please|for me|thanks|thank you))?[ ?!.？！。]*$"
+"""Of every question: a courtesy, and marks."""
+_FIRST_CHINESE = "\u2e80"
+"""From here on Unicode has the signs of Chinese, between which no spaces stand."""
 _PIECE = re.compile(r"\{[^}]*\}|[()\[\]|]|[^{}()\[\]|]+")
 
 
@@ -67,7 +75,7 @@ class Route:
         return (
             None
             if found is None
-            else {key: (value or "").strip(" ,;:?!.") for key, value in found.groupdict().items()}
+            else {key: (value or "").strip(_MARKS) for key, value in found.groupdict().items()}
         )
 
     def kind(self, name: str) -> str:
@@ -148,7 +156,7 @@ def _compiled(phrase: str) -> "re.Pattern[str]":
     if closing or PLACE.sub("", phrase).count("{"):
         raise UserError(f"the phrase {short(phrase)} has a bracket that is not closed")
     try:
-        return re.compile(rf"(?:.*?(?<!\w))??{''.join(parts)}[ ?!.]*$", re.IGNORECASE)
+        return re.compile(rf"(?:.*?(?<!\w))??{''.join(parts)}{_END}", re.IGNORECASE)
     except re.error as error:
         raise UserError(f"the phrase {short(phrase)} cannot be read: {error}") from None
 
@@ -159,6 +167,10 @@ def _words(piece: str) -> str:
 
 
 def _word(word: str) -> str:
-    before = r"(?<!\w)" if word[0].isalnum() else ""
-    after = r"(?!\w)" if word[-1].isalnum() else ""
+    before = r"(?<!\w)" if _has_border(word[0]) else ""
+    after = r"(?!\w)" if _has_border(word[-1]) else ""
     return f"{before}{re.escape(word)}{after}"
+
+
+def _has_border(sign: str) -> bool:
+    return sign.isalnum() and sign < _FIRST_CHINESE

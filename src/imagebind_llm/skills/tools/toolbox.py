@@ -5,7 +5,8 @@ import inspect
 import json
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,15 @@ from imagebind_llm.inference.calls import MadeFile, Outcome, Perceived, ToolCall
 from imagebind_llm.model.messages import MediaItem
 from imagebind_llm.skills.tools.arguments import check_arguments
 from imagebind_llm.skills.tools.definition import Tool, read_tools
+from imagebind_llm.skills.tools.stopping import Stop, ended_by, stopped_by
 
+_THREAD = "tool "
 _MOST_LEFT = 8
-"""Calls that have run out of time and are still running, from which on no further call is made."""
+"""Calls that have run out of time and do not end, from which on no further call is made until one ends."""
+
+
+class NotConfirmed(UserError):  # noqa: N818 - it is no fault
+    """A call had to be confirmed and was not."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,7 @@ class Toolbox:
         started = time.perf_counter()
         result = error = None
         made: tuple[MadeFile, ...] = ()
+        refused = False
         try:
             tool = self._granted(name)
             checked = check_arguments(tool, arguments)
@@ -109,11 +117,13 @@ class Toolbox:
             text = found
             if isinstance(found, Outcome):
                 text, made = found.text, found.made
-            result = self._text(text)
-        except UserError as refused:
-            error = one_line(refused)
+            result = self._text(tool, text)
+        except UserError as wrong:
+            error, refused = one_line(wrong), isinstance(wrong, NotConfirmed)
         seconds = time.perf_counter() - started
-        return ToolCall(call.id, call.name, given, result, error, seconds, perceived, made)
+        return ToolCall(
+            call.id, call.name, given, result, error, seconds, perceived, made=made, refused=refused
+        )
 
     def _granted(self, name: str) -> Tool:
         tool = self._tools.get(name)
@@ -131,32 +141,44 @@ class Toolbox:
         if not tool.confirm:
             return
         if self._confirm is None:
-            raise UserError(f"{tool.name} has to be confirmed, and there is nobody to ask")
-        if self._confirm(call) is not True:
-            raise UserError(f"{tool.name} was not confirmed")
+            raise NotConfirmed(f"{tool.name} has to be confirmed, and there is nobody to ask")
+        try:
+            said = self._confirm(call)
+        except UserError as error:  # nobody can be asked
+            raise NotConfirmed(str(error)) from error
+        if said is not True:
+            raise NotConfirmed(f"{tool.name} was not confirmed")
 
     def _run(self, tool: Tool, arguments: dict[str, Any], media: Sequence[MediaItem]) -> Any:
-        """What the tool gives, in a thread. One that does not end in time is left behind."""
+        """What the tool gives, in a thread. One that does not end in time is told to, and left behind."""
         self._left = [thread for thread in self._left if thread.is_alive()]
         if len(self._left) >= _MOST_LEFT:
-            raise UserError(f"{len(self._left)} calls have not ended; no further one is made")
+            names = Counter(thread.name.removeprefix(_THREAD) for thread in self._left)
+            which = ", ".join(f"{count} of {name}" for name, count in names.items())
+            raise UserError(
+                f"{len(self._left)} calls ran out of time and still run ({which}); no further call is made "
+                "before one of them ends"
+            )
+        stop = Stop()
         limit = self.limits.call_seconds if tool.seconds is None else tool.seconds
         outcome: list[tuple[Any, BaseException | None]] = []
 
         def work() -> None:
             try:
                 assert tool.run is not None, "it was granted"
-                found = tool.run(**arguments, **({"media": media} if tool.media else {}))
-                if inspect.iscoroutine(found):
-                    found = asyncio.run(found)
+                with stopped_by(stop):
+                    found = tool.run(**arguments, **({"media": media} if tool.media else {}))
+                    if inspect.iscoroutine(found):
+                        found = asyncio.run(_cancelled_in_time(found))
                 outcome.append((found, None))
             except BaseException as error:
                 outcome.append((None, error))
 
-        thread = threading.Thread(target=work, name=f"tool {tool.name}", daemon=True)
+        thread = threading.Thread(target=work, name=f"{_THREAD}{tool.name}", daemon=True)
         thread.start()
         thread.join(limit)
         if not outcome:
+            stop.set()
             self._left.append(thread)
             raise UserError(f"{tool.name} did not end in {limit:g} s")
         found, error = outcome[0]
@@ -167,7 +189,7 @@ class Toolbox:
             raise UserError(one_line(said, 200)) from error
         return found
 
-    def _text(self, found: Any) -> str:
+    def _text(self, tool: Tool, found: Any) -> str:
         """A result as text of limited size."""
         if not isinstance(found, str):
             try:
@@ -178,7 +200,14 @@ class Toolbox:
                     f"its result is a {kind}, which is neither text nor JSON ({error})"
                 ) from error
         found = found.encode("utf-8", "replace").decode()
-        most = self.limits.result
+        most = self.limits.result if tool.characters is None else tool.characters
         return (
             found if len(found) <= most else f"{found[:most]} … (cut: {most:,} of {len(found):,} characters)"
         )
+
+
+async def _cancelled_in_time(work: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine gives; it is cancelled when the time of the call is over."""
+    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+    with ended_by(lambda: loop.call_soon_threadsafe(task.cancel)):
+        return await task

@@ -21,6 +21,7 @@ from imagebind_llm.media.base import Limits, is_encoded, name_of, open_source
 from imagebind_llm.model.messages import MediaItem
 from imagebind_llm.skills.tools.definition import Tool
 from imagebind_llm.skills.tools.routes import Route
+from imagebind_llm.skills.tools.stopping import check_time
 
 RATE = 16_000
 """Hz; Whisper hears no other."""
@@ -71,10 +72,16 @@ class Transcriber:
 
     def _piece(self, wave: NDArray[np.float32]) -> str:
         import torch
+        from transformers import StoppingCriteriaList
 
+        def in_time(ids: Any, scores: Any, **_: Any) -> Any:
+            check_time()
+            return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
+        check_time()
         features = self._processor(wave, sampling_rate=RATE, return_tensors="pt").input_features
         with torch.inference_mode():
-            ids = self._model.generate(features)
+            ids = self._model.generate(features, stopping_criteria=StoppingCriteriaList([in_time]))
         return str(self._processor.batch_decode(ids, skip_special_tokens=True)[0]).strip()
 
     def tool(self) -> Tool:
