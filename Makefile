@@ -118,6 +118,8 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 
 $(VENV)/.installed-test: $(VENV)/.installed projects/nano/pyproject.toml
 	$(PIP) install -q -c constraints.txt -e ".[test]" -e projects/nano
+	$(PIP) uninstall -q -y opencv-python   # needs libGL; the headless build of the same version needs nothing
+	$(PIP) install -q -c constraints.txt --no-deps --force-reinstall opencv-python-headless
 	touch $@
 
 $(LOWEST)/.installed-test: pyproject.toml constraints-lowest.txt projects/nano/pyproject.toml
