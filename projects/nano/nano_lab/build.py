@@ -59,13 +59,14 @@ def steps(plan: Plan) -> list[Step]:
         places = moved(read_recipe(recipe), runs, RUNS)
         return Step(name, ("train", stage, str(recipe), *root, *places, *plan.overrides), after)
 
-    encoders = [str(runs / name / "export") for name in ("bind-images", *(f"bind-{s}" for s in SENSES))]
+    encoders = [str(runs / name / "export") for name in ("bind-images-2", *(f"bind-{s}" for s in SENSES))]
     limit = () if plan.items is None else ("--items", str(plan.items))
     measured = str(runs / "evaluation")
     return [
         train("bind", "bind-images"),
+        train("bind", "bind-images-2", "bind-images"),
         train("language", "language"),
-        train("pretrain", "pretrain", "language", "bind-images"),
+        train("pretrain", "pretrain", "language", "bind-images-2"),
         train("finetune", "finetune", "pretrain"),
         train("finetune", "finetune-2", "finetune"),
         train("finetune", "finetune-3", "finetune-2"),
