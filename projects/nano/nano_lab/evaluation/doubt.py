@@ -11,6 +11,7 @@ import numpy as np
 from imagebind_llm.evaluation.metrics import Score
 from imagebind_llm.evaluation.report import percent, table
 from nano_lab.evaluation.confidence import Judged, confidences, curve, separation
+from nano_lab.evaluation.drawn_inputs import large_photographs
 from nano_lab.evaluation.model import AssistantUnderTest
 from nano_lab.evaluation.sets import EmbeddedSet, embed_set, picture_sets, settings_of
 from nano_lab.evaluation.strange_pictures import IMAGENET_CHOOSING, strange_pictures
@@ -41,7 +42,8 @@ def evaluate_doubt(model: AssistantUnderTest, data: Path, seed: int, items: int)
     """
     settings = settings_of(model.bot.processor.media)
     world = World(data, "test", settings)
-    known = [judged(model, embed_set(model, raw), seed) for raw in picture_sets(world, items)]
+    sets = [*picture_sets(world, items), *large_photographs(data, settings, items)]
+    known = [judged(model, embed_set(model, raw), seed) for raw in sets]
     strange = {
         raw.name: judged(model, embed_set(model, raw), seed)
         for raw in strange_pictures(data, settings, seed, items)
@@ -64,6 +66,13 @@ def evaluate_doubt(model: AssistantUnderTest, data: Path, seed: int, items: int)
                 "doubts_below_threshold": Score.of(part.doubted | (part.sure < chosen)).to_dict(),
             }
             for name, part in strange.items()
+        },
+        "of_known": {
+            raw.name: {
+                "right": Score.of(part.right).to_dict(),
+                "doubts": Score.of(part.doubted).to_dict(),
+            }
+            for raw, part in zip(sets, known, strict=True)
         },
         "threshold": chosen,
         "curve": curve(second, unknown),
@@ -93,6 +102,10 @@ def doubt_tables(results: Mapping[str, Any]) -> str:
     ]
     head = ["source", "n", "doubts", f"doubts, or names with confidence below {results['threshold']:g}"]
     names = ("known_right", "known_wrong", "known_doubted", "unknown_doubted")
+    known = [
+        [name, row["right"]["n"], percent(row["right"]), percent(row["doubts"])]
+        for name, row in results["of_known"].items()
+    ]
     rows = [
         [f"{row['threshold']:g}", *(f"{100 * row[name]:.1f}" for name in names)] for row in results["curve"]
     ]
@@ -100,6 +113,8 @@ def doubt_tables(results: Mapping[str, Any]) -> str:
     return (
         "## Doubt\n\n"
         + table(head, sources)
+        + "\n"
+        + table(["known things", "n", "named rightly", "doubts"], known)
         + f"\n{results['known']} known and {results['unknown']} unknown pictures, as a threshold on "
         + f"confidence moves (separation {results['separation']:.3f}):\n\n"
         + table(moving, rows)

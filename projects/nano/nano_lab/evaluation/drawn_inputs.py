@@ -14,12 +14,13 @@ from PIL import Image
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.evaluation.metrics import Score
 from imagebind_llm.evaluation.report import percent, table
-from imagebind_llm.media import load_media
+from imagebind_llm.media import MediaSettings, load_media
 from nano_lab.evaluation.imagenet import inside
 from nano_lab.evaluation.model import AssistantUnderTest
 from nano_lab.evaluation.sets import RawSet, embed_set, settings_of
 from nano_lab.evaluation.variants import HEADLINE, about, naming_turns
 from nano_lab.grammar import is_doubt, judge
+from nano_lab.world.copies import copied
 from nano_lab.world.senses import World
 from nano_lab.world.tables import label_ids, read_columns
 
@@ -98,6 +99,7 @@ PHOTOGRAPHS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "as read (centre square)": lambda picture: picture,
     "whole, filled up to a square": _whole,
     "middle cut out first": _middle,
+    "made small, stored as CIFAR-10's copies are": copied,
 }
 """Ways a large photograph arrives."""
 
@@ -114,7 +116,7 @@ def evaluate_inputs(model: AssistantUnderTest, data: Path, seed: int, items: int
         rng = np.random.default_rng((seed, 400 + number))
         tensors = [load_media(Modality.IMAGE, _png(make(ink, rng)), settings) for ink in inks]
         found["digits"][name] = _named(model, RawSet(f"digit: {name}", Modality.IMAGE, labels, tensors), seed)
-    photographs = _photographs(data, items)
+    photographs = known_photographs(data, items)
     if photographs:
         things = np.array([concept for concept, _ in photographs], np.int64)
         for name, change in PHOTOGRAPHS.items():
@@ -130,7 +132,7 @@ def _png(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _photographs(data: Path, items: int) -> list[tuple[int, Image.Image]]:
+def known_photographs(data: Path, items: int) -> list[tuple[int, Image.Image]]:
     """ImageNet's photographs of nano's things, where they are at hand. Most of them show dogs and birds."""
     if not (data / "imagenet_sample" / "test.parquet").is_file():
         return []
@@ -141,6 +143,16 @@ def _photographs(data: Path, items: int) -> list[tuple[int, Image.Image]]:
         if (concept := inside(int(index))) is not None
     ]
     return rows[:items]
+
+
+def large_photographs(data: Path, settings: MediaSettings, items: int) -> list[RawSet]:
+    """ImageNet's photographs of nano's things, as they are read; none where they are not at hand."""
+    found = known_photographs(data, items)
+    if not found:
+        return []
+    tensors = [load_media(Modality.IMAGE, picture, settings) for _, picture in found]
+    labels = np.array([concept for concept, _ in found], np.int64)
+    return [RawSet("large photographs (ImageNet)", Modality.IMAGE, labels, tensors)]
 
 
 def _named(model: AssistantUnderTest, raw: RawSet, seed: int) -> dict[str, Any]:

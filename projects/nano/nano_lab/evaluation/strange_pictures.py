@@ -17,12 +17,14 @@ from imagebind_llm.media import MediaSettings, load_media
 from nano_lab.evaluation.imagenet import outside
 from nano_lab.evaluation.sets import RawSet
 from nano_lab.world.concepts import UNCLEAR
+from nano_lab.world.copies import copied
 from nano_lab.world.photographs import shows_known
 from nano_lab.world.tables import FLICKR8K, read_columns
 
 FLICKR = "photographs of people and places (Flickr8k, test)"
 IMAGENET_CHOOSING = "photographs of other things (ImageNet, first half of the classes)"
 IMAGENET = "photographs of other things (ImageNet, second half)"
+IMAGENET_SMALL = "the same, made small and stored as CIFAR-10's copies are"
 THERMAL = "infrared cut-outs, as pictures (HIT-UAV)"
 FACES = "faces, shaded"
 PRINT = "printed words"
@@ -38,6 +40,9 @@ def strange_pictures(data: Path, settings: MediaSettings, seed: int, cap: int) -
         FLICKR: lambda rng: _flickr(data),
         IMAGENET_CHOOSING: lambda rng: _imagenet(data, 0),
         IMAGENET: lambda rng: _imagenet(data, 1),
+        IMAGENET_SMALL: lambda rng: [
+            copied(Image.open(io.BytesIO(file))) for file in _imagenet(data, 1)[:cap]
+        ],
         THERMAL: lambda rng: _thermal(data),
         FACES: lambda rng: [_face(rng) for _ in range(min(cap, _MADE))],
         PRINT: lambda rng: [_words(rng) for _ in range(min(cap, _MADE))],

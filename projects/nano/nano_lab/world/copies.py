@@ -28,6 +28,20 @@ def stored(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
     return out
 
 
+def copied(picture: Image.Image, side: int = 32) -> Image.Image:
+    """The middle of a picture as CIFAR-10's copies are stored: small, as JPEG of quality 75."""
+    width, height = picture.size
+    edge = min(width, height)
+    left, top = (width - edge) // 2, (height - edge) // 2
+    small = picture.convert("RGB").resize(
+        (side, side), Image.Resampling.BICUBIC, (left, top, left + edge, top + edge)
+    )
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=75)
+    with Image.open(file) as opened:
+        return opened.convert("RGB")
+
+
 def smoothed(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
     """A third of the pictures uint8 ``[B, H, W, 3]`` moved by part of a pixel, which blurs blocks away."""
     chosen = np.flatnonzero(rng.random(len(pixels)) < _SMOOTHED)

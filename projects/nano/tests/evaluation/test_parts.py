@@ -14,10 +14,18 @@ from nano_lab.evaluation.doubt import doubt_tables, evaluate_doubt
 from nano_lab.evaluation.drawn_inputs import DIGITS, PHOTOGRAPHS, evaluate_inputs, input_tables
 from nano_lab.evaluation.imagenet import inside, outside
 from nano_lab.evaluation.model import AssistantUnderTest, Question
-from nano_lab.evaluation.strange_pictures import FACES, FLICKR, IMAGENET, PRINT, strange_pictures
+from nano_lab.evaluation.strange_pictures import (
+    FACES,
+    FLICKR,
+    IMAGENET,
+    IMAGENET_SMALL,
+    PRINT,
+    strange_pictures,
+)
 from nano_lab.evaluation.typed import CHECKS, TYPED, _verdict, evaluate_typed, typed_tables
 from nano_lab.grammar import LANGUAGES, media_sample, patterns
 from nano_lab.grammar.facts import BIRD, CAT, DOG
+from nano_lab.world.copies import copied
 from nano_lab.world.settings import nano_media_settings
 
 
@@ -97,8 +105,8 @@ def test_strange_sets_are_those_whose_data_are_there(data, tmp_path) -> None:
 
 def test_doubt_is_measured_by_source(model, data) -> None:
     results = evaluate_doubt(model, data, 0, 4)
-    assert set(results["sources"]) == {FLICKR, IMAGENET, FACES, PRINT}
-    assert results["known"] == 4
+    assert set(results["sources"]) == {FLICKR, IMAGENET, IMAGENET_SMALL, FACES, PRINT}
+    assert results["known"] == 5
     assert [row["threshold"] for row in results["curve"]] == sorted(
         row["threshold"] for row in results["curve"]
     )
@@ -106,6 +114,18 @@ def test_doubt_is_measured_by_source(model, data) -> None:
     assert doubted == sorted(doubted)
     json.dumps(results)
     assert "| faces, shaded | 4 |" in doubt_tables(results)
+    assert results["of_known"]["large photographs (ImageNet)"]["right"]["n"] == 2
+    assert "| large photographs (ImageNet) | 2 |" in doubt_tables(results)
+
+
+def test_a_copy_is_small_and_has_blocks() -> None:
+    rng = np.random.default_rng(0)
+    wide = Image.fromarray(rng.integers(0, 256, (60, 100, 3), dtype=np.uint8))
+    small = copied(wide)
+    assert small.size == (32, 32)
+    middle = wide.crop((20, 0, 80, 60)).resize((32, 32), Image.Resampling.BICUBIC)
+    difference = np.abs(np.asarray(small, int) - np.asarray(middle, int))
+    assert 1 < difference.mean() < 40
 
 
 def test_typing_is_compared_with_the_plain_question(model, data) -> None:
