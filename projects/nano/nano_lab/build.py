@@ -7,7 +7,7 @@ one that was finished says so and ends at once, so the build can be interrupted 
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagebind_llm.common.errors import UserError
@@ -62,6 +62,7 @@ def steps(plan: Plan) -> list[Step]:
     encoders = [str(runs / name / "export") for name in ("bind-images-2", *(f"bind-{s}" for s in SENSES))]
     limit = () if plan.items is None else ("--items", str(plan.items))
     measured = str(runs / "evaluation")
+    generator = train("generator", "generator", "pack")
     return [
         train("bind", "bind-images"),
         train("bind", "bind-images-2", "bind-images"),
@@ -88,6 +89,7 @@ def steps(plan: Plan) -> list[Step]:
             ("eval", "nano", "--data", data, "--model", out, "--out", measured, *limit),
             ("pack",),
         ),
+        replace(generator, arguments=(*generator.arguments, f"model={out}")),
     ]
 
 
