@@ -44,6 +44,9 @@ def expression(question, *media):
         ("Multiply the number in the image by the number in the sound.", "7 * 2"),
         ("What is the product of both numbers?", "7 * 2"),
         ("Multiply them.", "7 * 2"),
+        ("Add the numbers", "7 + 2"),
+        ("multiply the digits with each other", "7 * 2"),
+        ("What do the digits make together?", "7 + 2"),
         ("Which is larger, the number you hear or the number you see?", "max(2, 7)"),
         ("Which number is smaller?", "min(7, 2)"),
         ("Which of them is it? What is the larger of the two numbers?", "max(7, 2)"),
@@ -183,7 +186,7 @@ def test_one_number_named_twice_is_one():
 
 
 @pytest.mark.parametrize(
-    "phrase", ["", "add {a} {a}", "(a", "a)", "[a)", "{a} {b} {c}", "{a:number:b}", "{", "x" * 500]
+    "phrase", ["", "add {a} {a}", "(a", "a)", "[a)", "{a} {b} {c}", "{a:number:b}", "{", "x" * 501]
 )
 def test_a_phrase_that_is_none_is_refused(phrase):
     with pytest.raises(UserError, match="phrase"):

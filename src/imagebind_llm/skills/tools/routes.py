@@ -32,7 +32,7 @@ PLACE = re.compile(r"\{(\w{1,32})(?::(number|thing|words|media|described))?\}")
 LONGEST_QUESTION = 200
 """Characters of a question that is looked at: matching takes the third power of its words at worst."""
 _MOST_PLACES = 2
-_LONGEST_PHRASE = 400
+_LONGEST_PHRASE = 500
 _MOST_ROUTES = 64
 _MARKS = " ,;:?!.，；：？！。"
 _END = r"(?:,? ?\b(?:please|for me|thanks|thank you))?[ ?!.？！。]*$"

@@ -8,8 +8,9 @@ that are named each, or about the two media together.
 from imagebind_llm.skills.tools.routes import Route
 
 _NOUN = "[ numbers| digits| values| figures]"
-_TWO = f"(both|them|these|those|the two|these two|those two|both of them|both of these){_NOUN}"
-_SUBJECT = f"(they|these|those|the two|both|these two|those two|both of them){_NOUN}"
+_ALL = "the numbers|the digits"
+_TWO = f"(both|them|these|those|the two|these two|those two|both of them|both of these|{_ALL}){_NOUN}"
+_SUBJECT = f"(they|these|those|the two|both|these two|those two|both of them|{_ALL}){_NOUN}"
 _TOGETHER = "[ together| in all| altogether| in total| combined]"
 _THEN = (
     "[ together][,][ then][ (what|how much) (do you get|do i get|do we get|would you get|would i get|"
