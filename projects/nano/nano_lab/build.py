@@ -54,9 +54,12 @@ def steps(plan: Plan) -> list[Step]:
     def train(stage: str, name: str, *after: str) -> Step:
         recipe = plan.recipes / f"{name}.yaml"
         root = [] if stage == "language" else [f"data.root={data}"]
+        values = read_recipe(recipe)
         if root and not plan.photographs:
             root.append("data.others=[]")
-        places = moved(read_recipe(recipe), runs, RUNS)
+            if "photographs" in values["data"].get("shares", {}):
+                root.append("data.shares.photographs=0")
+        places = moved(values, runs, RUNS)
         return Step(name, ("train", stage, str(recipe), *root, *places, *plan.overrides), after)
 
     encoders = [str(runs / name / "export") for name in ("bind-images-2", *(f"bind-{s}" for s in SENSES))]

@@ -66,6 +66,8 @@ def test_photographs_of_other_things_can_be_left_out_everywhere(tmp_path):
             else:
                 shown = () if step.name == "generator" else others  # it draws nothing else than nano's things
                 assert recipe.data.others == shown, step.name
+                shares = getattr(recipe.data, "shares", None) or {}
+                assert photographs or not shares.get("photographs"), step.name
 
 
 def test_all_runs_go_where_they_are_told(tmp_path):

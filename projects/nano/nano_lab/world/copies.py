@@ -21,10 +21,7 @@ def stored(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
     """Three quarters of the pictures uint8 ``[B, H, W, 3]`` as JPEG files give them back, the rest as is."""
     out = pixels.copy()
     for row in np.flatnonzero(rng.random(len(pixels)) < _STORED):
-        file = io.BytesIO()
-        Image.fromarray(pixels[row]).save(file, "JPEG", quality=int(rng.integers(*_QUALITY)))
-        with Image.open(file) as opened:
-            out[row] = np.asarray(opened)
+        out[row] = np.asarray(_read_back(Image.fromarray(pixels[row]), int(rng.integers(*_QUALITY))))
     return out
 
 
@@ -36,8 +33,13 @@ def copied(picture: Image.Image, side: int = 32) -> Image.Image:
     small = picture.convert("RGB").resize(
         (side, side), Image.Resampling.BICUBIC, (left, top, left + edge, top + edge)
     )
+    return _read_back(small, 75)
+
+
+def _read_back(picture: Image.Image, quality: int) -> Image.Image:
+    """A picture as a JPEG file gives it back."""
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=75)
+    picture.save(file, "JPEG", quality=quality)
     with Image.open(file) as opened:
         return opened.convert("RGB")
 
