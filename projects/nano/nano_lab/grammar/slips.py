@@ -1,4 +1,4 @@
-"""How people really type: capitals, missing marks, swapped, missing and doubled letters.
+"""How people really type: capitals, missing marks, swapped, missing, doubled and wrong letters.
 
 Training alone draws from here. The evaluation has slips of its own kind (``evaluation.typed``).
 """
@@ -14,6 +14,7 @@ _WORD = re.compile(r"[A-Za-z]{4,}")
 _NAMES = frozenset(EN_NUMBERS) | {name for names in EN_ALIASES.values() for name in names}
 """Left as they are: with a slip in it the name of one thing may be the name of another, or of none."""
 _MARKS = ".?!。？！"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def slip(random: Random, language: Language, text: str) -> str:
@@ -36,7 +37,7 @@ def slip(random: Random, language: Language, text: str) -> str:
 
 
 def _misspelt(random: Random, text: str, count: int) -> str:
-    """Up to ``count`` words with one letter swapped with the next, left out or doubled."""
+    """Up to ``count`` words, or one word ``count`` times, with a letter swapped, left out, doubled or wrong."""
     for _ in range(count):
         words = [m for m in _WORD.finditer(text) if _stem(m.group()) not in _NAMES]
         if not words:
@@ -53,8 +54,10 @@ def _stem(word: str) -> str:
 def _slipped(random: Random, word: str) -> str:
     at = 1 + int(random.random() * (len(word) - 2))  # the first letter is nearly always right
     roll = random.random()
-    if roll < 0.4:
+    if roll < 0.3:
         return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
-    if roll < 0.75:
+    if roll < 0.55:
         return word[:at] + word[at + 1 :]
-    return word[: at + 1] + word[at:]
+    if roll < 0.75:
+        return word[: at + 1] + word[at:]
+    return word[:at] + _LETTERS[int(random.random() * len(_LETTERS))] + word[at + 1 :]
