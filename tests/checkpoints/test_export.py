@@ -184,7 +184,8 @@ def test_the_card(adapter, tmp_path, evaluation_results):
     text = (adapter / "README.md").read_text()
     matter = yaml.safe_load(text.split("---\n")[1])
     assert matter["pipeline_tag"] == "any-to-any"
-    assert matter["license"] == "apache-2.0"
+    assert (matter["license"], matter["license_name"]) == ("other", "research-only")
+    assert "Weights: for research only." in text
     assert "model-index" not in matter
     assert "None was recorded with this export." in text
     assert json.loads((adapter / "config.json").read_text())["fingerprints"]["encoder"] in text

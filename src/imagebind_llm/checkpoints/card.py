@@ -104,7 +104,7 @@ def card(
         name: of the model.
         evaluation: of this model.
         cache_folder: the visual cache that goes along.
-        licence: as the hub writes it; ``None``: Apache-2.0 for what nano's parts make, else ``other``.
+        licence: as the hub writes it; ``None``: ``other``, with nano's parts for research only.
         comparison: of a merged model with the one before.
     """
     matter = front_matter(model, name, evaluation, licence)
@@ -140,10 +140,10 @@ def front_matter(
     licence: str | None,
 ) -> dict[str, Any]:
     """What the hub's search and widgets read."""
-    own = licence or ("apache-2.0" if _is_nanos(model) else "other")
+    own = licence or "other"
     values: dict[str, Any] = {"license": own}
     if own == "other":
-        values["license_name"] = "that-of-its-parts"
+        values["license_name"] = "research-only" if _is_nanos(model) else "that-of-its-parts"
     bases = [
         str(found["id"])
         for found in model.config.base_models.values()
@@ -226,9 +226,8 @@ def _evaluation(evaluation: Evaluation | None) -> str:
 
 def _licences(model: "ImageBindLLMForConditionalGeneration", own: str) -> str:
     if _is_nanos(model):
-        return (
-            f"Weights: {own}. The data that nano was trained on have licences of their own: see nano's card."
-        )
+        stated = "for research only" if own == "other" else own
+        return f"Weights: {stated}. Some of the data that nano was trained on allow no more: see nano's card."
     kind = (model.config.encoder_config or {}).get("type", "imagebind")
     encoder = {
         "imagebind": "The published ImageBind weights are CC-BY-NC-SA-4.0: no commercial use. An ImageBind "

@@ -139,7 +139,7 @@ def _facts(model: Mapping[str, Any]) -> str:
         + ", ".join(f"{name} {count:,}" for name, count in sizes.items() if name != "total")
         + ")",
         "joint space": f"{model['embedding_dim']} dimensions",
-        "licence of the weights": "Apache-2.0; see the data below",
+        "licence of the weights": "research only; see the data below",
     }
     return "\n".join(f"| {name} | {value} |" for name, value in rows.items()) + "\n"
 
@@ -176,7 +176,8 @@ def card_section(results: Mapping[str, Any]) -> CardSection:
 
 def _front_matter(results: Mapping[str, Any]) -> str:
     values = {
-        "license": "apache-2.0",
+        "license": "other",
+        "license_name": "research-only",
         "language": ["en", "zh"],
         "library_name": "imagebind-llm",
         "pipeline_tag": "any-to-any",

@@ -25,7 +25,8 @@ def test_card_has_front_matter_and_every_section(oracle_results) -> None:
     card = model_card(oracle_results)
     assert card.startswith("---\n")
     front = yaml.safe_load(card.split("---\n")[1])
-    assert front["license"] == "apache-2.0"
+    assert (front["license"], front["license_name"]) == ("other", "research-only")
+    assert "research only" in card
     assert front["language"] == ["en", "zh"]
     found = front["model-index"][0]["results"]
     assert len(found) == len(SENSES)
