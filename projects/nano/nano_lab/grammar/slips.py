@@ -37,7 +37,7 @@ def slip(random: Random, language: Language, text: str) -> str:
 
 
 def _misspelt(random: Random, text: str, count: int) -> str:
-    """Up to ``count`` words, or one word ``count`` times, with a letter swapped, left out, doubled or wrong."""
+    """The text with ``count`` slips: a letter swapped with the next, left out, doubled or wrong."""
     for _ in range(count):
         words = [m for m in _WORD.finditer(text) if _stem(m.group()) not in _NAMES]
         if not words:
