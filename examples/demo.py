@@ -33,7 +33,7 @@ QUESTIONS: list[tuple[dict[str, Any], str]] = [
     ({"text": "a photo of a ship"}, "What is it?"),
     ({"image": "car.jpg", "audio": "bird.flac"}, "What do you see and hear?"),
     ({"image": [("seven.png", 0.5), ("two.jpg", 0.5)]}, "What are the two digits?"),
-    ({"image": "frog.jpg"}, "这是什么？"),
+    ({"image": "horse.jpg"}, "这是什么？"),
     ({"audio": "cat.ogg"}, "这是什么动物的声音？"),
     ({"image": "noise.png"}, "What is in this image?"),
     ({"audio": "white_noise.wav"}, "What do you hear?"),

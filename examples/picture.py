@@ -45,7 +45,7 @@ PANELS: list[tuple[dict[str, Any], str]] = [
     ({"thermal": "three_thermal.png"}, "What is in this thermal image?"),
     ({"imu": "seven_imu.csv"}, "Which digit did I write?"),
     ({"image": "car.jpg", "audio": "bird.flac"}, "What do you see and hear?"),
-    ({"image": "frog.jpg"}, "这是什么？"),
+    ({"image": "horse.jpg"}, "这是什么？"),
     ({"image": "noise.png"}, "What is in this image?"),
 ]
 """Media and question of each panel. A Chinese question is asked in English where no font can show it."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from making.animals import bird, cat, dog, frog, grazer
+from making.animals import bird, dog, horse
 from making.render import Scene, Solid, photograph, pose
 from making.vehicles import airplane, car, ship, truck
 
@@ -135,31 +135,8 @@ SCENES: dict[str, Callable[[], Scene]] = {
         view=34,
         clouds=0.0,
     ),
-    "frog_1": lambda: Scene(
-        pose(frog(), 28),
-        (0.22, 0.16, 0.1),
-        -0.56,
-        0.6,
-        eye=(0, 0.9, 4.0),
-        look=(0, -0.12, 0),
-        view=32,
-        **_BUSHES,
-    ),
-    "frog_2": lambda: Scene(
-        pose(frog((0.3, 0.2, 0.09)), 15), _SAND, -0.56, 0.5, eye=(0, 1.5, 3.8), look=(0, -0.15, 0), view=32
-    ),
-    "frog_3": lambda: Scene(
-        pose(frog((0.12, 0.45, 0.05)), -35),
-        (0.06, 0.2, 0.04),
-        -0.56,
-        0.6,
-        eye=(0, 0.7, 4.0),
-        look=(0, -0.12, 0),
-        view=37,
-        **_BUSHES,
-    ),
     "horse_1": lambda: Scene(
-        pose(grazer((0.3, 0.13, 0.05), (0.04, 0.03, 0.03)), 12),
+        pose(horse((0.3, 0.13, 0.05), (0.04, 0.03, 0.03)), 12),
         _GRASS,
         -1.1,
         0.4,
@@ -169,7 +146,7 @@ SCENES: dict[str, Callable[[], Scene]] = {
         clouds=0.3,
     ),
     "horse_2": lambda: Scene(
-        pose(grazer((0.6, 0.58, 0.55), (0.75, 0.73, 0.7)), -15),
+        pose(horse((0.6, 0.58, 0.55), (0.75, 0.73, 0.7)), -15),
         _GRASS,
         -1.1,
         0.4,
@@ -177,46 +154,6 @@ SCENES: dict[str, Callable[[], Scene]] = {
         look=(-0.1, -0.1, 0),
         view=33,
         **_BUSHES,
-    ),
-    "deer_1": lambda: Scene(
-        pose(grazer((0.36, 0.22, 0.1), (0.2, 0.12, 0.06), True), 10),
-        _GRASS,
-        -1.1,
-        0.5,
-        eye=(0, 0.5, 5.6),
-        look=(-0.1, 0.0, 0),
-        view=36,
-        **_BUSHES,
-    ),
-    "deer_2": lambda: Scene(
-        pose(grazer((0.42, 0.3, 0.16), (0.2, 0.12, 0.06), True), -20),
-        (0.4, 0.34, 0.14),
-        -1.1,
-        0.5,
-        eye=(0, 0.7, 5.6),
-        look=(-0.1, 0.0, 0),
-        view=36,
-        **_BUSHES,
-    ),
-    "cat_1": lambda: Scene(
-        cat(),
-        None,
-        sky_high=(0.5, 0.42, 0.34),
-        sky_low=(0.42, 0.34, 0.28),
-        clouds=0.2,
-        eye=(0.3, 0.2, 4.4),
-        look=(0, -0.15, 0),
-        view=27,
-    ),
-    "cat_2": lambda: Scene(
-        cat((0.14, 0.13, 0.13), (0.6, 0.58, 0.56)),
-        None,
-        sky_high=(0.62, 0.6, 0.55),
-        sky_low=(0.7, 0.66, 0.6),
-        clouds=0.1,
-        eye=(-0.4, 0.1, 4.4),
-        look=(0, -0.15, 0),
-        view=27,
     ),
     "dog_1": lambda: Scene(dog(), None, eye=(0.3, 0.2, 4.6), look=(0, -0.12, 0), view=27, **_BUSHES),
     "dog_2": lambda: Scene(

@@ -37,7 +37,7 @@ def run(capsys, *words):
 
 def test_a_mixture_becomes_pictures(weights, tmp_path, capsys):
     code, out, err = run(
-        capsys, "--audio", f"{INPUTS / 'seven.ogg'}@0.5", "--text", "a seven", "--count", 2, "--steps", 2,
+        capsys, "--audio", f"{INPUTS / 'eight.ogg'}@0.5", "--text", "a seven", "--count", 2, "--steps", 2,
         "--negative", "a one", "--weights", weights, "--seed", 4, "--out", tmp_path / "p.png", "--json",
     )  # fmt: skip
     assert code == 0, err
@@ -45,7 +45,7 @@ def test_a_mixture_becomes_pictures(weights, tmp_path, capsys):
     with Image.open(tmp_path / "p-2.png") as found:
         assert found.size == (16, 16)
         what = json.loads(found.text["imagebind-llm"])
-    assert what["made_of"] == ["audio seven.ogg × 0.5", "text 'a seven'"]
+    assert what["made_of"] == ["audio eight.ogg × 0.5", "text 'a seven'"]
     assert (what["generator"], what["seed"], what["negative"]) == ("nano", 5, "a one")
 
 

@@ -25,7 +25,7 @@ REQUESTS = [
     {
         "question": "What is it?",
         "image": [(str(INPUTS / "four.png"), 0.7)],
-        "audio": [str(INPUTS / "seven.ogg")],
+        "audio": [str(INPUTS / "eight.ogg")],
     },
     {"question": "Which digit?", "text": "the digit four"},
     {"question": "What is this?", "image": str(INPUTS / "none.png")},

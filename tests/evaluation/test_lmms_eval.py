@@ -95,7 +95,7 @@ def test_untyped_media_are_told_apart_by_what_they_are():
     picture = Image.new("RGB", (4, 4))
     visuals = [
         picture,
-        str(INPUTS / "cat.jpg"),
+        str(INPUTS / "dog.jpg"),
         str(INPUTS / "dog.ogg"),
         str(INPUTS / "ship.mp4"),
         {"array": np.zeros(9), "sampling_rate": 8000},
@@ -189,7 +189,7 @@ def dialog_about(name, words):
 
 
 def test_the_loss_is_that_of_training_on_the_same_dialog(nano):
-    asked = dialog_about("cat.jpg", "What is this?")
+    asked = dialog_about("dog.jpg", "What is this?")
     answers = ["a cat", "a ship"]
     for answer, found in zip(answers, likelihoods(nano, asked, answers), strict=True):
         inputs = nano.processor.apply_chat_template(
@@ -200,7 +200,7 @@ def test_the_loss_is_that_of_training_on_the_same_dialog(nano):
         assert found.loss == pytest.approx(float(loss), abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["cat.jpg", "ship.jpg", "seven.png"])
+@pytest.mark.parametrize("name", ["dog.jpg", "ship.jpg", "seven.png"])
 def test_greedy_is_the_answer_that_asking_gives_and_no_other(nano, name):
     asked = dialog_about(name, "What is this?")
     said = nano.ask(messages=asked).text
@@ -213,7 +213,7 @@ def test_greedy_is_the_answer_that_asking_gives_and_no_other(nano, name):
 
 def test_earlier_answers_are_not_scored(nano):
     asked = [
-        *dialog_about("cat.jpg", "What is this?"),
+        *dialog_about("dog.jpg", "What is this?"),
         {"role": "assistant", "content": "xylophone quartz"},
         {"role": "user", "content": "Are you sure?"},
     ]
@@ -232,7 +232,7 @@ def test_earlier_answers_are_not_scored(nano):
 
 def test_a_dialog_longer_than_the_context_is_refused(nano):
     with pytest.raises(UserError, match="context"):
-        likelihoods(nano, dialog_about("cat.jpg", "word " * 400), ["yes"])
+        likelihoods(nano, dialog_about("dog.jpg", "word " * 400), ["yes"])
 
 
 # --- the tasks of this package

@@ -52,13 +52,13 @@ class Nearest(Suite):
     name, asks, main = "nearest", "embeddings", "share"
 
     def items(self, data):
-        yield Item("cat", {"image": str(INPUTS / "cat.jpg")}, always=True)
+        yield Item("dog", {"image": str(INPUTS / "dog.jpg")}, always=True)
         yield Item("ship", {"image": str(INPUTS / "ship.jpg")}, always=True)
-        yield Item("sound", {"audio": str(INPUTS / "cat.ogg")}, "cat")
+        yield Item("sound", {"audio": str(INPUTS / "dog.ogg")}, "dog")
 
     def judge(self, items, answers):
         rows = {item.key: answer for item, answer in zip(items, answers, strict=True)}
-        nearer = float(rows["sound"] @ rows["cat"] > rows["sound"] @ rows["ship"])
+        nearer = float(rows["sound"] @ rows["dog"] > rows["sound"] @ rows["ship"])
         return [
             Sample({"n": 1, "right": nearer}, None, nearer) if i.key == "sound" else Sample({}) for i in items
         ]
@@ -175,7 +175,7 @@ def test_embeddings_are_kept_too(bot, tmp_path):
     assert outcome.results["n"] == outcome.results["units"] == 1
     with KeptAnswers(tmp_path, json.loads((tmp_path / "identity.json").read_text())).opened() as kept:
         row = kept.answer("cat")
-    assert np.abs(row - bot.embed(image=INPUTS / "cat.jpg")[0].numpy()).max() < 1e-6
+    assert np.abs(row - bot.embed(image=INPUTS / "dog.jpg")[0].numpy()).max() < 1e-6
 
     class Silent:
         modalities = None
@@ -305,7 +305,7 @@ def test_half_letters_in_the_data_can_be_written(tmp_path):
 def test_media_in_memory_are_shown_in_the_report(tmp_path):
     class Packed(Named):
         def items(self, data):
-            picture, sound = (INPUTS / "cat.jpg").read_bytes(), (INPUTS / "cat.ogg").read_bytes()
+            picture, sound = (INPUTS / "dog.jpg").read_bytes(), (INPUTS / "cat.ogg").read_bytes()
             yield Item("a", {"question": "What?", "image": picture}, "dog")
             yield Item("b", {"question": "What?", "audio": sound}, "dog")
             yield Item("c", {"question": "What?", "image": b"no picture"}, "dog")

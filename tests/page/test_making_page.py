@@ -66,7 +66,7 @@ def test_ask_in_words_with_tools_switched_on(visit, scene):
     page = visit()
     switch_on(page, "calculator", "generator", "detector")
     bodies = page.sent()
-    page.attach("Sound", "seven.ogg")
+    page.attach("Sound", "eight.ogg")
     assert page.ask("Draw what you hear.") == "Here is a picture of the sound."
     assert bodies[0]["server_tools"] == ["calculator", "generator", "detector"]
     shown = made(page)

@@ -52,7 +52,7 @@ def scene(tmp_path_factory):
     return {"type": "image_url", "image_url": {"url": data_url(path, "image/png")}}
 
 
-def sound(name="seven.ogg", **more):
+def sound(name="eight.ogg", **more):
     return {"type": "audio", "audio": {"data": encoded(INPUTS / name)}, **more}
 
 

@@ -338,7 +338,7 @@ def test_files(client, bot):
                     {"role": "system", "content": "Be kind."},
                     DOG,
                     {"role": "assistant", "content": "It is a dog."},
-                    user(words("And"), picture("cat.jpg"), {"type": "image", "image": {"data": "AAAA"}}),
+                    user(words("And"), picture("dog.jpg"), {"type": "image", "image": {"data": "AAAA"}}),
                 ]
             },
             "messages[3].content[2]",

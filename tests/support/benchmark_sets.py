@@ -110,9 +110,8 @@ def write_pairs(folder: Path, pairs: Sequence[tuple[str, str]] = ()) -> Path:
     folder.mkdir(parents=True)
     rows = pairs or [
         ("bird.jpg", "bird.flac"),
-        ("cat.jpg", "cat.ogg"),
         ("dog.jpg", "dog.ogg"),
-        ("frog.jpg", "frog.wav"),
+        ("eight.jpg", "eight.ogg"),
         ("two.jpg", "two.mp3"),
         ("four.png", "four.wav"),
     ]

@@ -31,7 +31,7 @@ Examples:
   imagebind-llm ask --batch questions.jsonl > answers.jsonl
   imagebind-llm ask "Add the number you hear to the one you see." --image 7.png --audio 4.wav \\
       --tool calculator
-  imagebind-llm ask "Draw what you hear." --audio seven.ogg --tool generator --save made
+  imagebind-llm ask "Draw what you hear." --audio eight.ogg --tool generator --save made
   imagebind-llm ask "Where is what you hear?" --image scene.png --audio dog.ogg --tool detector
 
 \b

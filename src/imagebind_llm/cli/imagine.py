@@ -17,7 +17,7 @@ app = typer.Typer()
 _EXAMPLES = """
 \b
 Examples:
-  imagebind-llm imagine --audio seven.ogg --out seven.png
+  imagebind-llm imagine --audio eight.ogg --out eight.png
   imagebind-llm imagine --text "a seven" --out seven.glb
   imagebind-llm imagine --image cat.png@0.5 --text "a dog@0.5" --count 4 --out pet.png
   imagebind-llm imagine --between three.ply eight.png --frames 8 --out way.gif

@@ -129,7 +129,7 @@ def test_auto_classes(bundle, bot, media):
 def test_serve(bot):
     with live(bot) as running:
         body = {
-            "messages": [{"role": "user", "content": [picture("cat.jpg"), words("What is this?")]}],
+            "messages": [{"role": "user", "content": [picture("dog.jpg"), words("What is this?")]}],
             "max_tokens": LONGEST,
             "temperature": 0,
         }

@@ -74,15 +74,15 @@ def unit(seed, dim=6):
 
 
 def test_a_mixture_is_a_unit_vector_and_the_cache_moves_it(bot):
-    media = {"audio": (str(EXAMPLES / "seven.ogg"), 0.7), "text": "a seven"}
+    media = {"audio": (str(EXAMPLES / "eight.ogg"), 0.7), "text": "a seven"}
     plain = make_wish(bot, media, Reads("embedding"), cache=False)
     moved = make_wish(bot, media, Reads("embedding"), cache=True)
     assert plain.embedding.norm() == pytest.approx(1, abs=1e-5)
     assert moved.embedding.norm() == pytest.approx(1, abs=1e-5)
-    expected = 0.7 * bot.embed(audio=str(EXAMPLES / "seven.ogg"))[0] + bot.embed(text=["a seven"])[0]
+    expected = 0.7 * bot.embed(audio=str(EXAMPLES / "eight.ogg"))[0] + bot.embed(text=["a seven"])[0]
     assert torch.allclose(plain.embedding, expected / expected.norm(), atol=1e-5)
     assert not torch.allclose(plain.embedding, moved.embedding, atol=1e-2)
-    assert plain.made_of == ("audio seven.ogg × 0.7", "text 'a seven'")
+    assert plain.made_of == ("audio eight.ogg × 0.7", "text 'a seven'")
 
 
 def test_a_shift_is_added_before_the_mixture(bot):

@@ -32,7 +32,7 @@ def test_unclip_from_a_sound_to_a_picture(unclip_folder):
     bot = Assistant.from_pretrained("nano", device="cpu")
     from pathlib import Path
 
-    heard = Path(__file__).parents[3] / "examples" / "inputs" / "seven.ogg"
+    heard = Path(__file__).parents[3] / "examples" / "inputs" / "eight.ogg"
     wish = make_wish(bot, {"audio": str(heard)}, generator, negative="grey")
     settings = Settings(steps=2, seed=1, count=2)
     made = generator.make("picture", [wish], settings).pixels

@@ -22,7 +22,7 @@ pytest.importorskip("scipy")
 
 from support.tiny_decoder import SIDE, write_decoder
 
-HEARD, DOG = INPUTS / "seven.ogg", (80, 12, 132, 64)
+HEARD, DOG = INPUTS / "eight.ogg", (80, 12, 132, 64)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_draw_what_you_hear(user):
     assert check_arguments(GENERATOR, call.arguments)
     pixels, notes = picture_of(answer)
     assert pixels.shape == (SIDE, SIDE, 3)
-    assert json.loads(notes["imagebind-llm"])["made_of"] == ["audio seven.ogg"]
+    assert json.loads(notes["imagebind-llm"])["made_of"] == ["audio eight.ogg"]
     other, _ = picture_of(user.ask("Draw what you hear.", audio=INPUTS / "dog.ogg"))
     assert (pixels != other).any()
 
