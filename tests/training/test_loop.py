@@ -82,7 +82,14 @@ SEVERAL = {"bind": {"tokens": 3}, "injection": {"style": "value"}}
 """A recipe's settings for conditions of several vectors."""
 
 
-@pytest.mark.parametrize(("kind", "more"), [*((kind, {}) for kind in KINDS), ("pretrain", SEVERAL)])
+OF_THE_ENCODER = {"bind": {"encoder_tokens": 2}, "injection": {"style": "value"}}
+"""The same, with vectors of the encoder's tokens."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [*((kind, {}) for kind in KINDS), ("pretrain", SEVERAL), ("pretrain", OF_THE_ENCODER)],
+)
 def test_killed_and_resumed_is_bitwise_uninterrupted(
     kind: str, more: dict[str, Any], tmp_path: Path, inputs: Path
 ) -> None:
