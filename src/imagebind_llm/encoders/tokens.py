@@ -72,7 +72,10 @@ def grouped(tokens: Tensor, count: int) -> Tensor:
             "set bind.encoder_tokens to fewer"
         )
     first = tokens.movedim(-1, 1)
-    means = F.adaptive_avg_pool1d(first, count) if len(shape) == 1 else F.adaptive_avg_pool2d(first, wanted)
+    if len(shape) == 1:
+        means = F.adaptive_avg_pool1d(first, count)
+    else:
+        means = F.adaptive_avg_pool2d(first, cells(count))
     return F.normalize(means.flatten(2).transpose(1, 2), dim=-1)
 
 
