@@ -97,7 +97,7 @@ class ToolUser:
         if messages is None:
             given = {"question": question, **(media or {}), **more}
             given |= {} if system is None else {"system": system}
-            return self.answer(Request.read(given), tool_choice)
+            return self.answer(Request.read(given, self.assistant.modalities), tool_choice)
         return self.answer(
             Request.make(question, media, messages=messages, system=system, **more), tool_choice
         )
