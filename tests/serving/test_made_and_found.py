@@ -22,6 +22,10 @@ pytest.importorskip("scipy")
 from support.tiny_decoder import SIDE, write_decoder
 
 CHAT, IMAGES, DETECT = "/v1/chat/completions", "/v1/images/generations", "/v1/detect"
+RESPONSES = "/v1/responses"
+NOISE = {"type": "audio", "audio": {"data": "QUJD"}}
+CALL = {"type": "function_call", "call_id": "call_1", "name": "calculator", "arguments": "{}"}
+TOLD = {"role": "assistant", "content": "5"}
 DOG = (80, 12, 132, 64)
 
 
@@ -125,6 +129,27 @@ def test_media_make_pictures_and_settings_count(running):
         ),
         (CHAT, said("Draw what you hear.", server_tools=["generator"]), "something heard", "messages"),
         (CHAT, said("Draw this.", sound(), server_tools=["generator"], n=2), "n is above 1", "n"),
+        (RESPONSES, {"input": "a", "server_tools": ["printer"]}, "printer", "server_tools"),
+        (RESPONSES, {"input": "a", "tool_choice": "required"}, "server_tools is empty", "tool_choice"),
+        (
+            RESPONSES,
+            {"input": "Draw what you hear.", "server_tools": ["generator"]},
+            "something heard",
+            "input",
+        ),
+        (RESPONSES, {"input": [CALL]}, "no message of the assistant", "input[0]"),
+        (
+            RESPONSES,
+            {"input": [CALL, {"role": "user", "content": "and?"}]},
+            "no message of the assistant",
+            "input[0]",
+        ),
+        (
+            RESPONSES,
+            {"input": [CALL, TOLD, {"role": "user", "content": [NOISE, words("and?")]}]},
+            "audio",
+            "input[2].content[0]",
+        ),
     ],
 )
 def test_what_is_refused(running, path, body, said, param):
@@ -254,6 +279,67 @@ def test_perceived_arguments_and_plain_answers(running):
     assert "parts" not in plain["choices"][0]["message"]
     none = said("Draw this.", sound(), tool_choice="none", **given)
     assert "calls" not in running.request(CHAT, none)[1]["imagebind"]
+
+
+def asked_newly(question, *parts, **more):
+    return {"input": [{"role": "user", "content": [*parts, words(question)]}], **more}
+
+
+def test_responses_carry_calls_as_items(running):
+    asked = asked_newly("Draw what you hear.", sound(), server_tools=["generator", "calculator"])
+    status, found = running.request(RESPONSES, asked)
+    assert status == 200, found
+    call, came, message = found["output"]
+    assert [one["type"] for one in found["output"]] == ["function_call", "function_call_output", "message"]
+    assert (call["name"], json.loads(call["arguments"])) == ("generator", {"kind": "picture", "of": [1]})
+    assert (came["call_id"], came["status"]) == (call["call_id"], "completed")
+    assert message["content"][0]["text"] == came["output"] == "Here is a picture of the sound."
+    (part,) = message["parts"]
+    assert opened(part["image_url"]["url"].partition(",")[2]).size == (SIDE, SIDE)
+    assert found["imagebind"]["calls"][0]["id"] == call["call_id"]
+    assert [one["name"] for one in found["tools"]] == ["generator", "calculator"]
+    again = {"role": "user", "content": "Where is the dog?"}
+    body = {"input": [*asked["input"], *found["output"], again], "server_tools": ["detector"]}
+    status, found = running.request(RESPONSES, body)
+    assert status == 200, found
+    assert found["output"][1]["status"] == "incomplete"
+    assert "there is no picture to look in" in found["output"][1]["output"]
+
+
+def test_openais_client_streams_the_calls_of_responses(client):
+    parts = [
+        {"type": "input_image", "image_url": data_url(INPUTS / "seven.png", "image/png")},
+        sound("four.wav"),
+    ]
+    asked = asked_newly("Add the number you hear to the one you see.", *parts)
+    with client.responses.stream(
+        model="nano", extra_body={"server_tools": ["calculator"]}, tool_choice="auto", **asked
+    ) as stream:
+        events = list(stream)
+        last = stream.get_final_response()
+    call, came, message = last.output
+    assert (call.type, call.name, json.loads(call.arguments)) == (
+        "function_call", "calculator", {"expression": "4 + 7"}
+    )  # fmt: skip
+    assert (came.type, came.call_id, came.output) == ("function_call_output", call.call_id, "11")
+    assert message.id == next(one for one in events if one.type == "response.output_text.done").item_id
+    assert last.output_text == "4 + 7 = 11"
+    written = [one.delta for one in events if one.type == "response.function_call_arguments.delta"]
+    assert "".join(written) == call.arguments
+    assert [one.output_index for one in events if one.type == "response.output_item.done"] == [0, 1, 2]
+    assert [one.sequence_number for one in events] == list(range(len(events)))
+
+
+def test_responses_without_a_call_are_as_without_tools(running):
+    asked = asked_newly("What is this?", picture("dog.jpg"), server_tools=["calculator"])
+    _, found = running.request(RESPONSES, asked)
+    (message,) = found["output"]
+    assert message["content"][0]["text"] == "It is a dog."
+    assert "parts" not in message
+    assert (found["tool_choice"], "calls" in found["imagebind"]) == ("auto", False)
+    named = asked_newly("What is 1 divided by 0?", tool_choice={"type": "function", "name": "calculator"})
+    _, found = running.request(RESPONSES, {**named, "server_tools": ["calculator"]})
+    assert (found["output"][1]["status"], found["output"][1]["output"]) == ("incomplete", "division by zero")
 
 
 def test_the_model_says_what_it_can(running, bot, monkeypatch, tmp_path):

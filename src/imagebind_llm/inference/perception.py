@@ -176,6 +176,12 @@ class Perception:
         self.renew()
         renewed_in_children(self)
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of what the encoder can encode; none without an encoder."""
+        encoder: Any = self.model.encoder
+        return () if encoder is None else tuple(sorted(str(name) for name in encoder.modalities))
+
     def renew(self) -> None:
         """Forget what is remembered, and the threads."""
         self._weights: Any = None

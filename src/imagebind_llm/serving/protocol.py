@@ -13,6 +13,10 @@ Ids = Annotated[list[int], Field(max_length=65_536)]
 Parts = Annotated[list[Part], Field(max_length=512)]
 Inputs = Annotated[list[str | Part], Field(max_length=2048)]
 """More are refused before each of them is looked at."""
+ServerTools = Annotated[
+    list[str] | None,
+    Field(max_length=16, description="Tools that the server runs itself: calculator, generator, detector."),
+]
 
 
 class _Body(BaseModel):
@@ -90,9 +94,7 @@ class ChatBody(_Sampled):
     service_tier: str | None = None
     safety_identifier: str | None = None
     tools: list[Any] | None = None
-    server_tools: Annotated[list[str], Field(max_length=16)] | None = Field(
-        None, description="Tools that the server runs itself: calculator, generator, detector."
-    )
+    server_tools: ServerTools = None
     tool_choice: Any = None
     functions: list[Any] | None = None
     function_call: Any = None
@@ -147,6 +149,7 @@ class ResponseBody(_Body):
     conversation: Any = None
     prompt: dict[str, Any] | None = None
     tools: list[Any] | None = None
+    server_tools: ServerTools = None
     tool_choice: Any = None
     text: dict[str, Any] | None = None
     reasoning: dict[str, Any] | None = None
@@ -264,6 +267,7 @@ _HONOURED: dict[type[BaseModel], tuple[str, ...]] = {
     GenerationBody: ("prompt", "response_format"),
     ChatBody: ("tools", "tool_choice", "response_format"),
     CompletionBody: ("prompt",),
+    ResponseBody: ("tool_choice",),
 }
 """Those that some bodies can honour."""
 

@@ -53,7 +53,7 @@ def router(server: Server) -> APIRouter:
         running: Running | Given | None = None
         if own is not None:
             options = options_of(body, body.max_completion_tokens or body.max_tokens)
-            running = await called(body, options, request, server, own)
+            running = await called(body.messages, options, request, server, own)
         if running is not None:
             pass
         elif choice is not None:
