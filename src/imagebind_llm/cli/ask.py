@@ -115,6 +115,7 @@ def ask(
         if question is None:
             raise UserError("no question; give one, or --batch FILE.jsonl")
         given = tool_options.read_tools_given(tool, tools_file)
+        tool_options.check_choice(tool_choice, given)
         if stream and given:
             raise UserError("--stream prints words as they are written; leave it out with --tool")
         request = Request.make(question, media, system=system, **settings)  # complain before loading
@@ -136,7 +137,7 @@ def ask(
                 err=True,
             )
         return
-    if question is not None or media or stream or tool or tools_file:
+    if question is not None or media or stream or tool or tools_file or tool_choice != "auto":
         raise UserError(
             "--batch takes questions and media from its lines; leave out the question, media, --stream and "
             "--tool"

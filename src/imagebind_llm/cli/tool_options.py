@@ -64,6 +64,22 @@ def read_tools_given(names: Sequence[str] | None, file: Path | None) -> list[Any
     return found + (read_tools_file(file) if file is not None else [])
 
 
+def check_choice(choice: str, tools: list[Any]) -> None:
+    """Complain of ``--tool-choice`` before a model is loaded.
+
+    Raises:
+        UserError: there is no such tool, or no tool at all.
+    """
+    if not tools:
+        if choice not in ("auto", "none"):
+            raise UserError(f"--tool-choice is {choice!r}, and no tool is given; add --tool or --tools-file")
+        return
+    from imagebind_llm.skills.tools.choice import read_choice
+    from imagebind_llm.skills.tools.definition import read_tools
+
+    read_choice(choice, read_tools(tools))
+
+
 def answer(bot: "Assistant", tools: list[Any], request: "Request", choice: str, yes: bool) -> "Answer":
     """The answer with tools; each call is shown on standard error."""
     from imagebind_llm.skills.tools import ToolUser
