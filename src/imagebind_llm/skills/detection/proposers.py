@@ -24,8 +24,8 @@ def check_proposer(name: str) -> None:
         raise UserError(f"the detector {name!r} has no config.json: give the folder of a model")
     if folder.exists() or not HUB_ID.match(name):
         raise UserError(
-            f"the detector is {name!r}; expected nano, the folder of a zero-shot detector, or a hub id such as "
-            "google/owlv2-base-patch16-ensemble"
+            f"the detector is {name!r}; expected nano, the folder of a zero-shot detector, or a hub id, "
+            "such as google/owlv2-base-patch16-ensemble"
         )
 
 
