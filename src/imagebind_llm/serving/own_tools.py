@@ -52,10 +52,12 @@ def own_choice(body: ChatBody, server: Server) -> ToolChoice | None:
     known = server.workshop.tools
     try:
         refuse_unknown(body.server_tools, list(known), what="tool of this server:")
-        tools = [known[name] for name in dict.fromkeys(body.server_tools)]
-        choice = read_choice(body.tool_choice, tools)
     except UserError as error:
         raise refused(error, "server_tools") from error
+    try:
+        choice = read_choice(body.tool_choice, [known[name] for name in dict.fromkeys(body.server_tools)])
+    except UserError as error:
+        raise refused(error, "tool_choice") from error
     if not choice.tools:
         return None
     for name, value in (("stop", body.stop), ("response_format", body.response_format)):
