@@ -1,6 +1,7 @@
 """Pictures made and things found over HTTP, and answers with tools that the server runs."""
 
 import base64
+import http.client
 import io
 import json
 import threading
@@ -70,6 +71,9 @@ def opened(text):
         return found
 
 
+TORN = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
+
+
 # --- made
 
 
@@ -108,12 +112,24 @@ def test_media_make_pictures_and_settings_count(running):
         (IMAGES, {"prompt": "a seven", "n": 10, "steps": 900}, "more than 2000", "steps"),
         (IMAGES, {"prompt": "a seven", "style": "vivid"}, "cannot honour", "style"),
         (IMAGES, {"prompt": "a seven", "colour": 1}, "colour", "colour"),
-        (IMAGES, {"input": {"type": "audio", "audio": {"data": "QUJD"}}}, "audio", None),
+        (IMAGES, {"input": {"type": "audio", "audio": {"data": "QUJD"}}}, "input: 3 bytes", "input"),
+        (IMAGES, {"input": ["x", {"type": "audio", "audio": {"data": "QUJD"}}]}, "input[1]: 3", "input[1]"),
+        (IMAGES, {"input": ["x"] * 257}, "at most 256", "input"),
+        (IMAGES, {"input": ["x"] * 3000}, "at most 2048", "input"),
+        (IMAGES, {"prompt": " "}, "prompt is ' '", "prompt"),
+        (IMAGES, {"prompt": "x", "negative_prompt": " "}, "negative_prompt is ' '", "negative_prompt"),
+        (IMAGES, {"prompt": "x", "size": "", "steps": 1}, "size is ''", "size"),
+        (IMAGES, {"prompt": "x", "stream": True}, "cannot honour", "stream"),
+        (IMAGES, {"prompt": "x", "output_format": "wav"}, "makes png only", "output_format"),
+        (IMAGES, {"prompt": "x", "seconds": 3}, "a picture has none", "seconds"),
         ("/v1/audio/generations", {"prompt": "a seven"}, "no generator here makes a sound", None),
         ("/v1/shapes/generations", {"prompt": "a seven", "steps": 1}, "digit", None),
         (DETECT, {"input": "a dog"}, "picture is missing", "picture"),
         (DETECT, {"picture": sound(), "input": "a dog"}, "picture is no picture", "picture"),
         (DETECT, {"picture": picture("dog.jpg"), "input": []}, "input is empty", "input"),
+        (DETECT, {"picture": TORN, "input": "a dog"}, "picture: 3 bytes", "picture"),
+        (DETECT, {"picture": picture("dog.jpg"), "input": ["a dog", TORN]}, "input[1]: 3", "input[1]"),
+        (DETECT, {"picture": picture("dog.jpg") | {"weight": 0.5}, "input": "x"}, "weight", "picture.weight"),
         (
             DETECT,
             {"picture": picture("dog.jpg"), "input": [sound(weight=0.5)]},
@@ -150,6 +166,8 @@ def test_media_make_pictures_and_settings_count(running):
             "audio",
             "input[2].content[0]",
         ),
+        (CHAT, said("x", server_tools=["detector"], tool_choice="printer"), "printer", "tool_choice"),
+        (CHAT, said("x", response_format={"type": "text", "x": 1}), "unknown key", "response_format"),
     ],
 )
 def test_what_is_refused(running, path, body, said, param):
@@ -187,6 +205,22 @@ def test_time_is_limited(bot, tmp_path):
         assert found.quiet()
 
 
+def test_work_ends_when_its_client_has_left(running):
+    """So that the next one does not wait for a thousand steps."""
+    client = http.client.HTTPConnection(running.url.partition("//")[2])
+    body = json.dumps({"prompt": "a seven", "steps": 1000})
+    client.request("POST", IMAGES, body, {"Content-Type": "application/json"})
+    end = time.monotonic() + 20
+    while not running.server.service.inside and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.3)  # the work has begun
+    client.close()
+    started = time.monotonic()
+    status, _ = running.request(IMAGES, {"prompt": "a seven", "steps": 1})
+    assert status == 200
+    assert time.monotonic() - started < 10
+
+
 # --- found
 
 
@@ -210,6 +244,14 @@ def test_several_prompts_and_a_mixture(running, scene):
     assert len(found["annotations"]) == 1
     _, found = running.request(DETECT, {"picture": scene, "input": "a frog"})
     assert found["annotations"] == []
+
+
+def test_words_of_several_lines_are_looked_for_and_drawn(running, scene):
+    body = {"picture": scene, "input": "a dog\n\n\n", "overlay": True}
+    status, found = running.request(DETECT, body)
+    assert status == 200
+    assert len(found["annotations"]) == 1, "there is a box to be labelled"
+    assert found["categories"] == [{"id": 1, "name": "a dog"}]
 
 
 # --- tools of the server

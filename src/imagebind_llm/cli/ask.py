@@ -136,7 +136,7 @@ def ask(
                 err=True,
             )
         return
-    if question is not None or media or stream or tool or tools_file:
+    if question is not None or media or stream or tool or tools_file or tool_choice != "auto":
         raise UserError(
             "--batch takes questions and media from its lines; leave out the question, media, --stream and "
             "--tool"

@@ -56,16 +56,20 @@ def read_tools_given(names: Sequence[str] | None, file: Path | None, choice: str
     """The tools of ``--tool`` and ``--tools-file``.
 
     Raises:
-        UserError: there is none of a name, or the file is malformed; or ``--tool-choice`` names none of them.
+        UserError: there is none of a name, or the file is malformed; or ``--tool-choice`` names none of them,
+            or asks for a call where there is no tool.
     """
     if not names and file is None:
+        if choice not in ("auto", "none"):
+            raise UserError(f"--tool-choice is {choice!r}, and no tool is given; add --tool or --tools-file")
         return []
     from imagebind_llm.skills.tools.catalogue import read_tools_file, tool_named
     from imagebind_llm.skills.tools.choice import read_choice
+    from imagebind_llm.skills.tools.definition import read_tools
 
     found = [tool_named(name) for name in names or ()]
     found += read_tools_file(file) if file is not None else []
-    read_choice(choice, found)
+    read_choice(choice, read_tools(found))
     return found
 
 

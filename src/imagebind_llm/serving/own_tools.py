@@ -74,9 +74,12 @@ def server_choice(names: Sequence[str], given: Any, server: Server) -> ToolChoic
     known = server.workshop.tools
     try:
         refuse_unknown(names, list(known), what="tool of this server:")
-        choice = read_choice(given, [known[name] for name in dict.fromkeys(names)])
     except UserError as error:
         raise refused(error, "server_tools") from error
+    try:
+        choice = read_choice(given, [known[name] for name in dict.fromkeys(names)])
+    except UserError as error:
+        raise refused(error, "tool_choice") from error
     return choice if choice.tools else None
 
 

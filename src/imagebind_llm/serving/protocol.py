@@ -171,8 +171,8 @@ class GenerationBody(_Body):
 
     prompt: Annotated[str, Field(max_length=4000)] | None = Field(None, description="What it shows.")
     model: str = "default"
-    input: str | Part | Parts | None = Field(
-        None, description="Media, as in messages: one part, or several as a mixture."
+    input: str | Part | Inputs | None = Field(
+        None, description="Words, parts with media, or several of them as a mixture."
     )
     n: int | None = Field(None, ge=1, le=64)
     size: str | None = Field(None, description="'auto', or what the generator makes, as '32x32'.")
@@ -255,6 +255,7 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
     "output_format": ("png", "wav", "glb"),
     "output_compression": (100,),
     "partial_images": (0,),
+    "stream": (False,),
     "previous_response_id": (),
     "conversation": (),
     "prompt": (),
@@ -265,9 +266,9 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
 """Parameters that cannot be honoured, with the values that ask for nothing."""
 _HONOURED: dict[type[BaseModel], tuple[str, ...]] = {
     GenerationBody: ("prompt", "response_format"),
-    ChatBody: ("tools", "tool_choice", "response_format"),
-    CompletionBody: ("prompt",),
-    ResponseBody: ("tool_choice",),
+    ChatBody: ("tools", "tool_choice", "response_format", "stream"),
+    CompletionBody: ("prompt", "stream"),
+    ResponseBody: ("tool_choice", "stream"),
 }
 """Those that some bodies can honour."""
 

@@ -161,6 +161,8 @@ def options_of(body: Any, max_new_tokens: int | None) -> Options:
         return Options(**{name: value for name, value in values.items() if value is not None})
     except UserError as error:
         name = str(error).partition(" ")[0]
+        if name.partition(".")[0] not in values:  # "unknown key in response_format: …"
+            name = "response_format"
         raise refused(error, _CALLED.get(name, name.replace("cache_", "cache."))) from error
 
 
