@@ -2,6 +2,7 @@
 
     python benchmarks/condition_tokens.py                         five minutes on a CPU
     python benchmarks/condition_tokens.py --sizes nano mid --counts 1 4 8 16 64
+    python benchmarks/condition_tokens.py --sizes nano --counts 1 2 4 --groups 4 16
     python benchmarks/condition_tokens.py --sizes nano mid large --device cuda --dtype bfloat16
     python benchmarks/condition_tokens.py --smoke                 seconds
 
@@ -26,30 +27,34 @@ from random_models import SIZES, whole_model
 from torch import Tensor
 from torch.nn import functional
 
+from imagebind_llm import ImageBindConfig
+from imagebind_llm.common.modality import Modality
+from imagebind_llm.encoders.imagebind import ImageBindModel
+from imagebind_llm.encoders.tokens import with_groups
+
 _DIALOGS = 4
 """In a row of training."""
 
 
-def vectors(count: int) -> str:
-    """How a table names it."""
-    return f"{count} vector" if count == 1 else f"{count} vectors"
-
-
-def models(size: str, options: argparse.Namespace) -> dict[int, Any]:
-    """A model for each number of vectors; their language models have the same weights."""
-    found: dict[int, Any] = {}
-    for count in options.counts:
-        model: Any = whole_model(size, EMBEDDING_DIM, style="value", tokens=count)
+def models(size: str, options: argparse.Namespace) -> dict[str, Any]:
+    """A model for each number of vectors and of groups, by name; their language models have the same
+    weights."""
+    kinds = {("1 vector" if count == 1 else f"{count} vectors"): (count, 0) for count in options.counts}
+    kinds |= {f"1 vector, {groups} groups": (1, groups) for groups in options.groups}
+    found: dict[str, Any] = {}
+    for name, (count, groups) in kinds.items():
+        model: Any = whole_model(size, EMBEDDING_DIM, style="value", tokens=count, encoder_tokens=groups)
         if found:
             first = next(iter(found.values()))
             model.language_model.load_state_dict(first.language_model.state_dict())
-        found[count] = model.to(options.device, getattr(torch, options.dtype))
+        found[name] = model.to(options.device, getattr(torch, options.dtype))
     return found
 
 
-def unit(count: int, options: argparse.Namespace) -> Tensor:
-    """``[count, D]`` random unit vectors."""
-    rows = torch.randn(count, EMBEDDING_DIM, generator=torch.Generator().manual_seed(1))
+def unit(count: int, groups: int, options: argparse.Namespace) -> Tensor:
+    """Random conditions ``[count, D]``, or ``[count, 1 + groups, D]``."""
+    shape = (count, 1 + groups, EMBEDDING_DIM) if groups else (count, EMBEDDING_DIM)
+    rows = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     return functional.normalize(rows, dim=-1).to(options.device, getattr(torch, options.dtype))
 
 
@@ -77,13 +82,12 @@ def training_step(model: Any, ids: Tensor, given: Tensor | None, wait: Callable[
     return run
 
 
-def measure(size: str, batch: int, found: dict[int, Any], options: argparse.Namespace) -> list[list[str]]:
+def measure(size: str, batch: int, found: dict[str, Any], options: argparse.Namespace) -> list[list[str]]:
     device = torch.device(options.device)
     wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     first = next(iter(found.values()))
     ids = torch.randint(3, SIZES[size]["vocab_size"], (batch, options.prompt), device=device)
     seen = torch.arange(batch, device=device)
-    conditions, many = unit(batch, options), unit(batch * _DIALOGS, options)
     steps: dict[str, Any] = {"plain": Stepper(first, ids, wait)}
     prompts: dict[str, Callable[[], None]] = {}
     bound: dict[str, Callable[[], None]] = {}
@@ -98,8 +102,9 @@ def measure(size: str, batch: int, found: dict[int, Any], options: argparse.Name
         return run
 
     prompts["plain"] = inferring(lambda: first(ids, logits_to_keep=1))
-    for count, model in found.items():
-        name = vectors(count)
+    for name, model in found.items():
+        groups = model.bind.encoder_tokens
+        conditions, many = unit(batch, groups, options), unit(batch * _DIALOGS, groups, options)
         with torch.inference_mode():
             deltas = model.condition_deltas(conditions)
         steps[name] = Stepper(model, ids, wait, deltas=deltas, condition_ids=seen)
@@ -109,34 +114,66 @@ def measure(size: str, batch: int, found: dict[int, Any], options: argparse.Name
                 ids, deltas=deltas, condition_ids=rows, logits_to_keep=1
             )
         )
-        bound[name] = inferring(lambda model=model: model.condition_deltas(conditions))
+        bound[name] = inferring(lambda model=model, conditions=conditions: model.condition_deltas(conditions))
         training[name] = training_step(model, ids, many, wait)
     table = []
     for what, ways in (("step", steps), ("prompt", prompts), ("condition", bound), ("training", training)):
         times = interleaved(ways, options.rounds, options.warmup, options.seconds)
         base = 1000 * next(iter(times.values())).wall
-        for count in found:
-            own = 1000 * times[vectors(count)].wall
+        for name in found:
+            own = 1000 * times[name].wall
             table.append(
-                [size, vectors(count), str(batch), what, spread(base, 3), spread(own, 3),
+                [size, name, str(batch), what, spread(base, 3), spread(own, 3),
                  spread(own / base, 3), f"{np.median(own) / np.median(base):.3f}"]
             )  # fmt: skip
     return table
 
 
-def memory(size: str, found: dict[int, Any], options: argparse.Namespace) -> list[list[str]]:
+def encoding(batch: int, options: argparse.Namespace) -> list[list[str]]:
+    """What the encoder needs for its tokens, of random pictures."""
+    device, dtype = torch.device(options.device), getattr(torch, options.dtype)
+    torch.manual_seed(0)
+    encoder = ImageBindModel(ImageBindConfig.nano()).eval().to(device, dtype)
+    pictures = torch.randn(batch, 3, *encoder.config.vision.size, device=device, dtype=dtype)
+    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+    def way(groups: int) -> Callable[[], None]:
+        def run() -> None:
+            with torch.inference_mode():
+                if groups:
+                    with_groups(encoder, Modality.IMAGE, pictures, groups)
+                else:
+                    encoder.encode(Modality.IMAGE, pictures)
+                wait()
+
+        return run
+
+    ways = {0: way(0), **{groups: way(groups) for groups in options.groups}}
+    times = interleaved(
+        {str(groups): one for groups, one in ways.items()}, options.rounds, options.warmup, options.seconds
+    )
+    base = 1000 * times["0"].wall
+    return [
+        ["nano's encoder", f"{groups} groups", str(batch), "encoding", spread(base, 3), spread(own, 3),
+         spread(own / base, 3), f"{np.median(own) / np.median(base):.3f}"]
+        for groups in options.groups
+        for own in [1000 * times[str(groups)].wall]
+    ]  # fmt: skip
+
+
+def memory(size: str, found: dict[str, Any], options: argparse.Namespace) -> list[list[str]]:
     """What a condition that is in use holds, and what is trained."""
     table = []
     sizes = {}
-    for count, model in found.items():
+    for name, model in found.items():
         with torch.inference_mode():
-            held = model.condition_deltas(unit(1, options)).tensor
+            held = model.condition_deltas(unit(1, model.bind.encoder_tokens, options)).tensor
         trained = sum(p.numel() for part in (model.bind, model.injection) for p in part.parameters())
-        sizes[count] = (held.numel() * held.element_size() / 1024, trained / 1e6)
+        sizes[name] = (held.numel() * held.element_size() / 1024, trained / 1e6)
     kib, millions = next(iter(sizes.values()))
-    for count, (own, numbers) in sizes.items():
+    for name, (own, numbers) in sizes.items():
         table.append(
-            [size, vectors(count), "memory", f"{own:.1f}", f"{own / kib:.2f}", f"{numbers:.3f}",
+            [size, name, "memory", f"{own:.1f}", f"{own / kib:.2f}", f"{numbers:.3f}",
              f"{numbers / millions:.2f}"]
         )  # fmt: skip
     return table
@@ -146,6 +183,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The cost of conditions of several vectors.")
     parser.add_argument("--sizes", nargs="+", default=["nano", "small"], choices=list(SIZES))
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 4, 8], help="vectors per condition")
+    parser.add_argument(
+        "--groups", type=int, nargs="*", default=[4], help="of the encoder's tokens, beside one vector"
+    )
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--prompt", type=int, default=64, help="tokens in the key-value cache, and of rows")
     parser.add_argument("--rounds", type=int, default=100)
@@ -176,6 +216,9 @@ def main() -> None:
             times += measure(size, batch, found, options)
         sizes += memory(size, found, options)
         del found
+    if options.groups:
+        for batch in options.batches:
+            times += encoding(batch, options)
     print_table(
         ("size", "condition", "batch", "what", "plain ms", "ms", "ratio, paired", "ratio of medians"), times
     )

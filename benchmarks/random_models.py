@@ -81,6 +81,7 @@ def whole_model(
     seed: int = 0,
     style: str = "residual",
     tokens: int = 1,
+    encoder_tokens: int = 0,
     **changes: Any,
 ) -> ImageBindLLMForConditionalGeneration:
     """A model with open gates, in evaluation mode; ``changes`` are of the language model."""
@@ -89,7 +90,7 @@ def whole_model(
         text_config=language_config(size, **changes),
         encoder_config=None if encoder is None else {"type": "imagebind", **encoder.to_dict()},
         embedding_dim=embedding_dim,
-        bind={"tokens": tokens},
+        bind={"tokens": tokens, "encoder_tokens": encoder_tokens},
         injection={"style": style},
         media=nano_media_settings().to_dict(),
     )

@@ -65,7 +65,7 @@ def test_the_way_between_a_shape_and_words(weights, tmp_path, capsys, name):
     ("words", "message"),
     [
         (["--out", "a.mp3", "--text", "x"], "ends in '.mp3'"),
-        (["--out", "a.wav", "--text", "x"], "makes no sound, only picture and shapes"),
+        (["--out", "a.wav", "--text", "x"], "makes no sound, only pictures and shapes"),
         (["--out", "a.png", "--text", "x", "--generator", "nanno"], "did you mean 'nano'"),
         (["--out", "a.png", "--text", "x", "--generator", "unclip"], "brings no weights"),
         (["--out", "a.gif", "--text", "x"], "give --between"),
@@ -74,6 +74,15 @@ def test_the_way_between_a_shape_and_words(weights, tmp_path, capsys, name):
         (["--out", "a.png", "--image", "none.png"], "there is no such file"),
         (["--out", "a.png", "--text", "x", "--steps", "0"], "steps is 0"),
         (["--out", "a.png", "--text", "x", "--weights", "."], "holds no generator"),
+        (["--out", "a.png", "--text", "x", "--weights", "none"], "there is no folder 'none'"),
+        (["--out", "a.png"], "nothing to imagine"),
+        (["--out", "a.png", "--text", "x", "--seconds", "3"], "--seconds is the length of a sound"),
+        (["--out", "a.png", "--text", "x", "--frames", "3"], "--frames is of --between"),
+        (["--out", "a.png", "--between", "none.png", "x"], "--between 'none.png': there is no such file"),
+        (["--out", "a.png", "--between", "./none", "x"], "there is no such file"),
+        (["--out", "a.png", "--between", "none.png@0.5", "x"], "there is no such file"),
+        (["--out", "a.png", "--between", " ", "x"], "an end of --between is empty"),
+        (["--out", "a.png", "--between", "http://example.org/a.png", "x"], "is remote"),
     ],
 )
 def test_what_it_refuses(words, message, tmp_path, monkeypatch, capsys):
@@ -83,3 +92,35 @@ def test_what_it_refuses(words, message, tmp_path, monkeypatch, capsys):
     assert message in err
     assert len(err.strip().splitlines()) == 1
     assert not list(tmp_path.glob("a.*"))
+
+
+def test_no_medium_is_written_over(weights, tmp_path, monkeypatch, capsys):
+    """Also not by the second of several pictures, nor where the medium is given as an address."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "a-2.png"):
+        Path(name).write_bytes((INPUTS / "seven.png").read_bytes())
+    address = (tmp_path / "a.png").as_uri()
+    for words in (
+        ["--image", "a-2.png", "--count", 3],
+        ["--image", address],
+        ["--between", address, "a three"],
+        ["--between", "a three", "a.png"],
+    ):
+        code, _, err = run(capsys, *words, "--weights", weights, "--out", "a.png")
+        assert (code, "is one of the media" in err, err.count("\n")) == (2, True, 1)
+    assert Path("a-2.png").read_bytes() == (INPUTS / "seven.png").read_bytes()
+
+
+def test_all_files_are_checked_before_the_first_is_written(weights, tmp_path, capsys):
+    (tmp_path / "a-2.png").mkdir()
+    words = ["--text", "a seven", "--count", 2, "--weights", weights, "--out", tmp_path / "a.png"]
+    code, _, err = run(capsys, *words)
+    assert (code, "is a folder" in err) == (2, True)
+    assert not (tmp_path / "a-1.png").exists()
+
+
+@pytest.mark.parametrize("words", ["a dog. e.g. mine", "and/or " * 600])
+def test_words_with_dots_and_slashes_are_words(weights, tmp_path, capsys, words):
+    more = ["--frames", 2, "--steps", 1, "--weights", weights, "--out", tmp_path / "way.gif"]
+    code, _, err = run(capsys, "--between", (INPUTS / "three.ply").as_uri(), words, *more)
+    assert code == 0, err

@@ -487,3 +487,35 @@ def test_the_projection_of_another_size_is_kept(tmp_path):
     assert encoder.embedding_dim == 12  # CLIP's whole configuration says so, its vision part says 512
     encoder, _ = one_tower("image", folder, pooling="pooler")
     assert encoder.embedding_dim == 16
+
+
+@pytest.mark.parametrize(
+    ("backbone", "changes"),
+    [("clip", {}), ("clip", {"pooling": "mean"}), ("dinov2", {"pooling": "mean"}), ("efficientnet", {})],
+)
+@torch.no_grad()
+def test_tokens_of_pictures_are_features_of_their_places(folders, backbone, changes):
+    encoder, media = one_tower("image", folders[backbone], **changes)
+    encoder.eval()
+    assert encoder.token_modalities == {Modality.IMAGE}
+    batch = media.load(Modality.IMAGE, media_samples()["image"], Limits())[None]
+    found = encoder.tokens(Modality.IMAGE, batch)
+    torch.testing.assert_close(found.vectors, encoder.encode(Modality.IMAGE, batch))
+    torch.testing.assert_close(found.tokens.norm(dim=-1), torch.ones(found.tokens.shape[:-1]))
+    whole, parts = encoder.towers["image"].backbone.in_parts(batch)
+    torch.testing.assert_close(found.tokens, normalize(parts, dim=-1))
+    if backbone == "clip" and not changes:  # its class token goes the same way
+        model = encoder.towers["image"].backbone.model
+        states = model(pixel_values=batch).last_hidden_state
+        own = encoder.towers["image"].backbone.projection(model.post_layernorm(states))
+        torch.testing.assert_close(own[:, 0], whole)
+        torch.testing.assert_close(own[:, 1 + 4 * 2 + 3], parts[:, 2, 3])
+    else:  # a mean over places
+        torch.testing.assert_close(parts.mean((1, 2)), whole)
+
+
+def test_a_pooled_vector_alone_has_no_tokens(folders):
+    encoder, _ = one_tower("image", folders["siglip"])
+    assert encoder.token_modalities == frozenset()
+    with pytest.raises(UserError, match="no tokens of image; it has of nothing"):
+        encoder.tokens(Modality.IMAGE, torch.zeros(1, 3, SIDE, SIDE))

@@ -12,6 +12,7 @@ from PIL import Image
 
 from imagebind_llm import Answer, Assistant, Request, UserError
 from imagebind_llm.cache import CacheError
+from imagebind_llm.common import modality
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.modality import Modality
 
@@ -283,6 +284,21 @@ def test_media_that_cancel_out_cannot_be_looked_up(cached_bot):
 def test_impossible_settings_are_refused(bot, settings, complaint):
     with pytest.raises(UserError, match=complaint):
         bot.ask("what?", **settings)
+
+
+def test_what_may_be_given_is_listed_without_sensors_of_other_models(bot, monkeypatch):
+    monkeypatch.setattr(modality, "_declared", {})
+    Modality.declare("tactile")  # as loading another model did
+    wrong = {"question": "what?", "smell": "rose"}
+    said = [str(bot.ask_batch([wrong])[0]), str(bot.ask_batch([{"smell": "rose"}])[0])]
+    for ask in (bot.ask, bot.stream):
+        with pytest.raises(UserError) as refused:
+            ask(**wrong)
+        said.append(str(refused.value))
+    for one in said:
+        assert one.startswith("unknown request setting 'smell'; use one of question, messages, system")
+        assert "thermal" in one
+        assert "tactile" not in one
 
 
 def test_models_that_are_not_there(tmp_path):

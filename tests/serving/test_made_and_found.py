@@ -1,6 +1,7 @@
 """Pictures made and things found over HTTP, and answers with tools that the server runs."""
 
 import base64
+import http.client
 import io
 import json
 import threading
@@ -22,6 +23,10 @@ pytest.importorskip("scipy")
 from support.tiny_decoder import SIDE, write_decoder
 
 CHAT, IMAGES, DETECT = "/v1/chat/completions", "/v1/images/generations", "/v1/detect"
+RESPONSES = "/v1/responses"
+NOISE = {"type": "audio", "audio": {"data": "QUJD"}}
+CALL = {"type": "function_call", "call_id": "call_1", "name": "calculator", "arguments": "{}"}
+TOLD = {"role": "assistant", "content": "5"}
 DOG = (80, 12, 132, 64)
 
 
@@ -66,6 +71,9 @@ def opened(text):
         return found
 
 
+TORN = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
+
+
 # --- made
 
 
@@ -104,12 +112,24 @@ def test_media_make_pictures_and_settings_count(running):
         (IMAGES, {"prompt": "a seven", "n": 10, "steps": 900}, "more than 2000", "steps"),
         (IMAGES, {"prompt": "a seven", "style": "vivid"}, "cannot honour", "style"),
         (IMAGES, {"prompt": "a seven", "colour": 1}, "colour", "colour"),
-        (IMAGES, {"input": {"type": "audio", "audio": {"data": "QUJD"}}}, "audio", None),
+        (IMAGES, {"input": {"type": "audio", "audio": {"data": "QUJD"}}}, "input: 3 bytes", "input"),
+        (IMAGES, {"input": ["x", {"type": "audio", "audio": {"data": "QUJD"}}]}, "input[1]: 3", "input[1]"),
+        (IMAGES, {"input": ["x"] * 257}, "at most 256", "input"),
+        (IMAGES, {"input": ["x"] * 3000}, "at most 2048", "input"),
+        (IMAGES, {"prompt": " "}, "prompt is ' '", "prompt"),
+        (IMAGES, {"prompt": "x", "negative_prompt": " "}, "negative_prompt is ' '", "negative_prompt"),
+        (IMAGES, {"prompt": "x", "size": "", "steps": 1}, "size is ''", "size"),
+        (IMAGES, {"prompt": "x", "stream": True}, "cannot honour", "stream"),
+        (IMAGES, {"prompt": "x", "output_format": "wav"}, "makes png only", "output_format"),
+        (IMAGES, {"prompt": "x", "seconds": 3}, "a picture has none", "seconds"),
         ("/v1/audio/generations", {"prompt": "a seven"}, "no generator here makes a sound", None),
         ("/v1/shapes/generations", {"prompt": "a seven", "steps": 1}, "digit", None),
         (DETECT, {"input": "a dog"}, "picture is missing", "picture"),
         (DETECT, {"picture": sound(), "input": "a dog"}, "picture is no picture", "picture"),
         (DETECT, {"picture": picture("dog.jpg"), "input": []}, "input is empty", "input"),
+        (DETECT, {"picture": TORN, "input": "a dog"}, "picture: 3 bytes", "picture"),
+        (DETECT, {"picture": picture("dog.jpg"), "input": ["a dog", TORN]}, "input[1]: 3", "input[1]"),
+        (DETECT, {"picture": picture("dog.jpg") | {"weight": 0.5}, "input": "x"}, "weight", "picture.weight"),
         (
             DETECT,
             {"picture": picture("dog.jpg"), "input": [sound(weight=0.5)]},
@@ -125,6 +145,29 @@ def test_media_make_pictures_and_settings_count(running):
         ),
         (CHAT, said("Draw what you hear.", server_tools=["generator"]), "something heard", "messages"),
         (CHAT, said("Draw this.", sound(), server_tools=["generator"], n=2), "n is above 1", "n"),
+        (RESPONSES, {"input": "a", "server_tools": ["printer"]}, "printer", "server_tools"),
+        (RESPONSES, {"input": "a", "tool_choice": "required"}, "server_tools is empty", "tool_choice"),
+        (
+            RESPONSES,
+            {"input": "Draw what you hear.", "server_tools": ["generator"]},
+            "something heard",
+            "input",
+        ),
+        (RESPONSES, {"input": [CALL]}, "no message of the assistant", "input[0]"),
+        (
+            RESPONSES,
+            {"input": [CALL, {"role": "user", "content": "and?"}]},
+            "no message of the assistant",
+            "input[0]",
+        ),
+        (
+            RESPONSES,
+            {"input": [CALL, TOLD, {"role": "user", "content": [NOISE, words("and?")]}]},
+            "audio",
+            "input[2].content[0]",
+        ),
+        (CHAT, said("x", server_tools=["detector"], tool_choice="printer"), "printer", "tool_choice"),
+        (CHAT, said("x", response_format={"type": "text", "x": 1}), "unknown key", "response_format"),
     ],
 )
 def test_what_is_refused(running, path, body, said, param):
@@ -162,6 +205,22 @@ def test_time_is_limited(bot, tmp_path):
         assert found.quiet()
 
 
+def test_work_ends_when_its_client_has_left(running):
+    """So that the next one does not wait for a thousand steps."""
+    client = http.client.HTTPConnection(running.url.partition("//")[2])
+    body = json.dumps({"prompt": "a seven", "steps": 1000})
+    client.request("POST", IMAGES, body, {"Content-Type": "application/json"})
+    end = time.monotonic() + 20
+    while not running.server.service.inside and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.3)  # the work has begun
+    client.close()
+    started = time.monotonic()
+    status, _ = running.request(IMAGES, {"prompt": "a seven", "steps": 1})
+    assert status == 200
+    assert time.monotonic() - started < 10
+
+
 # --- found
 
 
@@ -185,6 +244,14 @@ def test_several_prompts_and_a_mixture(running, scene):
     assert len(found["annotations"]) == 1
     _, found = running.request(DETECT, {"picture": scene, "input": "a frog"})
     assert found["annotations"] == []
+
+
+def test_words_of_several_lines_are_looked_for_and_drawn(running, scene):
+    body = {"picture": scene, "input": "a dog\n\n\n", "overlay": True}
+    status, found = running.request(DETECT, body)
+    assert status == 200
+    assert len(found["annotations"]) == 1, "there is a box to be labelled"
+    assert found["categories"] == [{"id": 1, "name": "a dog"}]
 
 
 # --- tools of the server
@@ -254,6 +321,67 @@ def test_perceived_arguments_and_plain_answers(running):
     assert "parts" not in plain["choices"][0]["message"]
     none = said("Draw this.", sound(), tool_choice="none", **given)
     assert "calls" not in running.request(CHAT, none)[1]["imagebind"]
+
+
+def asked_newly(question, *parts, **more):
+    return {"input": [{"role": "user", "content": [*parts, words(question)]}], **more}
+
+
+def test_responses_carry_calls_as_items(running):
+    asked = asked_newly("Draw what you hear.", sound(), server_tools=["generator", "calculator"])
+    status, found = running.request(RESPONSES, asked)
+    assert status == 200, found
+    call, came, message = found["output"]
+    assert [one["type"] for one in found["output"]] == ["function_call", "function_call_output", "message"]
+    assert (call["name"], json.loads(call["arguments"])) == ("generator", {"kind": "picture", "of": [1]})
+    assert (came["call_id"], came["status"]) == (call["call_id"], "completed")
+    assert message["content"][0]["text"] == came["output"] == "Here is a picture of the sound."
+    (part,) = message["parts"]
+    assert opened(part["image_url"]["url"].partition(",")[2]).size == (SIDE, SIDE)
+    assert found["imagebind"]["calls"][0]["id"] == call["call_id"]
+    assert [one["name"] for one in found["tools"]] == ["generator", "calculator"]
+    again = {"role": "user", "content": "Where is the dog?"}
+    body = {"input": [*asked["input"], *found["output"], again], "server_tools": ["detector"]}
+    status, found = running.request(RESPONSES, body)
+    assert status == 200, found
+    assert found["output"][1]["status"] == "incomplete"
+    assert "there is no picture to look in" in found["output"][1]["output"]
+
+
+def test_openais_client_streams_the_calls_of_responses(client):
+    parts = [
+        {"type": "input_image", "image_url": data_url(INPUTS / "seven.png", "image/png")},
+        sound("four.wav"),
+    ]
+    asked = asked_newly("Add the number you hear to the one you see.", *parts)
+    with client.responses.stream(
+        model="nano", extra_body={"server_tools": ["calculator"]}, tool_choice="auto", **asked
+    ) as stream:
+        events = list(stream)
+        last = stream.get_final_response()
+    call, came, message = last.output
+    assert (call.type, call.name, json.loads(call.arguments)) == (
+        "function_call", "calculator", {"expression": "4 + 7"}
+    )  # fmt: skip
+    assert (came.type, came.call_id, came.output) == ("function_call_output", call.call_id, "11")
+    assert message.id == next(one for one in events if one.type == "response.output_text.done").item_id
+    assert last.output_text == "4 + 7 = 11"
+    written = [one.delta for one in events if one.type == "response.function_call_arguments.delta"]
+    assert "".join(written) == call.arguments
+    assert [one.output_index for one in events if one.type == "response.output_item.done"] == [0, 1, 2]
+    assert [one.sequence_number for one in events] == list(range(len(events)))
+
+
+def test_responses_without_a_call_are_as_without_tools(running):
+    asked = asked_newly("What is this?", picture("dog.jpg"), server_tools=["calculator"])
+    _, found = running.request(RESPONSES, asked)
+    (message,) = found["output"]
+    assert message["content"][0]["text"] == "It is a dog."
+    assert "parts" not in message
+    assert (found["tool_choice"], "calls" in found["imagebind"]) == ("auto", False)
+    named = asked_newly("What is 1 divided by 0?", tool_choice={"type": "function", "name": "calculator"})
+    _, found = running.request(RESPONSES, {**named, "server_tools": ["calculator"]})
+    assert (found["output"][1]["status"], found["output"][1]["output"]) == ("incomplete", "division by zero")
 
 
 def test_the_model_says_what_it_can(running, bot, monkeypatch, tmp_path):

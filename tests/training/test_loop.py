@@ -82,7 +82,14 @@ SEVERAL = {"bind": {"tokens": 3}, "injection": {"style": "value"}}
 """A recipe's settings for conditions of several vectors."""
 
 
-@pytest.mark.parametrize(("kind", "more"), [*((kind, {}) for kind in KINDS), ("pretrain", SEVERAL)])
+OF_THE_ENCODER = {"bind": {"encoder_tokens": 2}, "injection": {"style": "value"}}
+"""The same, with vectors of the encoder's tokens."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [*((kind, {}) for kind in KINDS), ("pretrain", SEVERAL), ("pretrain", OF_THE_ENCODER)],
+)
 def test_killed_and_resumed_is_bitwise_uninterrupted(
     kind: str, more: dict[str, Any], tmp_path: Path, inputs: Path
 ) -> None:
@@ -269,3 +276,14 @@ def test_weights_are_averaged_but_batch_statistics_are_not(tmp_path: Path, input
             assert saved[name].equal(exported[name.removeprefix(f"{kind}/encoder.")]), name
     moved = [name for name in saved if name.startswith("average/encoder.")]
     assert any(not saved[name].equal(saved[name.replace("average/", "parameter/")]) for name in moved)
+
+
+def test_mixtures_of_tokens_are_learnt_from(tmp_path: Path, inputs: Path) -> None:
+    """Fine-tuning goes on with the conditions of pre-training, some of them scaled to length 1."""
+    export = train(*make("pretrain", tmp_path / "one", inputs, run={"steps": 2}, **OF_THE_ENCODER)).export
+    more = {"model": str(export), "mixture_units": 0.5, "train_bind": True}
+    stage, recipe = make("finetune", tmp_path / "two", inputs, run={"steps": 2}, **more)
+    assert stage.batch(0).conditions.shape[1:] == (3, 10)
+    before = stage.model.bind.project_tokens.weight.clone()
+    assert train(stage, recipe).finished
+    assert not torch.equal(before, stage.model.bind.project_tokens.weight)

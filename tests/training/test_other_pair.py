@@ -102,9 +102,10 @@ def test_the_other_pair_sees_above_chance(options, parts, tmp_path):
     assert seeing["exact"] >= 0.6
 
 
-def test_several_vectors_need_attention(parts, tmp_path, capsys):
+@pytest.mark.parametrize("option", ["--bind-tokens", "--encoder-tokens"])
+def test_several_vectors_need_attention(option, parts, tmp_path, capsys):
     llm, encoder = parts
-    given = ("--llm", llm, "--encoder", encoder, "--bind-tokens", 4)
+    given = ("--llm", llm, "--encoder", encoder, option, 4)
     assert run_cli("new", *given, "--out", tmp_path / "new") == 2
     assert "--style value" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

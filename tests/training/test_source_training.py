@@ -434,3 +434,32 @@ def test_a_cleaned_source_is_a_path_in_a_recipe(tmp_path: Path, inputs: Path, da
     values = pretrain_values(tmp_path / "run", inputs, data)
     values["data"]["sources"] = [{"kind": "tsv", "path": str(cleaned), "weight": 2}]
     assert list(make_stage(build(STAGES["pretrain"], values)).data_fingerprints()) == ["cleaned"]
+
+
+def test_tokens_of_the_encoder_are_learnt_from_pictures_not_from_embeddings(
+    tmp_path: Path, inputs: Path, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from imagebind_llm.data.embed.run import embed_sources
+    from imagebind_llm.data.embed.shard import Job
+    from imagebind_llm.data.sources import SourceSettings
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
+
+    asked = {"bind": {"encoder_tokens": 2}, "injection": {"style": "value", "gate_std": 0.5}}
+    values = pretrain_values(tmp_path / "one", inputs, data, run={"steps": 3}, **asked)
+    stage = make_stage(build(STAGES["pretrain"], values)).eval()
+    assert stage.conditions(stage.batch(0)).shape[1:] == (3, 10)
+    before = stage.model.bind.project_tokens.weight.clone()
+    export = run("pretrain", values).export
+    assert "has tokens" not in caplog.text
+    after = ImageBindLLMForConditionalGeneration.from_pretrained(export).bind.project_tokens.weight
+    assert not torch.equal(before, after)
+    assert run("finetune", finetune_values(tmp_path / "two", export, data)).finished
+    clean = tmp_path / "clean.tsv"
+    clean.write_text("\n".join((data / "captions.tsv").read_text().splitlines()[:-1]) + "\n")
+    raw = SourceSettings(kind="tsv", path=str(clean), root=str(data))
+    embed_sources(
+        Job((raw,), str(encoder_folder(inputs)), device="cpu"), tmp_path / "embedded", progress=False
+    )
+    source = {"sources": [{"kind": "embedded", "path": str(tmp_path / "embedded")}]}
+    run("pretrain", pretrain_values(tmp_path / "three", inputs, data, run={"steps": 2}, data=source, **asked))
+    assert caplog.text.count("the first 16 examples bring no medium that has tokens") == 1

@@ -109,7 +109,7 @@ def steps(plan: Plan) -> list[Step]:
     places = moved(read_recipe(new_encoder), plan.parts, PARTS)
     pictures = captioned / "pictures.tsv"
     captions = ("--embedded", embedded, "--tables", captioned)
-    finished = ("--model", runs / "finetune" / "export", "--encoder", encoder, "--cache", runs / "cache")
+    finished = ("--model", runs / "finetune-2" / "export", "--encoder", encoder, "--cache", runs / "cache")
     language_model = plan.parts / LANGUAGE_MODEL
     distilled = ("--model", runs / "pretrain" / "export", "--words", words, *limit)
     return [
@@ -153,11 +153,12 @@ def steps(plan: Plan) -> list[Step]:
         train("pretrain", "pretrain", "captions", "caption-tokenizer"),
         store("distil", "distilled", distilled, "pretrain"),
         train("finetune", "finetune", "distilled", "talk", "described", "classes", "questions", "tokenizer"),
+        train("finetune", "finetune-2", "finetune"),
         lab(
             "together",
             "model",
             ("--parts", plan.parts, *finished, "--trained", runs / "trained"),
-            "finetune",
+            "finetune-2",
             "cache",
         ),
     ]

@@ -169,6 +169,7 @@ def _facts(
     comparison: Comparison | None,
 ) -> dict[str, str]:
     from imagebind_llm.checkpoints.checks import parameter_count
+    from imagebind_llm.model.bind import vectors_of
 
     config = model.config
     text = config.text_config
@@ -192,7 +193,7 @@ def _facts(
         else f"{config.encoder_config.get('type', 'imagebind')}, {config.embedding_dim} dimensions",
         "its fingerprint ": f"`{config.fingerprints['encoder']}`",
         "injection": f"style {config.injection['style']}, {len(model.injection.layers)} layers"
-        + ("" if config.bind["tokens"] == 1 else f", {config.bind['tokens']} tokens a condition"),
+        + ("" if vectors_of(config.bind) == 1 else f", {vectors_of(config.bind)} tokens a condition"),
         "low-rank updates": "none" if config.lora is None else f"rank {config.lora['rank']}",
         "parameters": f"{sum(sizes.values()):,} ("
         + ", ".join(f"{part} {count:,}" for part, count in sizes.items())

@@ -10,6 +10,7 @@ from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import ADAPTER_FILE, NANO, locate_folder
 from imagebind_llm.common.tensor_files import weights_of
 from imagebind_llm.model.adaptation import adapter_state_dict, language_model_fingerprint_of
+from imagebind_llm.model.bind import vectors_of
 from imagebind_llm.model.configuration import read_model_config
 from imagebind_llm.model.recorded import fingerprints_in
 
@@ -80,7 +81,7 @@ def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool |
         "encoder": None if config.encoder_config is None else config.encoder_config.get("type", "imagebind"),
         "embedding_dim": config.embedding_dim,
         "injection": f"{config.injection['style']}, {len(bare.injection.layers)} layers"
-        + ("" if config.bind["tokens"] == 1 else f", {config.bind['tokens']} tokens a condition"),
+        + ("" if vectors_of(config.bind) == 1 else f", {vectors_of(config.bind)} tokens a condition"),
         "low_rank_updates": None if config.lora is None else config.lora["rank"],
     }
     report.facts["parameters"] = counts

@@ -114,7 +114,7 @@ def ask(
             raise UserError("--stream prints words only; leave out --json and --explain, or --stream")
         if question is None:
             raise UserError("no question; give one, or --batch FILE.jsonl")
-        given = tool_options.read_tools_given(tool, tools_file)
+        given = tool_options.read_tools_given(tool, tools_file, tool_choice)
         if stream and given:
             raise UserError("--stream prints words as they are written; leave it out with --tool")
         request = Request.make(question, media, system=system, **settings)  # complain before loading
@@ -136,7 +136,7 @@ def ask(
                 err=True,
             )
         return
-    if question is not None or media or stream or tool or tools_file:
+    if question is not None or media or stream or tool or tools_file or tool_choice != "auto":
         raise UserError(
             "--batch takes questions and media from its lines; leave out the question, media, --stream and "
             "--tool"
@@ -172,11 +172,7 @@ def _show(answer: "Answer", as_json: bool, files: Sequence[Path] = ()) -> None:
         written = {"files": [str(path) for path in files]} if files else {}
         shared.print_json({**answer.to_dict(), **written})
         return
-    typer.echo(answer.text)
-    for path in files:
-        typer.echo(str(path))
-    if not answer.text:
-        typer.echo(shared.EMPTY_ANSWER, err=True)
+    tool_options.show_words(answer, files)
     if answer.retrieved:
         typer.echo(f"\n{_explanation(answer)}")
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagebind_llm.cli import options as shared
+from imagebind_llm.cli import tool_options
+from imagebind_llm.cli.made_files import check_folder, save
 from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.common.modality import Modality
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from imagebind_llm.cli.mentioned_files import Found
     from imagebind_llm.inference.assistant import Assistant
     from imagebind_llm.inference.chat import Chat
+    from imagebind_llm.inference.request import Answer
 
 app = typer.Typer()
 
@@ -51,6 +54,7 @@ Examples:
   imagebind-llm chat
   imagebind-llm chat --model my-model --temperature 0.1
   imagebind-llm chat --load talk.json --window 20
+  imagebind-llm chat --tool calculator --tool generator --save made
   printf '/image cat.png\\nWhat is this?\\nWhat colour is it?\\n' | imagebind-llm chat
 """
 
@@ -87,13 +91,21 @@ def chat(
     load: Annotated[
         Path | None, typer.Option("--load", metavar="FILE", help="Go on with a dialog that /save wrote.")
     ] = None,
+    tool: tool_options.ToolOption = None,
+    tools_file: tool_options.ToolsFileOption = None,
+    tool_choice: tool_options.ToolChoiceOption = "auto",
+    yes: tool_options.YesOption = False,
+    save_: tool_options.SaveOption = Path(),
 ) -> None:
     """Talk about media over several turns; /image, /audio, … attach them to the next message.
 
     A file that is named in a message, or dropped on the terminal, is attached as well. What is shown after an
     answer is how likely the model was to say exactly that, which is not how likely it is right.
 
-    From a pipe, each line is a message or a command; the exit code is 2 if any of them failed.
+    With --tool, calls are shown before the answer, which is printed when it is complete.
+
+    From a pipe, each line is a message or a command; the exit code is 2 if any of them failed, else 3 if a
+    call was refused.
     """
     from imagebind_llm.inference.request import Options
 
@@ -113,22 +125,32 @@ def chat(
 
     if load is not None:
         load_transcript(load)
+    given = tool_options.read_tools_given(tool, tools_file, tool_choice)
+    if given:
+        check_folder(save_)
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
     bot = shared.open_assistant(model, device, dtype, cache_dir, **placing)
     if isinstance(sys.stdin, io.TextIOWrapper):
         # what is not UTF-8 comes through: a file's name may be anything, and words are checked later
         sys.stdin.reconfigure(errors="surrogateescape")
-    dialog = bot.chat(**settings) if load is None else load_chat(bot, load, **settings)
-    raise typer.Exit(_Session(bot, dialog, sys.stdin.isatty()).run())
+    who: Any = bot
+    if given:
+        who = tool_options.tool_user(bot, given, yes)
+        settings["tool_choice"] = tool_choice
+    dialog = who.chat(**settings) if load is None else load_chat(who, load, **settings)
+    raise typer.Exit(_Session(bot, dialog, sys.stdin.isatty(), save_ if given else None).run())
 
 
 class _Session:
     """Reads lines and acts on them."""
 
-    def __init__(self, bot: "Assistant", dialog: "Chat", interactive: bool) -> None:
+    def __init__(self, bot: "Assistant", dialog: "Chat", interactive: bool, made: Path | None) -> None:
         self._bot = bot
         self._dialog = dialog
         self._interactive = interactive
+        self._made = made
+        """Where files go that tools make; None without tools."""
+        self._refused = False
         self._attached: dict[str, list[tuple[str, float]]] = {}
         self._failed = False
         self._held = ""
@@ -155,7 +177,9 @@ class _Session:
             self._failed = True
             unused = ", ".join(source for values in self._attached.values() for source, _ in values)
             typer.echo(f"error: no message came after {unused} was attached; ask something", err=True)
-        return 2 if self._failed and not self._interactive else 0
+        if self._interactive:
+            return 0
+        return 2 if self._failed else tool_options.REFUSED if self._refused else 0
 
     def _read(self) -> str | None:
         if not self._interactive:
@@ -329,6 +353,41 @@ class _Session:
         self._ask(question, media)
 
     def _ask(self, question: str, media: dict[str, Any]) -> None:
+        say = self._stream if self._made is None else self._use_tools
+        answer = say(question, media)
+        if answer is not None and answer.confidence is not None:
+            self._notice(f"confidence {answer.confidence:.2g}")
+        if self._dialog.forgotten > self._told:
+            self._told = self._dialog.forgotten
+            self._notice(
+                f"the dialog is longer than the model's context; forgot {self._told} of the oldest turns"
+            )
+
+    def _use_tools(self, question: str, media: dict[str, Any]) -> "Answer | None":
+        """Print an answer with tools; None if it was stopped.
+
+        Raises:
+            UserError: a file that a tool made cannot be written. The question has been answered then.
+        """
+        assert self._made is not None, "there are tools"
+        try:
+            answer = self._dialog.send(question, **media)
+        except KeyboardInterrupt:
+            if not self._interactive:
+                raise
+            typer.echo(" …")  # stop this answer, not the dialog
+            return None
+        self._refused = self._refused or any(call.refused for call in answer.calls)
+        try:
+            files = save(answer.made, self._made)
+        except OSError as error:
+            tool_options.show_words(answer, ())
+            raise UserError(f"what was made cannot be written to {self._made} ({error.strerror})") from None
+        tool_options.show_words(answer, files)
+        return answer
+
+    def _stream(self, question: str, media: dict[str, Any]) -> "Answer | None":
+        """Print an answer as it is written; None if it was stopped."""
         wrote, pieces = False, None
         try:
             pieces = self._dialog.stream(question, **media)
@@ -347,13 +406,7 @@ class _Session:
         if not wrote:
             typer.echo()
             typer.echo(shared.EMPTY_ANSWER, err=True)
-        if pieces is not None and pieces.answer is not None and pieces.answer.confidence is not None:
-            self._notice(f"confidence {pieces.answer.confidence:.2g}")
-        if self._dialog.forgotten > self._told:
-            self._told = self._dialog.forgotten
-            self._notice(
-                f"the dialog is longer than the model's context; forgot {self._told} of the oldest turns"
-            )
+        return None if pieces is None else pieces.answer
 
     def _notice(self, text: str) -> None:
         if self._interactive:

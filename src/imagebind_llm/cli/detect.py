@@ -84,7 +84,7 @@ def detect(
         text=text, image=image, video=video, audio=audio, point=point, depth=depth, thermal=thermal, imu=imu
     )
     media |= shared.read_sensors(sensor, media)
-    _check(picture, media, out, coco, together)
+    picture = _check(picture, media, out, coco, together, ask)
     from imagebind_llm.skills.detection.proposers import check_proposer, open_proposer
     from imagebind_llm.skills.detection.settings import DetectionSettings
 
@@ -101,22 +101,41 @@ def detect(
     prompts = [Prompt.of(None, **media)] if together else Prompt.each(**media)
     found = Detector(bot, open_proposer(detector, str(bot.device))).detect(picture, prompts, settings, cache)
     _write(found, picture, out, coco)
-    answer = None if ask is None else _answered(bot, found, ask)
     if json_:
-        shared.print_json({**found.to_dict(), **({} if answer is None else {"answer": answer})})
+        answer = {} if ask is None else {"answer": _answered(bot, found, ask)}
+        shared.print_json({**found.to_dict(), **answer})
         return
     for one in found:
         x0, y0, x1, y1 = (round(value) for value in one.box)
         typer.echo(f"{one.number:3}. {one.score:.2f}  {x0},{y0} … {x1},{y1}  {one.label}")
     if not len(found):
-        typer.echo(f"nothing found among {found.proposed} boxes; a lower --threshold shows weaker ones")
-    if answer is not None:
-        typer.echo(f"\n{answer}")
+        typer.echo(_nothing(found))
+    if ask is not None:  # after the boxes: their numbers are what a question names
+        typer.echo(f"\n{_answered(bot, found, ask)}")
 
 
-def _check(picture: str, media: dict[str, Any], out: Path | None, coco: Path | None, together: bool) -> None:
-    """What can be refused before a model is loaded."""
-    shared.check_file(shared.path_here(picture, "PICTURE"), f"PICTURE {picture!r}")
+def _nothing(found: "Detections") -> str:
+    """Why no box is shown."""
+    if not found.proposed:
+        return "nothing found: the detector proposed no place; another --detector may"
+    return f"nothing found among {found.proposed} boxes; a lower --threshold shows weaker ones"
+
+
+def _check(
+    picture: str,
+    media: dict[str, Any],
+    out: Path | None,
+    coco: Path | None,
+    together: bool,
+    ask: str | None,
+) -> str:
+    """What can be refused before a model is loaded.
+
+    Returns:
+        The path of the picture, which may have been given as a ``file:`` address.
+    """
+    given, picture = picture, shared.path_here(picture, "PICTURE")
+    shared.check_file(picture, f"PICTURE {given!r}")
     if not media:
         raise UserError("nothing to look for; give for example --text 'a dog' or --audio dog.wav")
     for name, values in media.items():
@@ -126,15 +145,17 @@ def _check(picture: str, media: dict[str, Any], out: Path | None, coco: Path | N
                     f"--{name} {path!r} has the weight {weight:g}, which means something in a mixture only; "
                     "add --together, or leave it out"
                 )
-    for target, ending in ((out, ".png"), (coco, ".json")):
+    if ask is not None and not ask.strip():
+        raise UserError("--ask is empty; ask for example 'What is in box 1?'")
+    for target, ending, option in ((out, ".png", "--out"), (coco, ".json", "--coco")):
         if target is None:
             continue
         if target.suffix.lower() != ending:
-            raise UserError(f"{str(target)!r} ends in {target.suffix!r}; expected {ending}")
-        shared.check_out(target)
-        inputs = [picture, *(path for name, values in media.items() if name != "text" for path, _ in values)]
-        if target.exists() and any(Path(path).exists() and target.samefile(path) for path in inputs):
-            raise UserError(f"{str(target)!r} is one of the files that are read; give another name")
+            raise UserError(f"{option} {str(target)!r} ends in {target.suffix!r}; expected {ending}")
+        shared.check_out(target, option=option)
+        if shared.is_input(target, media, picture):
+            raise UserError(f"{option} {str(target)!r} is one of the files that are read; give another name")
+    return picture
 
 
 def _write(found: "Detections", picture: str, out: Path | None, coco: Path | None) -> None:

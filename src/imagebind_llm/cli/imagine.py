@@ -1,5 +1,8 @@
 """``imagebind-llm imagine``: media and words → a picture, a sound or a shape."""
 
+import os
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,7 +53,9 @@ def imagine(
         tuple[str, str] | None,
         typer.Option("--between", metavar="FILE FILE", help="The way from one medium to another."),
     ] = None,
-    frames: Annotated[int, typer.Option("--frames", min=2, max=256, help="Of --between.")] = 8,
+    frames: Annotated[
+        int | None, typer.Option("--frames", min=2, max=256, help="Of --between. Default: 8.")
+    ] = None,
     generator: Annotated[
         str, typer.Option("--generator", help="nano, unclip, stable-audio, audioldm2, shap-e.")
     ] = "nano",
@@ -85,25 +90,33 @@ def imagine(
     )
     given |= shared.read_sensors(media, given)
     shared.check_files(given)
-    _refuse_inputs(out, given, between)
-    if between is not None and given:
+    ends = () if between is None else tuple(_end(one) for one in between)
+    if ends and given:
         raise UserError("--between names the two media itself; drop the other ones")
+    if not (ends or given or description):
+        raise UserError("there is nothing to imagine; give media or words, for example --text 'a seven'")
+    if frames is not None and not ends:
+        raise UserError("--frames is of --between; give both, or --count for several pictures")
 
     from imagebind_llm.skills.generation.contract import Settings
     from imagebind_llm.skills.generation.registry import generator_kind
-    from imagebind_llm.skills.generation.writing import kind_of
+    from imagebind_llm.skills.generation.writing import kind_of, numbered
 
     kind = kind_of(out)
+    if seconds is not None and kind != "sound":
+        raise UserError(f"--seconds is the length of a sound, and --out {str(out)!r} is none; leave it out")
     if out.suffix.lower() == ".gif" and between is None:
         raise UserError("a .gif shows the way between two media; give --between FILE FILE, or a .png")
     if between is not None and (kind != "picture" or count != 1):
         raise UserError("--between makes one .png or .gif; drop --count and give such an --out")
     settings = Settings(count, seed, steps, guidance, seconds, progress=not json_)
+    for number in range(count):
+        _check_out(numbered(out, number, count), given, ends)
     known = generator_kind(generator)
     if kind not in known.kinds:
+        makes = " and ".join(f"{one}s" for one in known.kinds)
         raise UserError(
-            f"the generator {generator!r} makes no {kind}, only {' and '.join(known.kinds)}s; choose another "
-            "one with --generator"
+            f"the generator {generator!r} makes no {kind}, only {makes}; choose another one with --generator"
         )
     opened = known.open(weights, device)  # what is not there is said before a model is loaded
     bot = shared.open_assistant(model, device, dtype)
@@ -116,7 +129,7 @@ def imagine(
     else:
         from imagebind_llm.skills.generation.wishes import between as way
 
-        wishes = way(wish(_medium(between[0])), wish(_medium(between[1])), frames)
+        wishes = way(wish(ends[0]), wish(ends[1]), frames or _FRAMES)
     made = opened.make(kind, wishes, settings)
     paths = _write(out, made, opened, wishes, settings)
     if json_:
@@ -139,30 +152,44 @@ def _wish(
     return make_wish(bot, given, generator, cache=cache, description=description, negative=negative)
 
 
-def _medium(path: str) -> dict[str, Any]:
-    """One end of --between: a file, or words where there is no such file.
+def _end(given: str) -> dict[str, list[tuple[str, float]]]:
+    """One end of --between: a file, or words where nothing looks like the path of one.
 
     Raises:
-        UserError: a file that could be several things.
+        UserError: a file that is not there, or that could be several things.
     """
     from imagebind_llm.media import guess_modality
 
-    if not Path(path).exists() and not Path(path).suffix:
-        return {"text": path}
-    shared.check_file(path, f"--between {path!r}")
-    return {guess_modality(path).value: path}
+    there = len(given) <= _LONGEST_PATH and os.path.exists(given)
+    if not there and not given.startswith(_PATHS) and not _ENDING.search(given):
+        if not given.strip():
+            raise UserError("an end of --between is empty; give a file, or words")
+        return {"text": [(given, 1.0)]}
+    path = shared.path_here(given, "--between")
+    shared.check_file(path, f"--between {given!r}")
+    return {guess_modality(path).value: [(path, 1.0)]}
 
 
-def _refuse_inputs(out: Path, given: dict[str, Any], between: tuple[str, str] | None) -> None:
-    """Never write over what is read.
+_FRAMES = 8
+_LONGEST_PATH = 4096
+_PATHS = ("/", "./", "../", "~", "file:", "http://", "https://")
+"""What is meant for a path begins so …"""
+_ENDING = re.compile(r"\.\w+(?:@\S*)?$")
+"""… or ends so; neither is so of words."""
+
+
+def _check_out(out: Path, given: Mapping[str, Any], ends: Sequence[Mapping[str, Any]]) -> None:
+    """Never write over what is read, nor find out after the work that a file cannot be written.
 
     Raises:
-        UserError: ``out`` is one of the media.
+        UserError: ``out`` is one of the media, a folder, or lies where nothing can be written.
     """
-    paths = [path for name, values in given.items() if name != "text" for path, _ in values]
-    for path in (*paths, *(between or ())):
-        if out.exists() and Path(path).exists() and out.samefile(path):
-            raise UserError(f"--out {str(out)!r} is one of the media; give another name")
+    shared.check_out(out)
+    for media in (given, *ends):
+        if shared.is_input(out, dict(media)):
+            raise UserError(
+                f"{str(out)!r} would be written over, and is one of the media; give another --out"
+            )
 
 
 def _write(out: Path, made: Any, generator: "Generator", wishes: "list[Wish]", settings: Any) -> list[Path]:

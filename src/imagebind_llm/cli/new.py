@@ -47,6 +47,14 @@ def new(
         int,
         typer.Option("--bind-tokens", min=1, help="Vectors per condition; more than one need --style value."),
     ] = 1,
+    encoder_tokens: Annotated[
+        int,
+        typer.Option(
+            "--encoder-tokens",
+            min=0,
+            help="More vectors, of as many groups of the encoder's tokens of a picture; needs --style value.",
+        ),
+    ] = 0,
     media: Annotated[
         str | None,
         typer.Option(
@@ -81,6 +89,10 @@ def new(
     chosen = _layers(layers)
     if bind_tokens > 1 and style != "value":
         raise UserError(f"--bind-tokens {bind_tokens} needs --style value: tokens attend in that style only")
+    if encoder_tokens and style != "value":
+        raise UserError(
+            f"--encoder-tokens {encoder_tokens} needs --style value: tokens attend in that style only"
+        )
     from imagebind_llm.checkpoints.convert.store import check_target, new_folder
 
     check_target(out)
@@ -118,7 +130,12 @@ def new(
         language_model,
         joint,
         reader,
-        {"depth": bind_depth, "hidden": bind_hidden, "tokens": bind_tokens},
+        {
+            "depth": bind_depth,
+            "hidden": bind_hidden,
+            "tokens": bind_tokens,
+            "encoder_tokens": encoder_tokens,
+        },
         {"style": style, "layers": chosen},
         seed,
     )

@@ -218,27 +218,43 @@ def check_file(path: str, where: str) -> None:
         raise UserError(f"{where}: it may not be read; change its permissions")
 
 
-def check_out(out: Path, folder: bool = False) -> None:
+def check_out(out: Path, folder: bool = False, option: str = "--out") -> None:
     """Complain of an output that cannot be written before the work is done, not after.
 
     Args:
         out: what will be written; folders above it are made.
         folder: whether it is a folder.
+        option: what it was given with, for the message.
 
     Raises:
         UserError: something of another kind is there, or the place is not ours to write to.
     """
     if out.is_dir() and not folder:
-        raise UserError(f"--out {str(out)!r} is a folder; give the name of a file")
+        raise UserError(f"{option} {str(out)!r} is a folder; give the name of a file")
     if folder and os.path.lexists(out) and not out.is_dir():
-        raise UserError(f"--out {str(out)!r} is a file; give a folder")
+        raise UserError(f"{option} {str(out)!r} is a file; give a folder")
     above = out.absolute().parent
     while not above.exists():
         above = above.parent
     if not above.is_dir():
-        raise UserError(f"--out {str(out)!r}: {str(above)!r} is a file, so nothing can be put into it")
+        raise UserError(f"{option} {str(out)!r}: {str(above)!r} is a file, so nothing can be put into it")
     if not os.access(above, os.W_OK):
-        raise UserError(f"--out {str(out)!r}: {str(above)!r} may not be written to; give another place")
+        raise UserError(f"{option} {str(out)!r}: {str(above)!r} may not be written to; give another place")
+
+
+def is_input(out: Path, media: dict[str, list[tuple[str, float]]], *more: str) -> bool:
+    """Whether a file that will be written is one of the files that are read.
+
+    Args:
+        out: what will be written; it need not be there.
+        media: by modality, as :func:`read_media` gives them.
+        more: further paths, or ``file:`` addresses.
+    """
+    if not os.path.exists(out):
+        return False
+    paths = [*more, *(path for name, values in media.items() if name != "text" for path, _ in values)]
+    here = [path_here(path, "a medium") for path in paths]
+    return any(os.path.exists(path) and os.path.samefile(out, path) for path in here)
 
 
 def print_json(values: Any) -> None:

@@ -29,7 +29,7 @@ from imagebind_llm.inference.engine import Engine
 from imagebind_llm.inference.loading import Placement, choose_device, choose_dtype, load_model
 from imagebind_llm.inference.perception import CacheHandle, Perception, raised
 from imagebind_llm.inference.pipeline import LONGEST_DIALOG, AnswerStream, Pipeline, Prepared
-from imagebind_llm.inference.request import Answer, Options, Request
+from imagebind_llm.inference.request import Answer, Options, Request, check_settings
 from imagebind_llm.model.conditioning import mixtures
 from imagebind_llm.model.dialog import TooLongError, build_dialog
 from imagebind_llm.model.messages import MediaItem, Message, media_items
@@ -190,8 +190,7 @@ class Assistant:
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of what the encoder can encode; none without an encoder."""
-        encoder: Any = self.model.encoder
-        return () if encoder is None else tuple(sorted(str(name) for name in encoder.modalities))
+        return self._perception.modalities
 
     def to(self, device: str | torch.device) -> "Assistant":
         """Move the model (language model and encoder) to another device, when nothing is being answered.
@@ -266,6 +265,7 @@ class Assistant:
             UserError: a medium that cannot be read, or an unknown or impossible setting.
         """
         given = _given(image, video, audio, text, point, depth, thermal, imu)
+        check_settings(options, self.modalities)
         request = Request.make(question, _joined(given, media), messages=messages, system=system, **options)
         (result,) = self.pipeline.answer([request])
         return raised(result)
@@ -328,6 +328,7 @@ class Assistant:
         system = arguments.pop("system", None)
         given = {name: arguments.pop(name) for name in _MODALITIES if name in arguments}
         media = _joined(given, arguments.pop("media", None))
+        check_settings(arguments, self.modalities)
         return self.stream_request(
             Request.make(question, media, messages=messages, system=system, **arguments)
         )

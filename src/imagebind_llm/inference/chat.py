@@ -67,6 +67,7 @@ class Chat:
         if not isinstance(summary, bool):
             raise UserError(f"summary is {short(summary)}; expected true or false")
         self._ask = ask
+        self._answer: Callable[[Request], Answer] | None = None
         self._stream = stream
         self._count = count
         self._context_length = context_length
@@ -117,6 +118,17 @@ class Chat:
         self._turns = []
         self._memory = _Memory()
 
+    def answered_by(self, answer: Callable[[Request], Answer]) -> "Chat":
+        """Let something else answer the questions, such as a model with tools. Returns this dialog.
+
+        Summaries are still written by the model alone. Such a dialog has no :meth:`stream`.
+
+        Args:
+            answer: answers a request.
+        """
+        self._answer = answer
+        return self
+
     def send(self, question: str, **media: Any) -> Answer:
         """Say something, with media as in :meth:`Assistant.ask`, and get the answer.
 
@@ -128,7 +140,12 @@ class Chat:
         """As :meth:`send`, in pieces. The turn counts once the answer has been read to its end.
 
         What is wrong with the question is raised here, before the first piece.
+
+        Raises:
+            UserError: also if the questions are answered by something else (:meth:`answered_by`).
         """
+        if self._answer is not None:
+            raise UserError("answers with tools are not streamed; use send")
         turns = [*self._turns, _question(question, media)]
         memory = self._remembered(turns)
         pieces = self._stream(Request(self._read(turns, memory), self._options))
@@ -234,7 +251,7 @@ class Chat:
     def _answered(self, asked: Message, options: Options) -> Answer:
         turns = [*self._turns, asked]
         memory = self._remembered(turns)
-        answer = self._ask(Request(self._read(turns, memory), options))
+        answer = (self._answer or self._ask)(Request(self._read(turns, memory), options))
         self._accept(turns, memory, answer.text)
         return answer
 

@@ -26,6 +26,7 @@ from imagebind_llm.model.conditioning import (
     move_towards_cache,
 )
 from imagebind_llm.model.messages import Embedded, MediaItem
+from imagebind_llm.model.parts import vectors, with_stand_ins
 from imagebind_llm.model.versions import version_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REMEMBERED = 4096
-"""Embeddings kept (4 kB each at ImageBind-Huge's size)."""
+"""Embeddings kept (4 kB each at ImageBind-Huge's size, and as much for each group of tokens)."""
 _ENCODER_BATCH = 32
 _UNIT_TOLERANCE = 0.01
 """How far from 1 the length of a given embedding may be: float16 and rounding to 3 digits stay below."""
@@ -85,18 +86,35 @@ class CacheHandle:
 
 
 class PendingEmbedding:
-    """One medium on its way: first a decode in the background, then a row or an error."""
+    """One medium on its way: first a decode in the background, then a row or an error.
+
+    Attributes:
+        outcome: the unit embedding ``[D]``, or the error; None before.
+        rows: the embedding and its groups of tokens ``[1 + G, D]``, where the model asks for these.
+    """
 
     def __init__(self, modality: Modality, key: Any) -> None:
         self.modality = modality
         self.key = key
         self.tensor: Future[Tensor] | None = None
         self.outcome: Tensor | Exception | None = None
+        self.rows: Tensor | None = None
+
+    def take(self, found: Tensor | Exception | None) -> None:
+        """Keep what the model makes of the medium, ``[D]`` or ``[1 + G, D]``, or the error."""
+        self.outcome = found
+        if isinstance(found, Tensor) and found.ndim == 2:
+            self.rows, self.outcome = found, found[0]
 
     def result(self) -> Tensor:
         """The unit embedding ``[D]``, or the error raised."""
         assert self.outcome is not None, "finish() has not run"
         return raised(self.outcome)
+
+    def part(self, groups: int) -> Tensor:
+        """What conditions are mixed of: ``[D]``, or ``[1 + groups, D]``; or the error raised."""
+        found = self.result() if self.rows is None else self.rows
+        return with_stand_ins(found[None], groups)[0]
 
 
 @dataclass(frozen=True)
@@ -118,9 +136,9 @@ class PendingConditions:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the language model is told: ``rows [N, D]`` (None without media), and of the last one the pictures
-    that it was moved towards, when asked to explain, and the cosine to the nearest of the cache, where that
-    is searched."""
+    """What the language model is told: ``rows [N, D]`` (``[N, 1 + G, D]``; None without media), and of the
+    last one the pictures that it was moved towards, when asked to explain, and the cosine to the nearest of
+    the cache, where that is searched."""
 
     rows: Tensor | None
     retrieved: "tuple[Retrieved, ...]" = ()
@@ -157,6 +175,12 @@ class Perception:
         self._workers = workers or min(4, os.cpu_count() or 1)
         self.renew()
         renewed_in_children(self)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of what the encoder can encode; none without an encoder."""
+        encoder: Any = self.model.encoder
+        return () if encoder is None else tuple(sorted(str(name) for name in encoder.modalities))
 
     def renew(self) -> None:
         """Forget what is remembered, and the threads."""
@@ -199,22 +223,23 @@ class Perception:
     def _conditions(self, item: PendingConditions) -> Conditions:
         if not item.media:
             return Conditions(None)
+        groups = self.model.bind.encoder_tokens
         mixed = mixtures(
             [
-                [(pending.result(), medium.weight) for pending, medium in zip(group, media, strict=True)]
+                [(pending.part(groups), medium.weight) for pending, medium in zip(group, media, strict=True)]
                 for group, media in zip(item.pending, item.media, strict=True)
             ]
         )
         retrieved: tuple[Retrieved, ...] = ()
         if item.options.explain:
             with naming_missing_packages("explaining what the cache found"):
-                retrieved = tuple(self.explain(mixed[-1], item.options))
+                retrieved = tuple(self.explain(vectors(mixed)[-1], item.options))
         rows = self.enhance(mixed, item.cached, item.options)
         nearest = None
         if retrieved:
             nearest = retrieved[0].similarity
         elif item.cached[-1]:
-            nearest = float(self.cache.require().search(mixed[-1:], 1).similarities[0, 0])
+            nearest = float(self.cache.require().search(vectors(mixed)[-1:], 1).similarities[0, 0])
         return Conditions(rows, retrieved, nearest)
 
     # --- the visual cache
@@ -234,7 +259,7 @@ class Perception:
         return options.cache
 
     def enhance(self, conditions: Tensor, chosen: Sequence[bool], options: Options) -> Tensor:
-        """``conditions [N, D]``, the chosen ones moved towards cached pictures."""
+        """``conditions [N, D]`` (or ``[N, 1 + G, D]``), the chosen ones moved towards cached pictures."""
         if not any(chosen):
             return conditions
         return move_towards_cache(conditions, chosen, self.cache.require(), self._settings(options))
@@ -272,7 +297,7 @@ class Perception:
             pending = batch.get(key) if key is not None else None
             if pending is None:
                 pending = PendingEmbedding(item.modality, key)
-                pending.outcome = self._remembered(key)
+                pending.take(self._remembered(key))
                 if pending.outcome is None:
                     try:
                         self.check_modality(item.modality)
@@ -301,7 +326,7 @@ class Perception:
         rows = self.encode([(pending.modality, tensor) for pending, tensor in waiting])
         with self._lock:
             for (pending, _), row in zip(waiting, rows, strict=True):
-                pending.outcome = row
+                pending.take(row)
                 if pending.key is not None and isinstance(row, Tensor):
                     self._known[pending.key] = row
                     self._known.move_to_end(pending.key)
@@ -324,7 +349,8 @@ class Perception:
             raise UserError(f"this model's encoder has no {modality.value}; it knows {known}")
 
     def encode(self, media: Sequence[tuple[Modality, Tensor]]) -> list[Tensor | Exception]:
-        """The unit row ``[D]`` float32 on the CPU of each decoded medium, or its error.
+        """The unit row ``[D]`` (or rows ``[1 + G, D]``), float32 on the CPU, of each decoded medium, or its
+        error.
 
         The encoder runs in batches of tensors of equal shape. Where it fails on one (out of memory, for
         example) its items are encoded alone.
@@ -341,10 +367,9 @@ class Perception:
         return [results[number] for number in range(len(media))]
 
     def _encode(self, modality: Modality, tensors: list[Tensor]) -> list[Tensor | Exception]:
-        encoder: Any = self.model.encoder
         try:
             with torch.no_grad():
-                return list(encoder.encode(modality, torch.stack(tensors)).float().cpu())
+                return list(self.model.encode_media(modality, torch.stack(tensors)).float().cpu())
         except Exception as error:
             if len(tensors) == 1:
                 return [error]

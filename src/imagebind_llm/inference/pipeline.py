@@ -72,7 +72,7 @@ class Pipeline:
             UserError: what is wrong with the request.
         """
         started = time.perf_counter()
-        own = Request.read(request)
+        own = Request.read(request, self.perception.modalities)
         refuse_lost_gpu(self.driver.engine.model.device)
         engine = self.driver.engine
         dialog = build_dialog(

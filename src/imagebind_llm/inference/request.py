@@ -3,7 +3,7 @@
 import math
 import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from numbers import Real
@@ -153,7 +153,7 @@ class Request:
         Raises:
             UserError: something is missing, unknown or of the wrong kind.
         """
-        refuse_unknown(options, _OPTIONS, ("question", "messages", "system", *Modality.known()))
+        check_settings(options)
         media = {name: value for name, value in (media or {}).items() if value is not None}
         if messages is not None:
             if question is not None or media or system is not None:
@@ -169,11 +169,15 @@ class Request:
         return cls(own, Options(**options))
 
     @classmethod
-    def read(cls, value: Any) -> "Request":
+    def read(cls, value: Any, modalities: Sequence[str] | None = None) -> "Request":
         """A request from a plain mapping (a JSON object), a question alone, or a request.
 
         The keys are those of the command line: ``question``, a modality (``path``, ``[path, weight]`` or a
         list of these), or ``messages``; and the names of :class:`Options`.
+
+        Args:
+            value: the request.
+            modalities: as :func:`check_settings` takes them.
 
         Raises:
             UserError: as :meth:`make`, or a value of another kind.
@@ -189,12 +193,27 @@ class Request:
         rest = {str(key): item for key, item in value.items()}
         question, messages, system = (rest.pop(key, None) for key in ("question", "messages", "system"))
         media = {name.value: rest.pop(name.value) for name in Modality.known() if name in rest}
+        check_settings(rest, modalities)
         if "question" not in value and messages is None:
-            refuse_unknown(rest, _OPTIONS, ("question", "messages", "system", *Modality.known()))
             raise UserError(
                 f"a request has the keys {sorted(map(str, value))}; expected 'question' or 'messages'"
             )
         return cls.make(question, media, messages=messages, system=system, **rest)
+
+
+def check_settings(options: Iterable[str], modalities: Sequence[str] | None = None) -> None:
+    """Refuse a setting that there is not.
+
+    Args:
+        options: names that are neither media nor messages.
+        modalities: those of the model at hand, for the list of what may be given. None: all that this process
+            knows, which are also those of models that were loaded before.
+
+    Raises:
+        UserError: one is unknown; with what may be given.
+    """
+    senses = Modality.known() if modalities is None else modalities
+    refuse_unknown(options, _OPTIONS, ("question", "messages", "system", *senses))
 
 
 def _is_whole(value: Any) -> bool:

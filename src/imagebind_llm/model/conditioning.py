@@ -12,6 +12,7 @@ from torch import Tensor
 
 from imagebind_llm.common.errors import ConfigError, UserError
 from imagebind_llm.media.batch import check_total
+from imagebind_llm.model.parts import moved, vectors
 
 if TYPE_CHECKING:
     from imagebind_llm.media.batch import MediaBatch
@@ -32,24 +33,26 @@ def mix(embeddings: Tensor, weights: Tensor, index: Tensor, count: int) -> Tenso
     Negative weights subtract ("king - man + woman").
 
     Args:
-        embeddings: ``[M, D]`` unit rows.
+        embeddings: ``[M, D]`` unit rows; or ``[M, 1 + G, D]`` with groups of tokens, which are summed each
+            with its like: two pictures lie on top of each other.
         weights: ``[M]``, any sign.
         index: ``[M]`` int64 in ``0 … count-1``, the condition each row belongs to.
         count: number of conditions ``N``.
 
     Returns:
-        ``[N, D]`` in the dtype of ``embeddings``.
+        ``[N, D]`` (``[N, 1 + G, D]``) in the dtype of ``embeddings``.
     """
     weights = weights.to(embeddings)
     total = torch.zeros(count, dtype=embeddings.dtype, device=embeddings.device)
     total = total.index_add(0, index, weights.abs())
     share = weights / (total[index] + _EPSILON)
-    mixed = torch.zeros(count, embeddings.shape[1], dtype=embeddings.dtype, device=embeddings.device)
-    return mixed.index_add(0, index, embeddings * share[:, None])
+    rest = embeddings.shape[1:]
+    mixed = torch.zeros(count, *rest, dtype=embeddings.dtype, device=embeddings.device)
+    return mixed.index_add(0, index, embeddings * share.view(-1, *[1] * len(rest)))
 
 
 def mixtures(conditions: Sequence[Sequence[tuple[Tensor, float]]]) -> Tensor:
-    """Mix the (unit row, weight) pairs of each condition: ``[N, D]``.
+    """Mix the (unit row, weight) pairs of each condition: ``[N, D]`` (``[N, 1 + G, D]``, see :func:`mix`).
 
     Raises:
         UserError: a condition whose weights are all (next to) 0, or whose media cancel each other out.
@@ -65,12 +68,13 @@ def mixtures(conditions: Sequence[Sequence[tuple[Tensor, float]]]) -> Tensor:
 
 
 def check_direction(mixed: Tensor) -> None:
-    """Refuse mixtures ``[N, D]`` that point nowhere: nothing could be said, or looked up, about them.
+    """Refuse mixtures ``[N, D]`` that point nowhere: nothing could be said, or looked up, about them. Of
+    ``[N, 1 + G, D]`` only the vectors count.
 
     Raises:
         UserError: the media of one cancel each other out.
     """
-    if bool((torch.linalg.vector_norm(mixed.float(), dim=1) < _SHORTEST).any()):
+    if bool((torch.linalg.vector_norm(vectors(mixed).float(), dim=1) < _SHORTEST).any()):
         raise UserError("the media cancel each other out, so nothing is left to see; change a weight")
 
 
@@ -128,16 +132,17 @@ def cache_settings(
 def move_towards_cache(
     conditions: Tensor, chosen: Sequence[bool], cache: Enhancer, settings: Mapping[str, Any]
 ) -> Tensor:
-    """Move mixtures towards cached pictures.
+    """Move mixtures towards cached pictures. Groups of tokens, of which the cache has none, go along: they
+    are moved by the same difference, so a vector that stands in for them is the moved one.
 
     Args:
-        conditions: ``[N, D]`` mixtures.
+        conditions: ``[N, D]`` mixtures (or ``[N, 1 + G, D]``).
         chosen: which of them, ``N`` values; the others stay as they are.
         cache: the visual cache.
         settings: of :func:`cache_settings`.
 
     Returns:
-        ``[N, D]``, dtype and device of ``conditions``.
+        Their shape, dtype and device.
 
     Raises:
         UserError: the media of a chosen one cancel each other out.
@@ -145,10 +150,11 @@ def move_towards_cache(
     if not any(chosen):
         return conditions
     rows = torch.tensor(list(chosen), device=conditions.device)
-    moved = conditions[rows].float()
-    check_direction(moved)
+    before = vectors(conditions[rows])
+    check_direction(before)
+    after = cache.enhance(before.float(), **settings).to(conditions)
     result = conditions.clone()
-    result[rows] = cache.enhance(moved, **settings).to(conditions)
+    result[rows] = after if conditions.ndim == 2 else moved(conditions[rows], after)
     return result
 
 

@@ -14,7 +14,7 @@ from imagebind_llm.common.errors import CheckpointError, ConfigError, one_line, 
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.settings import build, to_plain
-from imagebind_llm.model.bind import check_tokens
+from imagebind_llm.model.bind import check_encoder_tokens, check_tokens
 from imagebind_llm.model.generation import GENERATION_FILE, check_generation_settings
 
 CONFIG_FILE = "config.json"
@@ -31,6 +31,8 @@ class _Bind:
     norm: str = "rms"
     hidden: int | None = None
     tokens: int = 1
+    encoder_tokens: int = 0
+    tokens_of: tuple[str, ...] = (Modality.IMAGE.value,)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,10 @@ class ImageBindLLMConfig(PreTrainedConfig):
         encoder_config: ``{"type": "imagebind", …}``, or ``None`` for a model that is only given embeddings.
         embedding_dim: ``D``, width of the joint space.
         bind: ``depth`` (blocks), ``norm`` (``"rms"`` or ``"layer"``), ``hidden`` (``None``: 4 × width),
-            ``tokens`` (vectors per condition, 1 as published; more need injection style ``"value"``).
+            ``tokens`` (vectors per condition, 1 as published; more need injection style ``"value"``),
+            ``encoder_tokens`` (groups of the encoder's tokens, each one more vector; 0 as published; also
+            only in style ``"value"``), ``tokens_of`` (the modalities whose media have them; of the others
+            their vector stands in).
         injection: ``style`` (``"residual"`` or ``"value"``), ``layers`` (``None``: all; a number: that many
             last; a list of indices), ``query`` (learned vector per layer; ``None``: only in style
             ``"value"``), ``gate_std`` (spread of the gates before training, 0 as published).
@@ -122,6 +127,7 @@ class ImageBindLLMConfig(PreTrainedConfig):
         self.bind = to_plain(build(_Bind, bind or {}, "bind"))
         self.injection = to_plain(build(_Injection, injection or {}, "injection"))
         check_tokens(self.bind["tokens"], self.injection["style"])
+        check_encoder_tokens(self.bind["encoder_tokens"], self.bind["tokens"], self.injection["style"])
         self.lora = None if lora is None else to_plain(build(_Lora, lora, "lora"))
         self.bias_targets = None if bias_targets is None else list(bias_targets)
         self.norm_tuned = norm_tuned

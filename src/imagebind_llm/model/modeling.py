@@ -13,7 +13,9 @@ from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from imagebind_llm.common.errors import UserError
+from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.registry import build_encoder
+from imagebind_llm.encoders.tokens import with_groups
 from imagebind_llm.model.adaptation import install_biases, install_lora, refuse_foreign_adapters
 from imagebind_llm.model.attending import TokenAttention
 from imagebind_llm.model.bind import BindNetwork
@@ -30,6 +32,7 @@ from imagebind_llm.model.generation import check_beams
 from imagebind_llm.model.injection import ARGUMENT, ConditionDeltas, Injection, TokenDeltas
 from imagebind_llm.model.loss import causal_loss
 from imagebind_llm.model.own_update import refuse_twice
+from imagebind_llm.model.parts import check_gives_tokens, network_settings, with_stand_ins
 from imagebind_llm.model.versions import version_of
 
 if TYPE_CHECKING:
@@ -78,9 +81,10 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         shape = DecoderShape.of(config.text_config)
         self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
         self.encoder = encoder if encoder is not None else build_encoder(config.encoder_config)
-        self.bind = BindNetwork(config.embedding_dim, shape.width, **config.bind)
+        self.bind = BindNetwork(config.embedding_dim, shape.width, **network_settings(config.bind))
         self.injection = Injection(shape, **config.injection, tokens=self.bind.tokens)
         if self.encoder is not None:
+            check_gives_tokens(self.encoder, config.bind)
             self.encoder.requires_grad_(False)
         if language_model is not None:
             config.text_config = language_model.config
@@ -208,7 +212,8 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def embed_media(self, media: "MediaBatch") -> Tensor:
-        """Encode all media, a modality at a time, and mix them: ``[N, D]``, one row per condition.
+        """Encode all media, a modality at a time, and mix them: ``[N, D]``, one row per condition
+        (``[N, 1 + G, D]`` with ``bind.encoder_tokens``).
 
         Raises:
             UserError: the model has no encoder.
@@ -221,13 +226,28 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         for modality, group in media.groups.items():
             for chunk in group.tensor.split(_ENCODER_BATCH):
                 moved = chunk.to(weight.device)
-                parts.append(
-                    encoder.encode(modality, moved.to(weight.dtype) if moved.is_floating_point() else moved)
+                rows = self.encode_media(
+                    modality, moved.to(weight.dtype) if moved.is_floating_point() else moved
                 )
+                parts.append(with_stand_ins(rows, self.bind.encoder_tokens))
             weights.append(group.weights)
             index.append(group.index)
         device = weight.device
         return mix(torch.cat(parts), torch.cat(weights).to(device), torch.cat(index).to(device), media.count)
+
+    def encode_media(self, modality: Modality, batch: Tensor) -> Tensor:
+        """Media ``[B, …]`` of one modality as conditions are mixed of: unit rows ``[B, D]``, or
+        ``[B, 1 + G, D]`` where ``bind.encoder_tokens`` asks for ``G`` groups of tokens of this modality.
+
+        Raises:
+            UserError: the encoder lacks the modality, or gives too few tokens of it.
+        """
+        encoder: Any = self.encoder
+        groups = self.bind.encoder_tokens
+        if groups and modality in self.config.bind["tokens_of"]:
+            return with_groups(encoder, modality, batch, groups)
+        rows: Tensor = encoder.encode(modality, batch)
+        return rows
 
     def condition_deltas(
         self, conditions: Tensor | None = None, media: "MediaBatch | None" = None
@@ -270,7 +290,8 @@ class ImageBindLLMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             past_key_values: key-value cache.
             inputs_embeds: ``[B, T, C]`` instead of ``input_ids``.
             labels: ``[B, T]``, ``-100`` where nothing is learned; shifted here.
-            conditions: ``[N, D]`` embeddings (mixtures, not renormalised).
+            conditions: ``[N, D]`` embeddings (mixtures, not renormalised); with ``bind.encoder_tokens`` also
+                ``[N, 1 + G, D]`` as :meth:`embed_media` gives them.
             condition_ids: ``[B, T]`` int64, the condition each token sees, ``-1`` for none. Left out, row
                 ``b`` sees condition ``b`` (or the only one).
             media: decoded media instead of ``conditions``.

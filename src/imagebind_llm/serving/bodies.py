@@ -90,7 +90,11 @@ def _messages(value: Any) -> list[Any]:
 def _invalid(error: ValidationError, kind: type[BaseModel]) -> ApiError:
     """The first thing that is wrong, in one line."""
     # where a value may have several types, the complaint that goes deepest is about the one that was meant
-    first = max(error.errors(include_url=False, include_context=False), key=lambda one: len(one["loc"]))
+    # (a list that is too long is a list, so that it was none of the other types)
+    first = max(
+        error.errors(include_url=False, include_context=False),
+        key=lambda one: (len(one["loc"]), one["type"] == "too_long"),
+    )
     where = ""
     for step in first["loc"]:
         if isinstance(step, int):

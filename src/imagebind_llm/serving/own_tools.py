@@ -18,7 +18,7 @@ from imagebind_llm.inference.calls import MadeFile, ToolCall
 from imagebind_llm.inference.request import Answer, Options, Request
 from imagebind_llm.serving.errors import ApiError, refused
 from imagebind_llm.serving.parts import read_dialog
-from imagebind_llm.serving.protocol import ChatBody
+from imagebind_llm.serving.protocol import ChatBody, Message
 from imagebind_llm.serving.server import Server, make_request
 from imagebind_llm.serving.streams import unless_left
 from imagebind_llm.serving.tool_calls import Given, with_objects
@@ -49,14 +49,8 @@ def own_choice(body: ChatBody, server: Server) -> ToolChoice | None:
         return None
     if body.tools:
         raise ApiError(400, "tools and server_tools are both given; leave one out", "server_tools")
-    known = server.workshop.tools
-    try:
-        refuse_unknown(body.server_tools, list(known), what="tool of this server:")
-        tools = [known[name] for name in dict.fromkeys(body.server_tools)]
-        choice = read_choice(body.tool_choice, tools)
-    except UserError as error:
-        raise refused(error, "server_tools") from error
-    if not choice.tools:
+    choice = server_choice(body.server_tools, body.tool_choice, server)
+    if choice is None:
         return None
     for name, value in (("stop", body.stop), ("response_format", body.response_format)):
         if value and value != {"type": "text"}:
@@ -66,21 +60,57 @@ def own_choice(body: ChatBody, server: Server) -> ToolChoice | None:
     return choice
 
 
+def server_choice(names: Sequence[str], given: Any, server: Server) -> ToolChoice | None:
+    """Which tools of the server may be called; None for none.
+
+    Args:
+        names: the tools that are offered, ``server_tools``.
+        given: ``tool_choice``.
+        server: has the tools.
+
+    Raises:
+        ApiError: 400, there is no tool of a name.
+    """
+    known = server.workshop.tools
+    try:
+        refuse_unknown(names, list(known), what="tool of this server:")
+    except UserError as error:
+        raise refused(error, "server_tools") from error
+    try:
+        choice = read_choice(given, [known[name] for name in dict.fromkeys(names)])
+    except UserError as error:
+        raise refused(error, "tool_choice") from error
+    return choice if choice.tools else None
+
+
 async def called(
-    body: ChatBody, options: Options, http: HttpRequest, server: Server, choice: ToolChoice
+    messages: Sequence[Message],
+    options: Options,
+    http: HttpRequest,
+    server: Server,
+    choice: ToolChoice,
+    where: str = "messages",
 ) -> Called | None:
     """The answer with calls; None where the words ask for none, so that it is an answer like any other.
+
+    Args:
+        messages: the dialog.
+        options: how to answer.
+        http: the request.
+        server: has the model and the tools.
+        choice: which may be called.
+        where: what the dialog is called in the body.
 
     Raises:
         ApiError: the dialog is malformed, or there is no room or no time.
     """
-    dialog = with_objects(await read_dialog(body.messages, server.sources(http)))
+    dialog = with_objects(await read_dialog(messages, server.sources(http)))
     request = make_request(dialog, options)
     written = reads_tools(server.service.assistant.processor.tokenizer)
     try:
         wanted = written or choice.must or plan(request.messages, choice.tools) is not None
     except UserError as error:
-        raise refused(error, "messages") from error
+        raise refused(error, where) from error
     if not wanted:
         return None
     answer = await unless_left(http, server.workshop.talk(lambda: _answered(server, request, choice)))

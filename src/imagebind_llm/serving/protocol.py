@@ -13,6 +13,10 @@ Ids = Annotated[list[int], Field(max_length=65_536)]
 Parts = Annotated[list[Part], Field(max_length=512)]
 Inputs = Annotated[list[str | Part], Field(max_length=2048)]
 """More are refused before each of them is looked at."""
+ServerTools = Annotated[
+    list[str] | None,
+    Field(max_length=16, description="Tools that the server runs itself: calculator, generator, detector."),
+]
 
 
 class _Body(BaseModel):
@@ -90,9 +94,7 @@ class ChatBody(_Sampled):
     service_tier: str | None = None
     safety_identifier: str | None = None
     tools: list[Any] | None = None
-    server_tools: Annotated[list[str], Field(max_length=16)] | None = Field(
-        None, description="Tools that the server runs itself: calculator, generator, detector."
-    )
+    server_tools: ServerTools = None
     tool_choice: Any = None
     functions: list[Any] | None = None
     function_call: Any = None
@@ -147,6 +149,7 @@ class ResponseBody(_Body):
     conversation: Any = None
     prompt: dict[str, Any] | None = None
     tools: list[Any] | None = None
+    server_tools: ServerTools = None
     tool_choice: Any = None
     text: dict[str, Any] | None = None
     reasoning: dict[str, Any] | None = None
@@ -168,8 +171,8 @@ class GenerationBody(_Body):
 
     prompt: Annotated[str, Field(max_length=4000)] | None = Field(None, description="What it shows.")
     model: str = "default"
-    input: str | Part | Parts | None = Field(
-        None, description="Media, as in messages: one part, or several as a mixture."
+    input: str | Part | Inputs | None = Field(
+        None, description="Words, parts with media, or several of them as a mixture."
     )
     n: int | None = Field(None, ge=1, le=64)
     size: str | None = Field(None, description="'auto', or what the generator makes, as '32x32'.")
@@ -252,6 +255,7 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
     "output_format": ("png", "wav", "glb"),
     "output_compression": (100,),
     "partial_images": (0,),
+    "stream": (False,),
     "previous_response_id": (),
     "conversation": (),
     "prompt": (),
@@ -262,8 +266,9 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
 """Parameters that cannot be honoured, with the values that ask for nothing."""
 _HONOURED: dict[type[BaseModel], tuple[str, ...]] = {
     GenerationBody: ("prompt", "response_format"),
-    ChatBody: ("tools", "tool_choice", "response_format"),
-    CompletionBody: ("prompt",),
+    ChatBody: ("tools", "tool_choice", "response_format", "stream"),
+    CompletionBody: ("prompt", "stream"),
+    ResponseBody: ("tool_choice", "stream"),
 }
 """Those that some bodies can honour."""
 

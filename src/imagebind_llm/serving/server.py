@@ -71,7 +71,11 @@ class Server:
         return Sources(file, None if policy is None else fetched)
 
     async def open(
-        self, request: HttpRequest, make: Callable[[], Awaitable[Job]], where: str = "", first: int = 0
+        self,
+        request: HttpRequest,
+        make: Callable[[], Awaitable[Job]],
+        where: str = "",
+        places: Sequence[int] | None = None,
     ) -> Running:
         """Let a request in and read its media, unless the client leaves.
 
@@ -79,7 +83,7 @@ class Server:
             request: of HTTP.
             make: reads what is asked.
             where: what the messages are called in the body.
-            first: how many of them are not in there.
+            places: the number of each message there; None: they are counted from 0.
 
         Raises:
             ApiError: a medium cannot be read; it names the part.
@@ -95,7 +99,7 @@ class Server:
         except UnreadableMediumError as error:
             asked = made[0].request
             assert isinstance(asked, Request), "a bare prompt has no media"
-            place = _media_of(asked.messages, where, first)[error.condition][error.place]
+            place = _media_of(asked.messages, where, places)[error.condition][error.place]
             raise ApiError(400, f"{place}: {error}", place) from error
 
     async def embedded(
@@ -157,14 +161,18 @@ def options_of(body: Any, max_new_tokens: int | None) -> Options:
         return Options(**{name: value for name, value in values.items() if value is not None})
     except UserError as error:
         name = str(error).partition(" ")[0]
+        if name.partition(".")[0] not in values:  # "unknown key in response_format: …"
+            name = "response_format"
         raise refused(error, _CALLED.get(name, name.replace("cache_", "cache."))) from error
 
 
-def _media_of(dialog: Sequence[Mapping[str, Any]], where: str, first: int) -> list[list[str]]:
+def _media_of(
+    dialog: Sequence[Mapping[str, Any]], where: str, places: Sequence[int] | None
+) -> list[list[str]]:
     """Where the media of each turn that brings some stand in the body."""
     found = [
         [
-            f"{where}[{number - first}].content[{place}]"
+            f"{where}[{number if places is None else places[number]}].content[{place}]"
             for place, part in enumerate(turn["content"])
             if isinstance(part, Mapping) and (part["type"] != "text" or part.get("as_media"))
         ]

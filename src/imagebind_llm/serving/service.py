@@ -196,15 +196,18 @@ class Service:
         """
         room = self.settings.max_rows + self.settings.max_queue
         if self.inside >= room:
-            wait = max(_LEAST_RETRY, round(self._mean * self.inside / self.settings.max_rows))
-            raise ApiError(
-                429,
-                f"{self.inside} requests are running or waiting, as many as this server takes; try again in "
-                f"{wait} s",
-                code="queue_full",
-                headers={"Retry-After": str(wait)},
-            )
+            raise self.full(self.inside)
         self.inside += 1
+
+    def full(self, inside: int) -> ApiError:
+        """The error of a request for which there is no room beside ``inside`` others."""
+        wait = max(_LEAST_RETRY, round(self._mean * inside / self.settings.max_rows))
+        return ApiError(
+            429,
+            f"{inside} requests are running or waiting, as many as this server takes; try again in {wait} s",
+            code="queue_full",
+            headers={"Retry-After": str(wait)},
+        )
 
     def leave(self) -> None:
         """A request is gone."""

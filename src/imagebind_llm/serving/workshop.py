@@ -1,8 +1,8 @@
 """Work that takes long and is no text: making and finding, and answers with tools of the server's own.
 
 It runs in threads of its own, so that neither the event loop nor who writes tokens waits for it. A thread
-cannot be ended from outside: work whose client has left, or whose time is over, runs to its end and holds its
-place so long.
+cannot be ended from outside: work whose client has left, or whose time is over, holds its place until it asks
+whether it is still wanted (nano's generator does after each step, others do not) or is done.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from imagebind_llm.skills.tools.calculator import CALCULATOR
 from imagebind_llm.skills.tools.definition import Tool
 from imagebind_llm.skills.tools.detector import DetectorTool
 from imagebind_llm.skills.tools.generator import GeneratorTool
+from imagebind_llm.skills.tools.stopping import Stop, stopped_by
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class Workshop:
         self._making = ThreadPoolExecutor(1, "imagebind-llm-making")
         self._asking = ThreadPoolExecutor(_DIALOGS, "imagebind-llm-tools")
         settings = service.settings
+        self._talking = 0
         self.generators: Generators | None = None
         try:
             self.generators = Generators(settings.generators or ("nano",))
@@ -75,19 +77,28 @@ class Workshop:
         """
         self._bot.loop = asyncio.get_running_loop()
         self._service.enter()
+        stop = Stop()
         try:
-            return await self._service.timed(self._in(self._making, work))
+            return await self._service.timed(self._in(self._making, _ending(work, stop)))
         finally:
+            stop.set()
             self._service.leave()
 
     async def talk(self, work: Callable[[], T]) -> T:
-        """The result of a dialog with tools; its questions to the model are counted, it is not.
+        """The result of a dialog with tools. It is counted apart from its questions to the model, which need
+        places of their own.
 
         Raises:
-            ApiError: the time is over.
+            ApiError: too many are inside, or the time is over.
         """
         self._bot.loop = asyncio.get_running_loop()
-        return await self._service.timed(self._in(self._asking, work))
+        if self._talking >= self._service.settings.max_rows + self._service.settings.max_queue:
+            raise self._service.full(self._talking)
+        self._talking += 1
+        try:
+            return await self._service.timed(self._in(self._asking, work))
+        finally:
+            self._talking -= 1
 
     @staticmethod
     async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
@@ -97,3 +108,13 @@ class Workshop:
         """Begin nothing new."""
         for one in (self._making, self._asking):
             one.shutdown(wait=False, cancel_futures=True)
+
+
+def _ending(work: Callable[[], T], stop: Stop) -> Callable[[], T]:
+    """The same work, which can see that nobody waits for it any more."""
+
+    def ended() -> T:
+        with stopped_by(stop):
+            return work()
+
+    return ended

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from imagebind_llm.common.locate import locate_folder
 from imagebind_llm.data.packing import PackedBatch
+from imagebind_llm.model.parts import with_stand_ins
 from imagebind_llm.training.adapters import prepare_adapters
 from imagebind_llm.training.dialog_stage import DialogStage
 from imagebind_llm.training.examples import ExampleSource
@@ -84,7 +85,7 @@ class Align(DialogStage):
         return output
 
     def conditions(self, batch: PackedBatch) -> Tensor | None:
-        """The conditions ``[N, D]`` of a batch.
+        """The conditions ``[N, D]`` of a batch; ``[N, 1 + G, D]`` with the encoder's tokens.
 
         In training never None: text alone sees none of them, but then all that is trained takes part in every
         batch of every process, which exchanging gradients needs.
@@ -94,7 +95,8 @@ class Align(DialogStage):
         if batch.conditions is None or batch.media is None or batch.media_rows is None:
             return batch.conditions
         encoded = self.model.embed_media(batch.media)
-        return batch.conditions.index_copy(0, batch.media_rows, encoded.to(batch.conditions))
+        rows = with_stand_ins(batch.conditions, self.model.bind.encoder_tokens)
+        return rows.index_copy(0, batch.media_rows, encoded.to(rows))
 
     def keep_frozen_as(self, dtype: torch.dtype) -> None:
         for parameter in self.model.language_model.parameters():
@@ -124,12 +126,13 @@ class Pretrain(Align):
 
     def __init__(self, recipe: PretrainSettings, parts: ModelParts, examples: ExampleSource) -> None:
         super().__init__(recipe, parts, examples)
-        self._sees = self._warned = False
+        self._sees = self._sees_whole = self._warned = False
         self._trained_on = 0
 
     def loss(self, batch: PackedBatch) -> tuple[Tensor, dict[str, Tensor]]:
         if not self._sees:
-            self._sees = batch.conditions is not None
+            self._sees_whole |= batch.conditions is not None
+            self._sees = batch.conditions is not None and self._all_shown(batch)
             self._trained_on += int(batch.segment_ids.max()) + 1
             if self._trained_on >= _BLIND_FOR:
                 self._warn_if_blind()
@@ -139,11 +142,26 @@ class Pretrain(Align):
         self._warn_if_blind()
         super().export(folder)
 
+    def _all_shown(self, batch: PackedBatch) -> bool:
+        """Whether the encoder's tokens, if the model asks for them, are there or can be made."""
+        if not self.model.bind.encoder_tokens or (batch.conditions is not None and batch.conditions.ndim > 2):
+            return True
+        given = set() if batch.media is None else set(batch.media.groups)
+        return not given.isdisjoint(self.model.config.bind["tokens_of"])
+
     def _warn_if_blind(self) -> None:
         """Text alone moves neither the bind network nor the gates, and a loss that falls does not show it."""
         if self._sees or self._warned or not self._trained_on:
             return
         self._warned = True
+        if self._sees_whole:
+            logger.warning(
+                "the first %d examples bring no medium that has tokens (embeddings have none), so nothing is "
+                "learnt of bind.encoder_tokens = %d; give media of bind.tokens_of themselves in data.sources",
+                self._trained_on,
+                self.model.bind.encoder_tokens,
+            )
+            return
         logger.warning(
             "none of the first %d examples shows a picture or another medium, so nothing is learnt about "
             "seeing; check data.sources (alpaca is text only, llava needs image fields)",

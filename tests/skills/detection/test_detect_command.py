@@ -60,7 +60,7 @@ def test_a_line_a_box_and_an_answer(run):
 def test_nothing_found_is_said(run):
     Image.new("RGB", (60, 60), (9, 9, 99)).save("empty.png")
     code, out, _ = run("empty.png", "--text", "a dog")
-    assert (code, out.split(" among")[0]) == (0, "nothing found")
+    assert (code, out) == (0, "nothing found: the detector proposed no place; another --detector may\n")
 
 
 @pytest.mark.parametrize(
@@ -69,19 +69,41 @@ def test_nothing_found_is_said(run):
         (["scene.png"], "nothing to look for"),
         (["none.png", "--text", "a dog"], "there is no such file"),
         (["scene.png", "--audio", "none.wav"], "there is no such file"),
-        (["scene.png", "--text", "a dog", "--detector", "nowhere"], "--detector is 'nowhere'"),
+        (["scene.png", "--text", "a dog", "--detector", "nowhere"], "the detector is 'nowhere'"),
         (["scene.png", "--text", "a dog", "--out", "o.jpg"], "expected .png"),
         (["scene.png", "--text", "a dog", "--out", "scene.png"], "one of the files that are read"),
+        (["scene.png", "--text", "a dog", "--coco", "folder.json"], "--coco 'folder.json' is a folder"),
+        (["scene.png", "--text", "a dog", "--ask", " "], "--ask is empty"),
         (["scene.png", "--text", "a dog", "--threshold", "7"], "threshold is 7.0"),
         (["scene.png", "--text", "a dog@0.5"], "add --together"),
         (["scene.png", "--text", "a dog", "--ask", "What is in box 99?"], "box 99 is asked for"),
     ],
 )
-def test_bad_input_gets_one_line(run, arguments, said):
+def test_bad_input_gets_one_line(run, arguments, said, tmp_path):
+    (tmp_path / "folder.json").mkdir()
     code, _, err = run(*arguments)
     assert code == 2
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_boxes_are_shown_before_a_question_about_one_is_refused(run):
+    code, out, err = run("scene.png", "--text", "a dog", "--ask", f"What is in box {10**30}?")
+    assert code == 2
+    assert out.splitlines()[0].endswith("a dog")
+    assert err == "error: box 100000000 is asked for, and there are boxes 1 to 1\n"
+
+
+def test_a_file_address_is_a_path(run, tmp_path):
+    address = (tmp_path / "scene.png").as_uri()
+    code, out, err = run(address, "--text", "a dog", "--out", "o.png")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].endswith("a dog")
+    before = (tmp_path / "scene.png").read_bytes()
+    for arguments in ([address, "--text", "a dog"], ["o.png", "--image", address]):
+        code, _, err = run(*arguments, "--out", "scene.png")
+        assert (code, "one of the files that are read" in err) == (2, True)
+    assert (tmp_path / "scene.png").read_bytes() == before
 
 
 def test_a_damaged_picture_gets_one_line(run, media_folder):

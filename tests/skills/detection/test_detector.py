@@ -197,6 +197,21 @@ def test_the_overlay_draws_any_label_and_leaves_the_picture_alone():
     assert (np.asarray(picture) == (1, 2, 3)).all()
 
 
+def test_a_label_that_cannot_be_drawn_is_the_number_of_its_prompt():
+    def drawn(label):
+        found = dataclasses.replace(made_up().found[0], label=label, prompt=1)
+        return np.asarray(overlay(dataclasses.replace(made_up(), found=(found,))))
+
+    assert (drawn("狗") == drawn("prompt 2")).all()
+    assert (drawn("a dog") != drawn("prompt 2")).any()
+
+
+def test_a_label_is_one_line():
+    made = Prompt((), "a dog\n\n and\ta ship" + "!" * 1000)
+    assert made.label.startswith("a dog and a ship!!")
+    assert (len(made.label), made.label[-1]) == (200, "…")
+
+
 def test_a_question_is_asked_of_its_box(bot, scene, detector):
     found = detector.detect(scene, [Prompt.of(text="a ship")])
     answer = ask_box(bot, found, f"What is in box {found[0].number}?")

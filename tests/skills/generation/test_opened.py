@@ -17,10 +17,17 @@ def test_the_first_that_makes_a_kind_makes_it(monkeypatch, tmp_path):
         own.get("picture")
     both = Generators(["stable-audio=somewhere", "./weights"])
     assert both.kinds == ("picture", "sound", "shape")
-    with pytest.raises(UserError, match="weights' has no"):
+    with pytest.raises(UserError, match="there is no folder 'weights'"):
         both.get("picture")
     with pytest.raises(UserError, match="no generator here makes a shape: stable-audio makes sounds"):
         Generators(["stable-audio=somewhere"]).get("shape")
+
+
+def test_a_folder_needs_no_slash(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "export").mkdir()
+    with pytest.raises(CheckpointError, match="the folder 'export' has no config"):
+        Generators(["export"]).get("picture")
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,17 @@ def test_nothing_found_is_said(user, scene):
     assert "not said what to look for" in user.ask("Find what you see.", image=scene).text
 
 
+def test_asked_in_chinese_it_answers_in_chinese(user, scene):
+    answer = user.ask("图里的狗在哪里？", image=scene)
+    assert answer.text.startswith("找到“狗”，共1处：x ")
+    assert len(json.loads(answer.made[1].data)["annotations"]) == 1
+    answer = user.ask("你听到的东西在图里的哪里？", image=scene, audio=INPUTS / "dog.ogg")
+    assert answer.text.startswith("找到声音，共1处：x ")
+    assert user.ask("图里的青蛙在哪里？", image=scene).text.endswith("没有找到“青蛙”。")
+    drawn = user.ask("画出你听到的东西。", audio=HEARD)
+    assert (drawn.text, len(drawn.made)) == ("这是画好的图片。", 1)
+
+
 # --- on the command line
 
 

@@ -23,7 +23,8 @@ _ENCODED_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Probe:
-    """One test set: conditions ``[n, D]`` and a question about each that the variant has learnt to answer."""
+    """One test set: conditions ``[n, D]`` (``[n, 1 + G, D]``) and a question about each that the variant has
+    learnt to answer."""
 
     name: str
     conditions: Tensor
@@ -50,7 +51,7 @@ def make_probes(sets: Sequence[RawSet], assistant: Assistant, seed: int) -> list
             for label, kind in zip(raw.labels, kinds, strict=True)
         ]
         naming = naming_turns(seed, raw.name, raw.labels, *HEADLINE)
-        probes.append(Probe(raw.name, model.embed(raw.modality, raw.tensors), captions, naming))
+        probes.append(Probe(raw.name, model.conditions(raw.modality, raw.tensors), captions, naming))
     return probes
 
 

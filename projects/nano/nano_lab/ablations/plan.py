@@ -59,7 +59,10 @@ def groups(layers: int) -> tuple[Group, ...]:
         Group("tokens", "vectors per condition", "pretrain",
               (Variant("1"), Variant("1, style value", ("injection.style=value",)),
                *(Variant(f"{count}, style value", (f"bind.tokens={count}", "injection.style=value"))
-                 for count in (4, 8)))),
+                 for count in (2, 4, 8)),
+               *(Variant(f"1 and {count} of the encoder",
+                         (f"bind.encoder_tokens={count}", "injection.style=value"))
+                 for count in (4, 16)))),
         Group("layers", "injected layers", "pretrain",
               (Variant("all"), Variant(f"upper half ({half})", (f"injection.layers={half}",)),
                Variant("first only", ("injection.layers=[0]",)))),

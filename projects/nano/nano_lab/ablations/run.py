@@ -131,11 +131,13 @@ class _Runner:
         export, overrides, seconds = self._train(group.kind, variant, seed)
 
         def ask() -> dict[str, Any]:
-            from nano_lab.ablations.measure import ask_media, ask_text
+            from nano_lab.ablations.measure import ask_media, ask_text, make_probes
 
             bot = _open(export)
             naming = group.kind == "finetune"
-            outcomes: dict[str, Any] = {"media": ask_media(bot, self.probes, naming)}
+            tokens = bool(bot.model.bind.encoder_tokens)  # conditions of its own
+            probes = make_probes(self.sets, bot, self.asked.seed) if tokens else self.probes
+            outcomes: dict[str, Any] = {"media": ask_media(bot, probes, naming)}
             if naming:
                 outcomes["text"] = ask_text(bot, self.asked.text, self.asked.seed)
             return outcomes

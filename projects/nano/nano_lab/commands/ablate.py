@@ -21,8 +21,8 @@ Examples:
 DATA holds nano's data sets. Every training variant is a run of `imagebind-llm train pretrain` or
 `train finetune` with one setting changed, on the same pictures in the same order; cache variants
 train nothing. --out gets results.json, ablations.md, ablations.png and every run; the same
-command goes on where it stopped. Comparisons for --only: gates, depth, style, layers,
-adapters, cache, cache-k, cache-temperature, cache-weight.
+command goes on where it stopped. Comparisons for --only: gates, depth, style, tokens,
+layers, adapters, cache, cache-k, cache-temperature, cache-weight.
 """
 
 

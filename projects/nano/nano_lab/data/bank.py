@@ -3,6 +3,9 @@
 The folder holds ``manifest.json`` and one ``shard-XXXX.npy`` (float16 ``[views, images, D]``) per stretch of
 images, with a SHA-256 each. An interrupted computation goes on with the first missing shard. The views of an
 image depend only on the seed and the shard, so a bank is the same however often it was interrupted.
+
+With groups of the encoder's tokens the arrays are ``[views, images, 1 + G, D]``, an image's own embedding
+first.
 """
 
 import hashlib
@@ -34,8 +37,8 @@ Augment = Callable[[np.ndarray, np.ndarray, np.random.Generator], Tensor]
 
 @dataclass(frozen=True)
 class EmbeddingBank:
-    """Unit embeddings ``vectors [views, N, D]`` (float16) of the images of a pool, row for row, and their
-    labels."""
+    """Unit embeddings ``vectors [views, N, D]`` (float16; or ``[views, N, 1 + G, D]`` with groups of
+    tokens) of the images of a pool, row for row, and their labels."""
 
     vectors: np.ndarray
     labels: np.ndarray
@@ -50,23 +53,25 @@ class EmbeddingBank:
         return int(self.vectors.shape[1])
 
     def take(self, rng: np.random.Generator, rows: np.ndarray) -> Tensor:
-        """float32 unit vectors ``[len(rows), D]``, a random view of each row."""
+        """float32 unit vectors ``[len(rows), D]`` (``[len(rows), 1 + G, D]``), a random view of each row."""
         view = rng.integers(0, self.views, len(rows))
         return torch.nn.functional.normalize(
             torch.from_numpy(self.vectors[view, rows].astype(np.float32)), dim=-1
         )
 
+    @property
+    def wholes(self) -> np.ndarray:
+        """``[views, N, D]``: the embeddings without groups of tokens."""
+        return self.vectors if self.vectors.ndim == 3 else self.vectors[:, :, 0]
+
     def class_means(self, labels: int) -> Tensor:
         """Unit mean embedding of the labels ``0 … labels-1``, ``[labels, D]``; zero rows for labels without
         images."""
-        means = torch.zeros(labels, self.vectors.shape[2])
+        means = torch.zeros(labels, self.vectors.shape[-1])
         for label in np.unique(self.labels[self.labels < labels]):
             rows = np.flatnonzero(self.labels == label)
             means[int(label)] = torch.from_numpy(
-                self.vectors[:, rows]
-                .astype(np.float32)
-                .mean(axis=(0, 1), dtype=np.float64)
-                .astype(np.float32)
+                self.wholes[:, rows].astype(np.float32).mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
             )
         return torch.nn.functional.normalize(means, dim=-1)
 
@@ -77,7 +82,7 @@ class EmbeddingBank:
         rows = np.flatnonzero(self.labels < labels)
         nearest = np.concatenate(
             [
-                (self.vectors[0, part].astype(np.float32) @ means.T).argmax(1)
+                (self.wholes[0, part].astype(np.float32) @ means.T).argmax(1)
                 for part in np.array_split(rows, max(1, len(rows) // SHARD_IMAGES))
             ]
         )
@@ -97,12 +102,14 @@ def open_or_build_bank(
     fingerprint: str,
     views: int,
     seed: int = 0,
+    groups: int = 0,
 ) -> EmbeddingBank:
     """The bank in ``folder``, computed as far as it is not there.
 
     Args:
-        encode: images ``[B, 3, H, W]`` to unit rows ``[B, D]``.
+        encode: images ``[B, 3, H, W]`` to unit rows ``[B, D]``, or ``[B, 1 + groups, D]``.
         fingerprint: of the encoder.
+        groups: of the encoder's tokens, that each image has beside its own embedding.
 
     Raises:
         CheckpointError: the folder holds embeddings by another encoder or of other images.
@@ -117,6 +124,7 @@ def open_or_build_bank(
         "views": views,
         "seed": seed,
         "shard_images": SHARD_IMAGES,
+        **({"groups": groups} if groups else {}),
     }
     count = -(-len(pool) // SHARD_IMAGES)
     with locked(folder / ".lock"):  # runs that share a bank start side by side: one computes, the others wait

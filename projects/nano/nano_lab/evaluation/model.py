@@ -13,6 +13,7 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.inference.assistant import Assistant
 from imagebind_llm.model.dialog import Dialog, Message, build_dialog
+from imagebind_llm.model.parts import vectors, with_stand_ins
 from nano_lab.grammar import Turn
 
 NEW_TOKENS = 32
@@ -27,7 +28,8 @@ class Question:
     Attributes:
         turn: what is asked last, and its true answer. It is for judging; whoever answers must not look at it.
         messages: the dialog so far, the question last. Media parts are placeholders.
-        conditions: ``[n, D]``, one row for each message that brings media; None when none does.
+        conditions: ``[n, D]`` (``[n, 1 + G, D]``), one row for each message that brings media; None when none
+            does.
     """
 
     turn: Turn
@@ -91,6 +93,16 @@ class AssistantUnderTest:
         Raises:
             UserError: the model's encoder lacks the modality.
         """
+        return vectors(self.conditions(modality, tensors))
+
+    @torch.no_grad()
+    def conditions(self, modality: Modality, tensors: Sequence[Tensor]) -> Tensor:
+        """What the model is told of single media: their unit rows ``[n, D]``, or ``[n, 1 + G, D]`` where it
+        asks for the encoder's tokens.
+
+        Raises:
+            UserError: the model's encoder lacks the modality.
+        """
         encoder: Any = self.bot.model.encoder
         if encoder is None or modality not in encoder.modalities:
             known = "nothing" if encoder is None else ", ".join(sorted(encoder.modalities))
@@ -98,12 +110,14 @@ class AssistantUnderTest:
         shapes: dict[tuple[int, ...], list[int]] = {}
         for number, tensor in enumerate(tensors):
             shapes.setdefault(tuple(tensor.shape), []).append(number)
-        rows = torch.empty(len(tensors), int(encoder.embedding_dim))
+        groups = self.bot.model.bind.encoder_tokens
+        rows = with_stand_ins(torch.empty(len(tensors), int(encoder.embedding_dim)), groups).clone()
         for numbers in shapes.values():
             for start in range(0, len(numbers), _ENCODED_AT_ONCE):
                 part = numbers[start : start + _ENCODED_AT_ONCE]
                 batch = torch.stack([tensors[number] for number in part])
-                rows[part] = encoder.encode(modality, batch).float().cpu()
+                found = self.bot.model.encode_media(modality, batch)
+                rows[part] = with_stand_ins(found, groups).float().cpu()
         return rows
 
     def enhance(self, conditions: Tensor) -> Tensor:

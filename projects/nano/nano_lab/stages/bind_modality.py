@@ -1,5 +1,6 @@
 """The bind stage for one more modality: its tower learns to land where the frozen one puts such images."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,28 @@ from nano_lab.recipes import NanoBindRecipe
 
 
 def image_bank(
-    folder: Path, encoder: ImageBindModel, world: PictureWorld, pool: ImagePool, views: int, seed: int
+    folder: Path,
+    encoder: ImageBindModel,
+    world: PictureWorld,
+    pool: ImagePool,
+    views: int,
+    seed: int,
+    encode: Callable[[Tensor], Tensor] | None = None,
+    groups: int = 0,
 ) -> EmbeddingBank:
     """Embeddings of the pool's images by this encoder's vision tower, computed if they are not in
-    ``folder``."""
+    ``folder``; with ``encode`` and ``groups`` those of its tokens too."""
     encoder.eval()
     with torch.no_grad():
         return open_or_build_bank(
             folder,
             pool,
-            lambda images: encoder.encode(Modality.IMAGE, images),
+            encode or (lambda images: encoder.encode(Modality.IMAGE, images)),
             world.augment,
             vision_fingerprint(encoder),
             views,
             seed,
+            groups,
         )
 
 

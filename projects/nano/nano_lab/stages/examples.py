@@ -1,8 +1,8 @@
 """Nano's examples: dialogs of its grammar about pictures of its world, embedded once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ from nano_lab.stages.bind_modality import image_bank
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 _TEST_IMAGES = 2000
 PHRASINGS: dict[str, Phrasing] = {"": "train", "_new": "heldout"}
@@ -84,7 +86,8 @@ class ImageExamples(GrammarExamples):
         dialogs: DialogWorld,
     ) -> None:
         self.tokenizer, self.dialogs = parts.tokenizer, dialogs
-        self.images = ImageConditions(recipe.data, _encoder(parts), world, recipe.data.seed)
+        _check_encoder(parts.model)
+        self.images = ImageConditions(recipe.data, parts.model, world, recipe.data.seed)
 
     def example(
         self,
@@ -99,7 +102,8 @@ class ImageExamples(GrammarExamples):
         )
         if found.conditions is None or not unit_share:
             return found
-        chosen = torch.from_numpy(rng.random(len(found.conditions)) < unit_share)[:, None]
+        chosen = torch.from_numpy(rng.random(len(found.conditions)) < unit_share)
+        chosen = chosen.view(-1, *[1] * (found.conditions.ndim - 1))
         units = F.normalize(found.conditions, dim=-1)
         return replace(found, conditions=torch.where(chosen, units, found.conditions))
 
@@ -146,15 +150,29 @@ class InstructionExamples(ImageExamples):
 
 
 class ImageConditions:
-    """Precomputed embeddings of training and test images, and the variety that training adds to them."""
+    """Precomputed embeddings of training and test images, and the variety that training adds to them.
 
-    def __init__(self, settings: ImageData, encoder: ImageBindModel, world: PictureWorld, seed: int) -> None:
+    Those of a model that asks for the encoder's tokens have them too, and lie in a folder of the bank's.
+    """
+
+    def __init__(
+        self,
+        settings: ImageData,
+        model: "ImageBindLLMForConditionalGeneration",
+        world: PictureWorld,
+        seed: int,
+    ) -> None:
         self.settings = settings
         self.pool = world.images("train", settings.limit)
         assert settings.bank is not None, "the recipe has checked it"
-        self.bank = image_bank(Path(settings.bank), encoder, world, self.pool, settings.views, seed)
+        folder, groups = Path(settings.bank), model.bind.encoder_tokens
+        if groups:
+            folder = folder / f"tokens-{groups}"
+        encode = partial(model.encode_media, Modality.IMAGE)
+        encoder: Any = model.encoder
+        self.bank = image_bank(folder, encoder, world, self.pool, settings.views, seed, encode, groups)
         self.test_pool = _subset(world.images("test"), _TEST_IMAGES)
-        self.test_bank = _test_bank(Path(settings.bank) / "test", encoder, world, self.test_pool)
+        self.test_bank = _test_bank(folder / "test", encoder, world, self.test_pool, encode, groups)
 
     @cached_property
     def _clear_rows(self) -> Mapping[int, np.ndarray]:
@@ -170,27 +188,28 @@ class ImageConditions:
         return lambda label: int(rng.choice(by_label[label]))
 
     def embed(self, rng: np.random.Generator, rows: np.ndarray, held_out: bool) -> Tensor:
-        """Unit rows ``[M, D]``; training ones are moved a random step on the sphere."""
+        """Unit rows ``[M, D]`` (``[M, 1 + G, D]``); training ones are moved a random step on the sphere, all
+        of an image by the same one."""
         if held_out:
             return self.test_bank.take(rng, rows)
         vectors = self.bank.take(rng, rows)
         if not self.settings.embedding_noise:
             return vectors
-        step = F.normalize(torch.from_numpy(rng.standard_normal(vectors.shape, dtype=np.float32)), dim=-1)
+        shape = len(rows), vectors.shape[-1]
+        step = F.normalize(torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)), dim=-1)
         length = torch.from_numpy(rng.uniform(0, self.settings.embedding_noise, len(rows)).astype(np.float32))
-        return F.normalize(vectors + length[:, None] * step, dim=-1)
+        way = length[:, None] * step
+        return F.normalize(vectors + (way if vectors.ndim == 2 else way[:, None]), dim=-1)
 
 
-def _encoder(parts: ModelParts) -> ImageBindModel:
-    """The encoder, which must read pictures as this world prepares them."""
-    model = parts.model
+def _check_encoder(model: "ImageBindLLMForConditionalGeneration") -> None:
+    """Refuse an encoder that does not read pictures as this world prepares them."""
     if not isinstance(model.encoder, ImageBindModel):
         kind = (model.config.encoder_config or {}).get("type")
         raise ConfigError(
             f"the model's encoder is {kind}, but these pictures are prepared for encoders of type imagebind; "
             "train on embeddings made with its own encoder"
         )
-    return model.encoder
 
 
 def _subset(pool: ImagePool, count: int) -> ImagePool:
@@ -203,14 +222,22 @@ def _subset(pool: ImagePool, count: int) -> ImagePool:
     )
 
 
-def _test_bank(folder: Path, encoder: ImageBindModel, world: PictureWorld, pool: ImagePool) -> EmbeddingBank:
+def _test_bank(
+    folder: Path,
+    encoder: ImageBindModel,
+    world: PictureWorld,
+    pool: ImagePool,
+    encode: Callable[[Tensor], Tensor],
+    groups: int,
+) -> EmbeddingBank:
     encoder.eval()
     with torch.no_grad():
         return open_or_build_bank(
             folder,
             pool,
-            lambda images: encoder.encode(Modality.IMAGE, images),
+            encode,
             lambda pixels, labels, rng: world.plain(pixels),
             vision_fingerprint(encoder),
             views=1,
+            groups=groups,
         )

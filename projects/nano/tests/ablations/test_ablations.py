@@ -73,6 +73,8 @@ def test_arms_are_recipes_that_train_takes(inputs, tmp_path):
     assert recipes_of["0 (a linear layer)"].bind == {"depth": 0}
     assert recipes_of["8, style value"].bind == {"tokens": 8}
     assert recipes_of["8, style value"].injection == {"style": "value"}
+    assert recipes_of["1 and 16 of the encoder"].bind == {"encoder_tokens": 16}  # all of nano's picture
+    assert recipes_of["1 and 16 of the encoder"].injection == {"style": "value"}
     assert recipes_of["first only"].injection == {"layers": [0]}
     only = recipes_of["low-rank updates only"].adapters
     assert (only.rank, only.biases, only.norms) == (16, (), False)

@@ -28,6 +28,7 @@ from imagebind_llm.encoders.imagebind.points import PointTrunk
 from imagebind_llm.encoders.imagebind.tokens import GridTokens, ImuTokens, TextTokens, Tokens
 from imagebind_llm.encoders.imagebind.transformer import Trunk
 from imagebind_llm.encoders.repeats import once_each
+from imagebind_llm.encoders.tokens import EncodedTokens
 
 
 def item_shape(modality: Modality, part: Part) -> tuple[int | None, ...]:
@@ -225,11 +226,7 @@ class ImageBindModel(nn.Module):
     def features(self, modality: Modality, batch: Tensor) -> EncoderOutput:
         """As ``encode``, but as the reference returns it: scaled, not renormalised after averaging clips."""
         modality = Modality.parse(modality)
-        name = trunk_name(modality)
-        part = dict(self.config.parts()).get(name)
-        if part is None:
-            known = ", ".join(sorted(self.modalities))
-            raise UserError(f"this encoder has no {modality.value}; it knows {known}")
+        name, part = self._part_of(modality)
         batch, clips = fold_clips(modality, part, batch)
 
         def encode(rows: Tensor) -> Tensor:
@@ -244,9 +241,56 @@ class ImageBindModel(nn.Module):
             prenorm = prenorm.unflatten(0, (-1, clips)).mean(dim=1)
         return EncoderOutput(embedding, prenorm)
 
+    @property
+    def token_modalities(self) -> frozenset[Modality]:
+        """What ``tokens`` accepts: all that is read as a grid."""
+        grids = {name for name, part in self.config.parts() if isinstance(part, GridConfig)}
+        return frozenset(modality for modality in self.modalities if trunk_name(modality) in grids)
+
+    def tokens(self, modality: Modality, batch: Tensor) -> EncodedTokens:
+        """Unit embeddings with those of their tokens: what the modality's head, which was trained on the
+        class token, makes of the trunk's others.
+
+        Tokens of sounds are frames ``[B, S · frames, D]`` (means over the mel axis, clips in sequence); of
+        all else patches ``[B, H, W, D]`` (means over time, and over clips).
+
+        Args:
+            modality: one of ``token_modalities``.
+            batch: as ``encode`` takes it.
+
+        Raises:
+            UserError: the model has no tokens of the modality, or the shape does not fit the configuration.
+        """
+        modality = Modality.parse(modality)
+        name, part = self._part_of(modality)
+        if not isinstance(part, GridConfig):
+            known = ", ".join(sorted(self.token_modalities))
+            raise UserError(f"this encoder has no tokens of {modality.value}; it has of {known}")
+        batch, clips = fold_clips(modality, part, batch)
+        read: Tokens = self.modality_preprocessors[name](self._placed(name, part, batch))
+        prenorm = self.modality_heads[name](self.modality_trunks[name](read.values))
+        vectors = self.modality_postprocessors[name](prenorm[:, 0])
+        tokens = unit_rows(prenorm[:, 1:]).unflatten(1, part.grid)
+        if len(part.grid) > 2 or modality is Modality.AUDIO:  # the first axis is time, or the mel bins
+            tokens = tokens.mean(1)
+        if clips is not None:
+            vectors = vectors.unflatten(0, (-1, clips)).mean(1)
+            tokens = tokens.unflatten(0, (-1, clips))
+            tokens = tokens.flatten(1, 2) if modality is Modality.AUDIO else tokens.mean(1)
+        return EncodedTokens(unit_rows(vectors), unit_rows(tokens))
+
     def forward(self, modality: Modality, batch: Tensor) -> Tensor:
         """``encode``, for wrappers that call modules (``torch.compile``, data parallelism)."""
         return self.encode(modality, batch)
+
+    def _part_of(self, modality: Modality) -> tuple[str, Part]:
+        """The trunk that reads a modality: its name and its configuration."""
+        name = trunk_name(modality)
+        part = dict(self.config.parts()).get(name)
+        if part is None:
+            known = ", ".join(sorted(self.modalities))
+            raise UserError(f"this encoder has no {modality.value}; it knows {known}")
+        return name, part
 
     def _pooled(self, name: str, part: Part, batch: Tensor) -> Tensor:
         """The trunk's vector for each row, before the head."""

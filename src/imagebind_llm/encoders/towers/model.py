@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.base import FingerprintCache
+from imagebind_llm.encoders.tokens import EncodedTokens
 from imagebind_llm.encoders.towers.backbones.build import build_backbone
 from imagebind_llm.encoders.towers.heads import Head
 from imagebind_llm.encoders.towers.settings import TowersConfig
@@ -79,6 +80,27 @@ class TowersEncoder(nn.Module):
             UserError: a modality without tower, or a batch of another shape.
         """
         return self.project(modality, self.features(modality, batch))
+
+    @property
+    def token_modalities(self) -> frozenset[Modality]:
+        """What ``tokens`` accepts: pictures, of a backbone that tells their parts apart."""
+        found = {Modality.parse(name): cast(Tower, tower).backbone for name, tower in self.towers.items()}
+        return frozenset(name for name, backbone in found.items() if getattr(backbone, "gives_parts", False))
+
+    def tokens(self, modality: Modality, batch: Tensor) -> EncodedTokens:
+        """Unit embeddings with those of their parts ``[B, H, W, D]``: what the head, which was trained on
+        whole pictures, makes of the backbone's feature of each place.
+
+        Raises:
+            UserError: the backbone has none of the modality, or a batch of another shape.
+        """
+        tower = self.tower(modality)
+        if modality not in self.token_modalities:
+            known = ", ".join(sorted(self.token_modalities)) or "nothing"
+            raise UserError(f"this encoder has no tokens of {modality}; it has of {known}")
+        backbone: Any = tower.backbone
+        whole, parts = backbone.in_parts(batch)
+        return EncodedTokens(tower.head(whole), tower.head(parts))
 
     def features(self, modality: Modality, batch: Tensor) -> Tensor:
         """The backbone's features ``[B, width]``, before the head; of a video the mean over its frames.

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.inference.confidence import rounded
+from imagebind_llm.inference.request import Options
 from imagebind_llm.inference.request import Request as Asked
 from imagebind_llm.serving.bodies import read_body
 from imagebind_llm.serving.errors import ApiError
@@ -53,7 +54,7 @@ def router(server: Server) -> APIRouter:
         running: Running | Given | None = None
         if own is not None:
             options = options_of(body, body.max_completion_tokens or body.max_tokens)
-            running = await called(body, options, request, server, own)
+            running = await called(body.messages, options, request, server, own)
         if running is not None:
             pass
         elif choice is not None:
@@ -87,6 +88,7 @@ def router(server: Server) -> APIRouter:
         native = reads_tools(tokenizer)
         if not native:
             dialog = with_objects(await read_dialog(body.messages, server.sources(request)))
+            make_request(dialog, Options())  # what is malformed is refused, whoever answers
             if (said := told_result(dialog, choice)) is not None:
                 return Given(said)
             if (found := planned(dialog, choice)) is not None:

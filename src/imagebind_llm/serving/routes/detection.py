@@ -12,6 +12,7 @@ from imagebind_llm.common.modality import Modality
 from imagebind_llm.model.messages import Embedded, MediaItem
 from imagebind_llm.serving.bodies import read_body
 from imagebind_llm.serving.errors import ApiError, refused
+from imagebind_llm.serving.naming import naming, places_of
 from imagebind_llm.serving.parts import read_medium, read_mixture
 from imagebind_llm.serving.protocol import DetectionBody
 from imagebind_llm.serving.server import Server
@@ -36,6 +37,9 @@ def router(server: Server) -> APIRouter:
         scene = await read_medium(body.picture, sources, "picture")
         if scene.modality is not Modality.IMAGE or isinstance(scene.source, Embedded):
             raise ApiError(400, "picture is no picture; send a part of the type image_url", "picture")
+        if scene.weight != 1:
+            words = f"picture.weight is {scene.weight:g}; a picture to look in has no weight, so leave it out"
+            raise ApiError(400, words, "picture.weight")
         items = await read_mixture(body.input, sources)
         if len(items) > server.service.settings.max_inputs:
             most = server.service.settings.max_inputs
@@ -48,7 +52,15 @@ def router(server: Server) -> APIRouter:
             from imagebind_llm.skills.detection.overlay import overlay
 
             detector = server.workshop.finder.detector(server.workshop.bot)
-            found = find(detector, scene.source, prompts, settings, bool(body.cache))
+            try:
+                picture = detector.open(scene.source)
+            except UserError as error:
+                raise ApiError(400, f"picture: {error}", "picture") from error
+            try:
+                found = find(detector, picture, prompts, settings, bool(body.cache))
+            except UserError as error:
+                places = places_of(body.input, len(items))
+                raise naming(error, server.workshop.bot, items, places) from error
             reply: dict[str, Any] = {"proposed": found.proposed, **to_coco(["picture"], [found])}
             if body.overlay:
                 stream = io.BytesIO()

@@ -11,7 +11,9 @@ from imagebind_llm.inference.request import Answer
 from imagebind_llm.skills.detection.boxes import cut, squared
 from imagebind_llm.skills.detection.results import Detections
 
-_NAMED = re.compile(r"\b(?:box|number|no\.?)\s*#?\s*(\d{1,4})\b|#(\d{1,4})\b", re.IGNORECASE)
+_NAMED = re.compile(r"\b(?:box|number|no\.?)\s*#?\s*(\d+)\b|#(\d+)\b", re.IGNORECASE)
+_MOST_DIGITS = 9
+"""Of the number of a box; what follows is cut off, as no picture has so many boxes."""
 
 
 def ask_box(
@@ -32,7 +34,8 @@ def ask_box(
     """
     named = _NAMED.search(question)
     if number is None and named is not None:
-        number = int(named[1] or named[2])
+        digits = named[1] or named[2]
+        number = int(digits[:_MOST_DIGITS])
         question = f"{question[: named.start()]}the picture{question[named.end() :]}"
     if number is None and len(detections) == 1:
         number = 1

@@ -22,11 +22,13 @@ def overlay(detections: Detections) -> Image.Image:
     draw = ImageDraw.Draw(drawn)
     line = max(2, max(size) // 300)
     font = ImageFont.load_default(max(12, max(size) // 48))
+    shown = {one.prompt: one.label for one in detections if _drawable(one.label, font)}
     for one in reversed(detections.found):  # the best on top
         colour = COLOURS[one.prompt % len(COLOURS)]
         x0, y0, x1, y1 = (value * factor for value in one.box)
         draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=line)
-        _sign(draw, f"{one.number} {one.label} {one.score:.2f}", (x0, y0, y1), colour, font, size)
+        label = shown.get(one.prompt, f"prompt {one.prompt + 1}")
+        _sign(draw, f"{one.number} {label} {one.score:.2f}", (x0, y0, y1), colour, font, size)
     return drawn
 
 
@@ -40,7 +42,6 @@ def _sign(
 ) -> None:
     """Words on a coloured ground above a box; below or inside it where there is no room."""
     left, top, bottom = place
-    words = _drawable(words, draw, font)
     box = draw.textbbox((0, 0), words, font=font)
     width, height = box[2] + 6, box[3] + 4
     x = min(max(0.0, left), max(0.0, size[0] - width))
@@ -49,12 +50,19 @@ def _sign(
     draw.text((x + 3, y + 1), words, fill=(0, 0, 0), font=font)
 
 
-def _drawable(
-    words: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-) -> str:
-    """Pillow's own font may be a bitmap (of Pillow without FreeType), which draws Latin-1 only."""
+def _drawable(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> bool:
+    """Whether Pillow's own font has all signs of these words (it has no Chinese). A box whose label it cannot
+    draw is signed with the number of its prompt, from 1, in the order in which prompts were given."""
+    return all(_has(font, sign) for sign in set(words))
+
+
+_NO_SIGN = "\U0010ffff"
+"""A code point that no font has a glyph for; what is drawn instead is what a missing glyph looks like."""
+
+
+def _has(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, sign: str) -> bool:
     try:
-        draw.textlength(words, font=font)
-    except UnicodeEncodeError:
-        return words.encode("latin-1", "replace").decode("latin-1")
-    return words
+        drawn, missing = font.getmask(sign), font.getmask(_NO_SIGN)
+    except UnicodeEncodeError:  # a bitmap font (of Pillow without FreeType) has Latin-1 only
+        return sign.isascii()
+    return drawn.size != missing.size or bytes(drawn) != bytes(missing)

@@ -15,6 +15,8 @@ from imagebind_llm.model.conditioning import cache_settings, move_towards_cache
 from imagebind_llm.model.messages import MediaItem, media_items
 
 _LONGEST = 40
+"""Characters of words or of a file's name that become a label by themselves."""
+_LONGEST_LABEL = 200
 _SHORTEST = 1e-4
 """Length of a mixture of unit vectors below which its direction is chance."""
 
@@ -25,11 +27,14 @@ class Prompt:
 
     Attributes:
         media: what describes it. Several are one mixture, by their weights.
-        label: how it is called in results; by default what the media are called.
+        label: how it is called in results, one line of at most 200 characters; longer ones are cut.
     """
 
     media: tuple[MediaItem, ...]
     label: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", one_line(self.label, _LONGEST_LABEL))
 
     @classmethod
     def of(cls, label: str | None = None, **media: Any) -> "Prompt":
@@ -46,7 +51,7 @@ class Prompt:
             label = " + ".join(_called(item) for item in items)
         if not isinstance(label, str) or not label.strip():
             raise UserError(f"the label of a prompt is {short(label)}; expected words")
-        return cls(items, one_line(label, 200))
+        return cls(items, label)
 
     @classmethod
     def each(cls, **media: Any) -> "list[Prompt]":

@@ -21,11 +21,11 @@ def check_proposer(name: str) -> None:
     if name == NANO or (folder.is_dir() and (folder / "config.json").is_file()):
         return
     if folder.is_dir():
-        raise UserError(f"--detector {name!r} has no config.json, so it holds no detector")
+        raise UserError(f"the detector {name!r} has no config.json: give the folder of a model")
     if folder.exists() or not HUB_ID.match(name):
         raise UserError(
-            f"--detector is {name!r}; expected nano, the folder of a zero-shot detector, or a hub id such as "
-            "google/owlv2-base-patch16-ensemble"
+            f"the detector is {name!r}; expected nano, the folder of a zero-shot detector, or a hub id, "
+            "such as google/owlv2-base-patch16-ensemble"
         )
 
 

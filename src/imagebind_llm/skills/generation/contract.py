@@ -158,7 +158,7 @@ def require_kind(generator: Generator, kind: Kind) -> None:
     if kind not in generator.kinds:
         raise UserError(
             f"the generator {generator.about['generator']!r} makes no {kind}, only "
-            f"{' and '.join(generator.kinds)}s; choose another one with --generator"
+            f"{' and '.join(f'{one}s' for one in generator.kinds)}; choose another one with --generator"
         )
 
 

@@ -125,7 +125,8 @@ def _open(weights: str | None, device: str) -> DecoderGenerator:
     if weights is None and not (folder / "config.json").is_file():
         raise CheckpointError(
             "nano's generator is not in this installation: its weights are not trained yet; train it with "
-            "recipes/nano/generator.yaml and give --weights DIR, or use --generator unclip"
+            "recipes/nano/generator.yaml and give its folder (imagine --weights DIR, "
+            "ask --tool generator=DIR, serve --generator DIR), or use another generator"
         )
     decoder, fingerprint, shifts = load_decoder(folder, choose_device(device))
     return DecoderGenerator(decoder, fingerprint, shifts)

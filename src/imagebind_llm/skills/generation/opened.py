@@ -1,5 +1,6 @@
 """Generators by what they make, each opened when it is first needed."""
 
+import os
 import threading
 from collections.abc import Sequence
 
@@ -62,7 +63,8 @@ def _there(known: GeneratorKind, weights: str | None) -> bool:
 
 def _read(given: str) -> tuple[str, GeneratorKind, str | None]:
     name, equals, weights = given.partition("=")
-    if not equals and name not in GENERATORS.names() and ("/" in name or name.startswith((".", "~"))):
+    path = "/" in name or name.startswith((".", "~")) or os.path.isdir(name)
+    if not equals and name not in GENERATORS.names() and path:
         return NANO, generator_kind(NANO), name
     if equals and not weights:
         raise UserError(f"the generator {given!r} names no weights; write NAME=FOLDER, or NAME alone")

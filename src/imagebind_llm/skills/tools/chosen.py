@@ -25,6 +25,17 @@ _NAMES = {
 }
 
 
+_CHINESE = {
+    Modality.IMAGE: "图片",
+    Modality.AUDIO: "声音",
+    Modality.VIDEO: "视频",
+    Modality.POINT: "立体形状",
+    Modality.DEPTH: "深度图",
+    Modality.THERMAL: "热像图",
+    Modality.IMU: "动作",
+}
+
+
 def chosen(media: Sequence[MediaItem], numbers: Sequence[int]) -> list[MediaItem]:
     """The media at these places, from 1.
 
@@ -52,8 +63,17 @@ def named(item: MediaItem) -> str:
     return f"the {_NAMES.get(item.modality, item.modality.value)}"
 
 
-def named_all(items: Sequence[MediaItem]) -> str:
-    """Media in a sentence: "the sound and the picture", "the 2 sounds"."""
+def named_all(items: Sequence[MediaItem], language: str = "en") -> str:
+    """Media in a sentence: "the sound and the picture", "the 2 sounds"; in Chinese (``zh``) 声音和图片."""
+    if language == "zh":
+        return "和".join(
+            dict.fromkeys(
+                f"“{item.source}”"
+                if item.modality is Modality.TEXT
+                else _CHINESE.get(item.modality, item.modality.value)
+                for item in items
+            )
+        )
     words = [named(item) for item in items]
     counted = [
         f"the {words.count(one)} {one.removeprefix('the ')}s" if words.count(one) > 1 else one

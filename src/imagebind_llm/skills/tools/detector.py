@@ -4,12 +4,13 @@ import io
 import json
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.inference.calls import MadeFile, Outcome
 from imagebind_llm.model.messages import MediaItem
+from imagebind_llm.skills.tools.chinese import DETECTOR_ROUTES
 from imagebind_llm.skills.tools.chosen import NUMBERS, chosen, named_all
 from imagebind_llm.skills.tools.definition import Tool
 from imagebind_llm.skills.tools.routes import Route
@@ -30,8 +31,10 @@ _IN = "[ in (it|this|that|the picture|the image|the scene|the photo|this picture
 ROUTES = (
     Route(f"{_WHERE} {{of:media}}{_IN}[,][ please]", {"of": "{of}"}),
     Route(f"{_WHERE} {{text:described}}{_IN}[,][ please]", {"text": "{text}"}),
+    *DETECTOR_ROUTES,
 )
-"""How people ask for it, in English."""
+"""How people ask for it, in English and Chinese."""
+Language = Literal["en", "zh"]
 
 
 class DetectorTool:
@@ -71,6 +74,7 @@ class DetectorTool:
                         "maximum": 64,
                         "description": "Number of the medium to look in. Default: the first picture.",
                     },
+                    "language": {"enum": ["en", "zh"], "description": "Of the result. Default: en."},
                 },
                 "additionalProperties": False,
             },
@@ -99,6 +103,7 @@ class DetectorTool:
         text: str | None = None,
         of: Sequence[int] | None = None,
         picture: int | None = None,
+        language: Language = "en",
     ) -> Outcome:
         """Look for something.
 
@@ -108,6 +113,7 @@ class DetectorTool:
             text: what to look for, in words.
             of: or numbers of the media that show it, from 1: each is looked for on its own.
             picture: number of the medium to look in; None: the first picture that is not looked for.
+            language: of the sentence that tells of it.
 
         Raises:
             UserError: there is no picture, nothing to look for, or a medium cannot be read.
@@ -123,7 +129,8 @@ class DetectorTool:
             raise UserError("it is not said what to look for; describe it, or attach a medium that shows it")
         found = find(self.detector(assistant), scene.source, prompts)
         words = [MediaItem(Modality.TEXT, text)] if text else []
-        return Outcome(sentence(found, named_all([*words, *sought])), detection_files(found))
+        said = named_all([*words, *sought], language)
+        return Outcome(sentence(found, said, language), detection_files(found))
 
 
 def _told_apart(
@@ -148,13 +155,16 @@ def _called(item: MediaItem) -> str:
     return str(item.source) if item.modality is Modality.TEXT else named_all([item])
 
 
-def sentence(found: "Detections", sought: str) -> str:
+def sentence(found: "Detections", sought: str, language: Language = "en") -> str:
     """What was found, in one sentence.
 
     Args:
         found: the boxes.
         sought: what was looked for, in words.
+        language: of the sentence.
     """
+    if language == "zh":
+        return _chinese(found, sought)
     if not len(found):
         return f"I found nothing in the picture that fits {sought}, among {found.proposed} places."
     several = len(found.labels) > 1
@@ -166,6 +176,19 @@ def sentence(found: "Detections", sought: str) -> str:
     more = f"; and {len(found) - _MOST_SAID} more" if len(found) > _MOST_SAID else ""
     count = "one place" if len(found) == 1 else f"{len(found)} places"
     return f"I found {sought} in {count}: {'; '.join(places)}{more}."
+
+
+def _chinese(found: "Detections", sought: str) -> str:
+    if not len(found):
+        return f"图片里看了{found.proposed}处，没有找到{sought}。"
+    several = len(found.labels) > 1
+    places = [
+        f"{one.label + '：' if several else ''}x {one.box[0]:.0f} 到 {one.box[2]:.0f}，"
+        f"y {one.box[1]:.0f} 到 {one.box[3]:.0f}（得分 {one.score:.2f}）"
+        for one in found.found[:_MOST_SAID]
+    ]
+    more = f"；还有{len(found) - _MOST_SAID}处" if len(found) > _MOST_SAID else ""
+    return f"找到{sought}，共{len(found)}处：{'；'.join(places)}{more}。"
 
 
 def detection_files(found: "Detections") -> tuple[MadeFile, ...]:

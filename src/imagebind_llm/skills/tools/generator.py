@@ -7,6 +7,7 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.inference.calls import Outcome
 from imagebind_llm.model.messages import MediaItem
+from imagebind_llm.skills.tools.chinese import GENERATOR_ROUTES
 from imagebind_llm.skills.tools.chosen import NUMBERS, by_modality, chosen, named_all
 from imagebind_llm.skills.tools.definition import Tool
 from imagebind_llm.skills.tools.routes import Route
@@ -52,8 +53,9 @@ ROUTES = (
         {"kind": "shape", "of": "{of}"},
     ),
     *_pair("(draw|paint|sketch)[ me| us]", "picture"),
+    *GENERATOR_ROUTES,
 )
-"""How people ask for it, in English."""
+"""How people ask for it, in English and Chinese."""
 
 
 class GeneratorTool:

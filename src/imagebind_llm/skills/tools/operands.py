@@ -35,12 +35,22 @@ _SENSES: dict[str, tuple[str, tuple[Modality, ...]]] = {
     "shaped": (r"shape|shapes|point cloud|mesh|3d|solid", (Modality.POINT,)),
 }
 """Sense → words for it, and the modalities that it is about."""
-_WORDS = {name: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for name, (words, _) in _SENSES.items()}
+_CHINESE = {
+    "heard": r"听到|听见|听的|声音|音频|录音|语音",
+    "seen": r"看到|看见|看的|图片|图像|图画|照片|画面|[张幅]图|图[里中上]|视频|手写|截图|深度图|热像",
+    "felt": r"感觉到|感受到|动作",
+    "shaped": r"形状|点云|网格|立体|三维",
+}
+"""The same words in Chinese, which have no borders."""
+_WORDS = {
+    name: re.compile(rf"\b(?:{words})\b|{_CHINESE[name]}", re.IGNORECASE)
+    for name, (words, _) in _SENSES.items()
+}
 _ORDER = {
-    0: re.compile(r"\b(?:first|1st|former)\b", re.IGNORECASE),
-    1: re.compile(r"\b(?:second|2nd|latter|other)\b", re.IGNORECASE),
-    2: re.compile(r"\b(?:third|3rd)\b", re.IGNORECASE),
-    -1: re.compile(r"\blast\b", re.IGNORECASE),
+    0: re.compile(r"\b(?:first|1st|former)\b|第一", re.IGNORECASE),
+    1: re.compile(r"\b(?:second|2nd|latter|other)\b|第二|另一", re.IGNORECASE),
+    2: re.compile(r"\b(?:third|3rd)\b|第三", re.IGNORECASE),
+    -1: re.compile(r"\blast\b|最后", re.IGNORECASE),
 }
 _PRONOUN = re.compile(
     r"\b(?:the|this|that|first|second|third|other|last|which|both) (?:(?!number|digit)[a-z]+ ){0,2}"
@@ -50,7 +60,8 @@ _PRONOUN = re.compile(
 )
 _POINTING = re.compile(
     r"^(?:it|this|that|them|these|those|all|everything|all of (?:it|this|them|these)|both|the mixture)$"
-    r"|\battached\b|^(?:this|that|these|those) ",
+    r"|\battached\b|^(?:this|that|these|those) "
+    r"|^(?:这|那|它)|^(?:全部|所有|两者|两个)$|附件|上传",
     re.IGNORECASE,
 )
 """Words that stand for the media and for nothing else."""

@@ -167,8 +167,10 @@ def _words(piece: str) -> str:
 
 
 def _word(word: str) -> str:
-    before = r"(?<!\w)" if _has_border(word[0]) else ""
-    after = r"(?!\w)" if _has_border(word[-1]) else ""
+    """A word, not within another one; "3D" is no part of another one in 一个3D模型."""
+    letter = r"[0-9A-Za-z_]" if any(sign >= _FIRST_CHINESE for sign in word) else r"\w"
+    before = f"(?<!{letter})" if _has_border(word[0]) else ""
+    after = f"(?!{letter})" if _has_border(word[-1]) else ""
     return f"{before}{re.escape(word)}{after}"
 
 

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from imagebind_llm.common.errors import UserError, one_line, short
 from imagebind_llm.inference.assistant import Assistant
 from imagebind_llm.inference.calls import ToolCall, new_id
+from imagebind_llm.inference.chat import Chat
 from imagebind_llm.inference.perception import raised
 from imagebind_llm.inference.request import Answer, Request
 from imagebind_llm.model.messages import MediaItem, Message, read_messages
@@ -96,10 +97,24 @@ class ToolUser:
         if messages is None:
             given = {"question": question, **(media or {}), **more}
             given |= {} if system is None else {"system": system}
-            return self.answer(Request.read(given), tool_choice)
+            return self.answer(Request.read(given, self.assistant.modalities), tool_choice)
         return self.answer(
             Request.make(question, media, messages=messages, system=system, **more), tool_choice
         )
+
+    def chat(self, *, tool_choice: Any = "auto", **options: Any) -> Chat:
+        """A dialog whose questions are answered with tools. It remembers questions and answers, and no calls.
+
+        Args:
+            tool_choice: as in :meth:`ask`, for each question.
+            options: of :meth:`imagebind_llm.inference.assistant.Assistant.chat`.
+
+        Raises:
+            UserError: an unknown or impossible setting.
+        """
+        read_choice(tool_choice, self.toolbox.tools)
+        dialog = self.assistant.chat(**options)
+        return dialog.answered_by(lambda request: self.answer(request, tool_choice))
 
     def answer(self, request: Request, tool_choice: Any = "auto") -> Answer:
         """Answer a ready request.

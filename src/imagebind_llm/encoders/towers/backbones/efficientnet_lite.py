@@ -147,12 +147,22 @@ class EfficientNetLite(nn.Module):
         """Length of a feature vector."""
         return WIDTH
 
+    gives_parts = True
+
     def forward(self, pictures: Tensor) -> Tensor:
         """Features ``[B, 1280]`` of pictures ``[B, 3, S, S]``: the mean of the head over all places.
 
         Raises:
             UserError: pictures of another size.
         """
+        return self._map(pictures).mean((2, 3))
+
+    def in_parts(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """The features, and ``[B, H, W, 1280]``: those of each place, whose mean they are."""
+        found = self._map(pictures)
+        return found.mean((2, 3)), found.permute(0, 2, 3, 1)
+
+    def _map(self, pictures: Tensor) -> Tensor:
         size, weight = self.config.image_size, self._conv_stem.weight
         if pictures.shape[1:] != (3, size, size):
             raise UserError(
@@ -164,7 +174,7 @@ class EfficientNetLite(nn.Module):
         x = F.relu6(self._bn0(self._conv_stem(pictures)))
         for block in self._blocks:
             x = block(x)
-        return F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+        return F.relu6(self._bn1(self._conv_head(x)))
 
     def logits(self, pictures: Tensor) -> Tensor:
         """Logits ``[B, num_classes]`` of the classes it was trained on."""

@@ -1,9 +1,9 @@
 """Any image, audio or text model of transformers as a backbone, built from its configuration alone."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from imagebind_llm.common.errors import ConfigError, UserError, reason_of, short
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.encoders.lengths import by_length
 from imagebind_llm.encoders.towers.settings import Pooling
+
+T = TypeVar("T")
 
 _CLASSES = {
     "siglip_text_model": "SiglipTextModel",
@@ -70,20 +72,69 @@ class HuggingFaceBackbone(nn.Module):
         Raises:
             UserError: the model does not take such a batch.
         """
+        if self.modality is Modality.TEXT:
+            return self._read(batch, lambda rows: by_length(rows, rows[:, 1].sum(1), self._text))
+        if self.modality is Modality.AUDIO:
+            return self._read(batch, self._audio)
+        return self._features(batch, self._read(batch, self._image))
+
+    @property
+    def gives_parts(self) -> bool:
+        """Whether there is :meth:`in_parts`: of pictures whose feature is that of a token or the mean of
+        all, or CLIP's, whose projection takes other tokens as well."""
+        if self.modality is not Modality.IMAGE:
+            return False
+        clip = self.pooling == "projection" and self.model_type == "clip_vision_model"
+        return clip or self.pooling in ("cls", "mean")
+
+    def in_parts(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """The features, and ``[B, H, W, width]``: what takes their place for each patch of a picture.
+
+        Raises:
+            UserError: the model does not take such a batch, or its patches are no grid.
+        """
+        found = self._read(batch, self._image)
+        states: Tensor = found.last_hidden_state
+        if states.ndim == 4:  # of convolutions
+            grid = states.permute(0, 2, 3, 1)
+        else:
+            patch = getattr(self.values, "patch_size", None)
+            if not isinstance(patch, int):
+                raise UserError(f"a {self.model_type} does not say how its patches lie; it gives no tokens")
+            shape = batch.shape[2] // patch, batch.shape[3] // patch
+            before = states.shape[1] - shape[0] * shape[1]
+            if not 0 <= before <= _MOST_PREFIX:
+                raise UserError(
+                    f"a {self.model_type} gives {states.shape[1]} tokens for {shape[0]} x {shape[1]} "
+                    "patches, so it is not known which are whose; it gives no tokens"
+                )
+            grid = states[:, before:].unflatten(1, shape)
+        if self.pooling == "projection":
+            own: Any = self.model
+            grid = self.projection(own.post_layernorm(grid))
+        return self._features(batch, found), grid
+
+    def _image(self, batch: Tensor) -> Any:
+        return self.model(pixel_values=batch)
+
+    def _features(self, batch: Tensor, found: Any) -> Tensor:
+        return self._pooled(found, prefix=self._prefix(batch, found))
+
+    def _read(self, batch: Tensor, model: Callable[[Tensor], T]) -> T:
+        """What the model makes of the batch, in its precision.
+
+        Raises:
+            UserError: it does not take such a batch.
+        """
         weight = next(self.parameters())
         batch = batch.to(weight.device, weight.dtype if batch.is_floating_point() else None)
         try:
-            if self.modality is Modality.TEXT:
-                return by_length(batch, batch[:, 1].sum(1), self._text)
-            if self.modality is Modality.AUDIO:
-                return self._audio(batch)
-            found = self.model(pixel_values=batch)
+            return model(batch)
         except (ValueError, IndexError) as error:
             raise UserError(
                 f"the {self.modality.value} tower ({self.model_type}) does not take a batch of shape "
                 f"{list(batch.shape)} ({reason_of(error)}); check the tower's media settings"
             ) from error
-        return self._pooled(found, prefix=self._prefix(batch, found))
 
     def _text(self, rows: Tensor, length: int) -> Tensor:
         return self._pooled(self.model(input_ids=rows[:, 0, :length]))

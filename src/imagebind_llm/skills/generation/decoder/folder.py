@@ -51,6 +51,8 @@ def load_decoder(
         CheckpointError: there is none, or it is damaged.
         ConfigError: an impossible size.
     """
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no folder {str(folder)!r}; give one that holds a generator")
     if not (folder / CONFIG_FILE).is_file():
         raise CheckpointError(f"the folder {str(folder)!r} has no {CONFIG_FILE}, so it holds no generator")
     values = read_json(folder / CONFIG_FILE)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from imagebind_llm.common.errors import require
 from imagebind_llm.skills.generation.decoder.model import FEATURE, TIMESTEPS, EmbeddingDecoder
+from imagebind_llm.skills.tools.stopping import check_time
 
 STEPS = 25
 GUIDANCE = 2.5
@@ -34,6 +35,9 @@ def sample(
         guidance: ``velocity = without + guidance · (with - without)``; 1 is none.
         negatives: ``[B, D]`` unit rows that stand in the place of no condition.
         progress: show a bar, on terminals.
+
+    Raises:
+        UserError: the time of the call that this is part of is over.
     """
     from tqdm import tqdm
 
@@ -47,6 +51,7 @@ def sample(
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=TIMESTEPS)
     scheduler.set_timesteps(steps)
     for step in tqdm(scheduler.timesteps, desc="imagine", unit="step", disable=None if progress else True):
+        check_time()
         levels = (step / TIMESTEPS).expand(len(pictures)).to(device)
         velocity = decoder(pictures, levels, embeddings, given)
         if guidance != 1:
