@@ -69,6 +69,14 @@ def nearest_class_accuracy(embeddings: Tensor, labels: Tensor, prototypes: Tenso
     return float((torch.argmax(embeddings @ prototypes.T, 1) == labels).float().mean())
 
 
+def class_cosine(embeddings: Tensor, labels: Tensor, images: Tensor, image_labels: Tensor) -> Tensor:
+    """Cosine of unit rows ``[N, D]`` to the mean direction of the images ``[K, D]`` of their label, ``[M]``:
+    rows whose label no image has are left out."""
+    shared = same_label(labels, image_labels)
+    means = F.normalize(shared.to(images) @ images, dim=1)
+    return (embeddings * means).sum(1)[shared.any(1)]
+
+
 _MAX_SCALE = 100.0
 """Upper limit of the learnt inverse temperature, as in CLIP."""
 _ENCODED_AT_ONCE = 128
@@ -158,8 +166,8 @@ class TowerBatch(NamedTuple):
 
 
 class TowerStage(ContrastiveStage):
-    """Multi-positive symmetric InfoNCE from one modality to frozen image embeddings, and, for examples that
-    belong to an image, the cosine to that very image."""
+    """Multi-positive symmetric InfoNCE from one modality to frozen image embeddings; for examples that belong
+    to an image, the cosine to that very image; and the cosine to the mean of the images of a label."""
 
     def __init__(self, recipe: BindRecipe, encoder: ImageBindModel, modality: Modality) -> None:
         super().__init__(recipe, encoder, (modality,))
@@ -179,4 +187,8 @@ class TowerStage(ContrastiveStage):
             cosine = (embeddings * batch.own).sum(1)[batch.has_own]
             loss = loss + recipe.instance_weight * (1 - cosine).mean()
             metrics["own_cosine"] = cosine.detach().mean()
+        if recipe.class_weight:
+            cosine = class_cosine(embeddings, batch.labels, batch.images, batch.image_labels)
+            loss = loss + recipe.class_weight * (1 - cosine).mean()
+            metrics["class_cosine"] = cosine.detach().mean()
         return loss, metrics

@@ -47,7 +47,7 @@ __all__ = [
 
 BANK = ("bank", "bank_views", "bank_seed")
 PAIRS_ONLY = ("sensor", "media_from")
-TOWERS_ONLY = ("bank_sample", "instance_weight")
+TOWERS_ONLY = ("bank_sample", "instance_weight", "class_weight")
 LABELS_ONLY = (*BANK, "captions", "clip_probability")
 """Settings of BindRecipe that only some kinds of data read."""
 
@@ -80,6 +80,9 @@ class BindRecipe:
     """Bank images each step is contrasted with, balanced over classes."""
     instance_weight: float = 0.5
     """Weight of 1 - cos(example, the image it was derived from), where there is one."""
+    class_weight: float = 0.0
+    """Weight of 1 - cos(example, the mean of the images of its label). Contrast only compares; this brings a
+    modality whose examples have no image of their own to where images lie."""
     temperature: float = 0.07
     """Initial softmax temperature."""
     learn_temperature: bool = True
@@ -108,7 +111,9 @@ class BindRecipe:
         check_numbers(
             self,
             least=dict.fromkeys(("captions", "bank_views", "bank_sample", "evaluate_items"), 1)
-            | dict.fromkeys(("clip_probability", "bank_seed", "instance_weight", "label_smoothing"), 0),
+            | dict.fromkeys(
+                ("clip_probability", "bank_seed", "instance_weight", "class_weight", "label_smoothing"), 0
+            ),
             above={"temperature": 0},
             most={"clip_probability": 1, "label_smoothing": 1},
         )

@@ -8,9 +8,10 @@ import torch
 from support.tiny_training import ENCODER, OPTIMIZER, TinyWorld, run_values
 
 from imagebind_llm.common.errors import CheckpointError
+from imagebind_llm.common.files import read_json
 from imagebind_llm.common.settings import build
 from imagebind_llm.encoders.imagebind import load_imagebind
-from imagebind_llm.training.contrastive import multi_positive_loss
+from imagebind_llm.training.contrastive import class_cosine, multi_positive_loss
 from imagebind_llm.training.loop import train
 from imagebind_llm.training.towers import merge_towers
 from nano_lab.recipes import NanoBindRecipe
@@ -79,9 +80,7 @@ def test_a_sense_joins_and_leaves_the_others_alone(tmp_path: Path, anchor: Path)
     moved = {name for name in start if not start[name].equal(end[name])}
     assert moved
     assert all(".depth." in name for name in moved)
-    import json
-
-    assert json.loads((result.export / "training.json").read_text())["eval/accuracy"] > 0.9
+    assert read_json(result.export / "training.json")["eval/accuracy"] > 0.9
 
 
 def test_merge_takes_the_trained_tower(tmp_path: Path, anchor: Path) -> None:
@@ -101,3 +100,24 @@ def test_loss_of_several_positives() -> None:
     positive = torch.tensor([[True, False, True], [False, False, False]])
     expected = -torch.log_softmax(logits[0], 0)[[0, 2]].mean()
     torch.testing.assert_close(multi_positive_loss(logits, positive), expected)
+
+
+def test_cosine_to_the_images_of_a_label() -> None:
+    images = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]), dim=1)
+    found = class_cosine(
+        torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]),
+        torch.tensor([5, 7, 9]),
+        images,
+        torch.tensor([5, 5, 7]),
+    )
+    torch.testing.assert_close(found, torch.tensor([2**-0.5, 0.0]))  # nothing has the label 9
+
+
+def test_the_weight_of_the_class_brings_a_sense_to_its_images(tmp_path, anchor) -> None:
+    cosines = []
+    for weight in (0.0, 4.0):
+        changes = {"run": {"steps": 60, "batch_size": 16}, "instance_weight": 0.0, "class_weight": weight}
+        recipe = sense_recipe(tmp_path / f"depth-{weight}", anchor, **changes)
+        export = train(BindModality(recipe, TinyWorld()), recipe).export
+        cosines.append(read_json(export / "training.json")["eval/class_cosine"])
+    assert cosines[1] > cosines[0] + 0.02, cosines
