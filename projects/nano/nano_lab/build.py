@@ -75,6 +75,7 @@ def steps(plan: Plan) -> list[Step]:
         train("finetune", "finetune-2", "finetune"),
         train("finetune", "finetune-3", "finetune-2"),
         train("finetune", "finetune-4", "finetune-3"),
+        train("finetune", "finetune-5", "finetune-4"),
         *(train("bind", f"bind-{sense}", "pretrain") for sense in SENSES),
         Step(
             "merge",
@@ -83,8 +84,8 @@ def steps(plan: Plan) -> list[Step]:
         ),
         Step(
             "pack",
-            ("pack", str(runs / "finetune-4" / "export"), str(runs / "encoder"), data, out),
-            ("finetune-4", "merge"),
+            ("pack", str(runs / "finetune-5" / "export"), str(runs / "encoder"), data, out),
+            ("finetune-5", "merge"),
             "nano_lab.build",
         ),
         Step(
