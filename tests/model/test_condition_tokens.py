@@ -121,10 +121,11 @@ def test_scores_are_those_of_the_family_with_its_norms_and_rotation(kind):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("bind", [{"tokens": 1}, {"tokens": 1, "encoder_tokens": 0}])
 @pytest.mark.parametrize("style", ["residual", "value"])
-def test_one_token_is_the_model_of_before_bit_for_bit(style):
+def test_one_token_is_the_model_of_before_bit_for_bit(style, bind):
     model = open_gates(make_model("llama", style))
-    told = open_gates(make_model("llama", style, bind={"tokens": 1}))
+    told = open_gates(make_model("llama", style, bind=bind))
     assert told.state_dict().keys() == model.state_dict().keys()
     for name, tensor in model.state_dict().items():
         assert torch.equal(told.state_dict()[name], tensor), name

@@ -48,18 +48,6 @@ def whole(tiny_model_folder):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("style", ["residual", "value"])
-def test_without_them_the_model_is_that_of_before_bit_for_bit(style):
-    model = open_gates(make_model("llama", style))
-    told = open_gates(make_model("llama", style, bind={"tokens": 1, "encoder_tokens": 0}))
-    assert told.state_dict().keys() == model.state_dict().keys()
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(told.state_dict()[name], tensor), name
-    given = {"conditions": conditions()}
-    assert torch.equal(told(tokens(), **given).logits, model(tokens(), **given).logits)
-
-
-@torch.no_grad()
 def test_each_group_becomes_a_vector_by_the_same_map_and_blocks():
     network = BindNetwork(6, 8, depth=1, tokens=2, encoder_tokens=3)
     rows = torch.randn(5, 4, 6)

@@ -105,3 +105,12 @@ def test_what_is_wrong_is_said_in_one_line(run, more, says):
     assert (code, out) == (2, "")
     assert says in err
     assert "Traceback" not in err
+
+
+def test_a_choice_without_a_tool_is_refused_before_a_model_is_loaded(run, monkeypatch):
+    monkeypatch.setattr(Assistant, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
+    for choice in ("required", "calculator"):
+        code, out, err = run(*ADD, "--tool-choice", choice)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: --tool-choice is '{choice}', and no tool is given; add --tool")
+        assert err.count("\n") == 1

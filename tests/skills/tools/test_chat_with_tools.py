@@ -114,3 +114,14 @@ def test_a_dialog_of_a_tool_user(bot):
     assert json.dumps(dialog.history[-1]) == '{"role": "assistant", "content": "2 + 3 = 5"}'
     with pytest.raises(UserError, match="use send"):
         dialog.stream("What is 2 plus 3?")
+
+
+def test_a_question_may_speak_of_what_was_given_before(bot):
+    chat = ToolUser(bot, [CALCULATOR]).chat()
+    chat.send("What digit is this?", image=str(SEVEN))
+    answer = chat.send(ADD, audio=str(FOUR))
+    assert [call.arguments for call in answer.calls] == [{"expression": "4 + 7"}]
+    alone = chat.send("Add the number you see to five.", audio=str(INPUTS / "two.mp3"))
+    assert [call.arguments for call in alone.calls] == [{"expression": "7 + 5"}]
+    heard = chat.send("Add the number you hear to five.")
+    assert [call.arguments for call in heard.calls] == [{"expression": "2 + 5"}]

@@ -39,6 +39,8 @@ def told_of_tools(bot):
 class Scripted:
     """An assistant that says what it is told to, and keeps what it was asked."""
 
+    modalities = ("image", "audio")
+
     def __init__(self, tokenizer, *texts):
         self.processor = SimpleNamespace(tokenizer=tokenizer)
         self.texts, self.asked = list(texts), []

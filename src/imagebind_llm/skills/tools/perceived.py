@@ -17,7 +17,7 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.json_text import parse_json
 from imagebind_llm.inference.calls import Perceived
 from imagebind_llm.inference.request import describe
-from imagebind_llm.model.messages import MediaItem, Message, read_messages, user_message
+from imagebind_llm.model.messages import MediaItem, Message, Turn, read_messages, user_message
 from imagebind_llm.skills.tools.definition import Tool
 from imagebind_llm.skills.tools.operands import Operands, Perception
 from imagebind_llm.skills.tools.routes import PLACE, Route, filled
@@ -91,21 +91,38 @@ def plan(messages: Sequence[Message], tools: Sequence[Tool]) -> Plan | None:
     last = next((turn for turn in reversed(turns) if turn.role == "user"), None)
     if last is None:
         return None
-    media = next((turn.media for turn in reversed(turns) if turn.media), ())
+    newest, media = latest(turns), seen(turns)
     why = ""
     for tool in tools:
         for route in tool.routes:
             found = route.match(last.text)
             if found is None:
                 continue
-            operands = Operands(media)
+            operands = Operands(newest)
             values = _values(route, found, operands)
+            if values is None and len(media) > len(newest):
+                values = _values(route, found, Operands(media))
             if values is not None:
                 return Plan(tool, route, values)
             why = why or f"the question asks for {tool.name}, but {operands.unknown}"
     if why:
         raise UserError(why)
     return None
+
+
+def seen(turns: Sequence[Turn]) -> tuple[MediaItem, ...]:
+    """What words may speak of: the media of :func:`latest`; then, of the modalities that it lacks, those of
+    the latest turn that has them."""
+    found = list(latest(turns))
+    for turn in reversed(turns):
+        there = {item.modality for item in found}
+        found += [item for item in turn.media if item.modality not in there]
+    return tuple(found)
+
+
+def latest(turns: Sequence[Turn]) -> tuple[MediaItem, ...]:
+    """The media of the latest turn that has any."""
+    return next((turn.media for turn in reversed(turns) if turn.media), ())
 
 
 def _values(route: Route, found: Mapping[str, str], operands: Operands) -> dict[str, Any] | None:

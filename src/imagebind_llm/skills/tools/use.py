@@ -25,10 +25,10 @@ from imagebind_llm.inference.calls import ToolCall, new_id
 from imagebind_llm.inference.chat import Chat
 from imagebind_llm.inference.perception import raised
 from imagebind_llm.inference.request import Answer, Request
-from imagebind_llm.model.messages import MediaItem, Message, read_messages
+from imagebind_llm.model.messages import Message, read_messages
 from imagebind_llm.skills.tools.choice import ToolChoice, read_choice
 from imagebind_llm.skills.tools.definition import read_tools
-from imagebind_llm.skills.tools.perceived import Plan, plan
+from imagebind_llm.skills.tools.perceived import Plan, latest, plan, seen
 from imagebind_llm.skills.tools.toolbox import Limits, Toolbox
 from imagebind_llm.skills.tools.writing import answered, call_form, read_call, reads_tools, told
 
@@ -155,7 +155,9 @@ class ToolUser:
             call = replace(_failed(found.tool.name, error), perceived=perceived)
             text = f"{found.tool.name} was not called: {call.error}."
         else:
-            call = self.toolbox.call(found.tool.name, arguments, _media(request), perceived)
+            call = self.toolbox.call(
+                found.tool.name, arguments, seen(read_messages(request.messages)), perceived
+            )
             text = f"{found.tool.name} failed: {call.error}."
             if call.result is not None:
                 text = found.says(arguments, call.result)
@@ -185,7 +187,7 @@ class ToolUser:
             call, text = _failed("", error), f"no tool was called: {error}"
         else:
             assert written is not None, "the form lets nothing else pass"
-            call = self.toolbox.call(*written, _media(request))
+            call = self.toolbox.call(*written, latest(read_messages(request.messages)))
             text = f"{call.name} failed: {call.error}." if call.result is None else call.result
         return replace(answer, text=text, calls=(self._called(call),))
 
@@ -225,7 +227,7 @@ class ToolUser:
                 more = False
             else:
                 made.add(key)
-                call = self.toolbox.call(*written, _media(request))
+                call = self.toolbox.call(*written, latest(read_messages(request.messages)))
             calls.append(self._called(call))
             messages += answered(call, self._native)
 
@@ -242,9 +244,3 @@ class ToolUser:
 
 def _failed(name: str, error: object) -> ToolCall:
     return ToolCall(new_id(), name, {}, error=one_line(error))
-
-
-def _media(request: Request) -> tuple[MediaItem, ...]:
-    """The media that the last turn sees."""
-    turns = read_messages(request.messages)
-    return next((turn.media for turn in reversed(turns) if turn.media), ())
