@@ -73,7 +73,7 @@ VOICES = ("en-us", "en-us+m3", "en-us+m7", "en-gb", "en-gb+f2", "en-us+f3")
 CALLS = {"dog.ogg": "dog_1", "cat.ogg": "cat_1", "bird.flac": "bird_1", "frog.wav": "frog_1"}
 """File → call in ``making/sounds.py``."""
 
-SHAPES = {"airplane.glb": solids.airplane, "car.ply": solids.car, "ship.obj": solids.ship}
+SHAPES = {"airplane.glb": solids.airplane, "ship.obj": solids.ship}
 """File → mesh."""
 
 
@@ -108,7 +108,7 @@ def shipped() -> dict[str, tuple]:
     jobs |= {
         "three.ply": (_board_digit, "three"),
         "five.npy": (_board_cloud, "five"),
-        "truck.xyz": (_truck_cloud,),
+        "airplane.xyz": (_airplane_cloud,),
         "eight_depth.png": (_depth, "eight"),
         "three_thermal.png": (_thermal, "three"),
         "seven_imu.csv": (_imu, "seven"),
@@ -134,7 +134,7 @@ def every_variant() -> dict[str, tuple]:
     for name in photos.SCENES:
         jobs |= {f"{name}.jpg": (_photo, name)}
     jobs |= {f"{name}.wav": (_call, name) for name in sounds.CALLS}
-    for kind in (solids.airplane, solids.car, solids.ship, solids.truck):
+    for kind in (solids.airplane, solids.ship):
         jobs |= {f"{kind.__name__}.glb": (_shape, kind)}
     return jobs
 
@@ -191,8 +191,8 @@ def _shape(path: Path, build: object) -> None:
     build().export(path)  # type: ignore[operator]
 
 
-def _truck_cloud(path: Path) -> None:
-    points, _ = trimesh.sample.sample_surface(solids.truck(), 2500, seed=SEED)
+def _airplane_cloud(path: Path) -> None:
+    points, _ = trimesh.sample.sample_surface(solids.airplane(), 2500, seed=SEED)
     np.savetxt(path, points, fmt="%.3f")
 
 

@@ -1,4 +1,4 @@
-"""Meshes built from simple bodies: airplane, car, ship, truck, and a digit sawn out of a board."""
+"""Meshes built from simple bodies: airplane, ship, and a digit sawn out of a board."""
 
 from __future__ import annotations
 
@@ -27,23 +27,6 @@ def airplane() -> Any:
         parts += [_plate([(x, side * z) for x, z in small], 0.025, "y", 0.1)]
         parts += [_bar(0.42, 0.1, 0.08, at=(0.2, -0.17, side * 0.62))]
     return trimesh.util.concatenate(parts)
-
-
-def car() -> Any:
-    """Front towards +x, y up."""
-    lower = _plate([(1.45, -0.3), (1.48, -0.08), (0.7, 0.12), (-1.45, 0.12), (-1.46, -0.3)], 0.6, "z")
-    cabin = _tapered([(0.75, 0.1), (0.3, 0.5), (-0.6, 0.5), (-1.1, 0.1)], 0.57, 0.45)
-    wheels = [_disc(0.27, 0.1, (x, -0.28, z)) for x in (-0.92, 0.9) for z in (-0.52, 0.52)]
-    return trimesh.util.concatenate([lower, cabin, *wheels])
-
-
-def truck() -> Any:
-    """Front towards +x, y up."""
-    cab = _plate([(1.5, -0.4), (1.52, 0.0), (1.4, 0.45), (0.85, 0.45), (0.85, -0.4)], 0.5, "z")
-    box = _plate([(0.72, -0.25), (0.72, 0.85), (-1.5, 0.85), (-1.5, -0.25)], 0.55, "z")
-    frame = _plate([(1.4, -0.45), (1.4, -0.3), (-1.45, -0.3), (-1.45, -0.45)], 0.4, "z")
-    wheels = [_disc(0.25, 0.12, (x, -0.47, z)) for x in (1.15, -0.55, -1.08) for z in (-0.44, 0.44)]
-    return trimesh.util.concatenate([cab, box, frame, *wheels])
 
 
 def ship() -> Any:
@@ -99,11 +82,6 @@ def _plate(outline: Outline, half: float, axis: str, at: float = 0.0) -> Any:
     return _hull([(x, at + side * half, z) for x, z in outline for side in (-1, 1)])
 
 
-def _tapered(outline: Outline, low: float, high: float) -> Any:
-    bottom = min(y for _, y in outline)
-    return _hull([(x, y, side * (low if y == bottom else high)) for x, y in outline for side in (-1, 1)])
-
-
 def _bar(
     length: float, front: float, back: float, at: Sequence[float] = (0, 0, 0), upright: bool = False
 ) -> Any:
@@ -114,9 +92,3 @@ def _bar(
     ]
     points = np.array(rings)
     return _hull((points[:, [1, 0, 2]] if upright else points) + np.array(at))
-
-
-def _disc(radius: float, half: float, at: Sequence[float]) -> Any:
-    disc = trimesh.creation.cylinder(radius, 2 * half, sections=24)
-    disc.apply_translation(at)
-    return disc

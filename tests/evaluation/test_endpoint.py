@@ -20,7 +20,7 @@ INPUTS = Path(__file__).parents[2] / "examples" / "inputs"
 REQUESTS = [
     {"question": "What is this?", "image": str(INPUTS / "ship.jpg")},
     {"question": "What do you hear?", "audio": str(INPUTS / "cat.ogg"), "max_new_tokens": 5},
-    {"question": "What is this?", "point": str(INPUTS / "car.ply"), "cache": False},
+    {"question": "What is this?", "point": str(INPUTS / "three.ply"), "cache": False},
     {"question": "What is this?", "video": str(INPUTS / "ship.mp4")},
     {
         "question": "What is it?",

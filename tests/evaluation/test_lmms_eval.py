@@ -580,7 +580,7 @@ class TestLmmsEval:
             "esc50": ("audio", {"dog.ogg": "dog", "cat.ogg": "cat", "frog.wav": "frog"}),
             "nyu_depth": ("depth", {"eight_depth.png": "eight"}),
             "llvip": ("thermal", {"three_thermal.png": "three"}),
-            "modelnet40": ("point", {"car.ply": "car", "three.ply": "three", "ship.obj": "ship"}),
+            "modelnet40": ("point", {"airplane.glb": "airplane", "three.ply": "three", "ship.obj": "ship"}),
             "imu": ("imu", {"seven_imu.csv": "seven"}),
         }
         for task, (_, files) in data.items():

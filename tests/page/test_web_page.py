@@ -160,7 +160,7 @@ def draw(page, strokes):
         page.tab.mouse.up()
 
 
-@pytest.mark.parametrize("file", ["airplane.glb", "ship.obj", "car.ply", "five.npy"])
+@pytest.mark.parametrize("file", ["airplane.glb", "ship.obj", "three.ply", "five.npy"])
 def test_a_shape_can_be_turned_and_asked_about(visit, file):
     page = visit()
     page.attach("3D shape", file)

@@ -185,7 +185,7 @@ def test_a_mixture_with_weights(client, bot):
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        ("point", "car.ply"),
+        ("point", "three.ply"),
         ("depth", "eight_depth.png"),
         ("thermal", "three_thermal.png"),
         ("imu", "seven_imu.csv"),
