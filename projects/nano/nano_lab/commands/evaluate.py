@@ -71,13 +71,13 @@ def nano(
 
     if out is not None:  # before minutes of work, not after them
         shared.check_out(out, folder=True)
-        if plots and part == "standard":
+        if plots and part in ("standard", "doubt"):
             load_pyplot()
     folder = locate_folder(model)
     placing = shared.placing(quantize, encoder_device, device_map, max_memory, offload_dir)
     bot = shared.open_assistant(str(folder), device, dtype, cache_dir, **placing)
     if part != "standard":
-        _measure_part(part, bot, data, model, folder, seed, items, batch_size, out, json_)
+        _measure_part(part, bot, data, model, folder, seed, items, batch_size, out, plots, json_)
         return
     from nano_lab.evaluation.plots import draw_all
     from nano_lab.evaluation.run import evaluate_nano
@@ -113,6 +113,7 @@ def _measure_part(
     items: int | None,
     batch_size: int,
     out: Path | None,
+    plots: bool,
     json_: bool,
 ) -> None:
     from imagebind_llm.common.files import atomic_write
@@ -134,6 +135,8 @@ def _measure_part(
         for name, content in ((f"{part}.json", text), (f"{part}.md", tables)):
             with atomic_write(out / name) as temporary:
                 temporary.write_text(content, encoding="utf-8")
+        if plots and (draw := PARTS[part].draw) is not None:
+            draw(results["results"], out / f"{part}.png")
     typer.echo(json.dumps(results, ensure_ascii=False) if json_ else tables)
 
 

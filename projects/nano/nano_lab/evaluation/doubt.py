@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from imagebind_llm.evaluation.calibration import calibration
 from imagebind_llm.evaluation.metrics import Score
 from imagebind_llm.evaluation.report import percent, table
 from nano_lab.evaluation.confidence import Judged, confidences, curve, separation
@@ -74,12 +75,22 @@ def evaluate_doubt(model: AssistantUnderTest, data: Path, seed: int, items: int)
             }
             for raw, part in zip(sets, known, strict=True)
         },
+        "calibration": {
+            "known": _calibration(_joined(known), lambda part: part.right, seed),
+            "unknown": _calibration(unknown, lambda part: part.doubted, seed),
+        },
         "threshold": chosen,
         "curve": curve(second, unknown),
         "separation": separation(second, unknown),
         "known": len(second.sure),
         "unknown": len(unknown.sure),
     }
+
+
+def _calibration(part: Judged, right: Callable[[Judged], np.ndarray], seed: int) -> dict[str, Any] | None:
+    """Whether confidence is the probability of being right; each picture is a unit of its own."""
+    pictures = [str(number) for number in range(len(part.sure))]
+    return calibration(part.sure.tolist(), right(part).astype(float).tolist(), pictures, seed)
 
 
 def _half(part: Judged, number: int) -> Judged:
@@ -109,6 +120,20 @@ def doubt_tables(results: Mapping[str, Any]) -> str:
     rows = [
         [f"{row['threshold']:g}", *(f"{100 * row[name]:.1f}" for name in names)] for row in results["curve"]
     ]
+    calibrated = []
+    for name, what in (("known", "named"), ("unknown", "doubted")):
+        if (found := results["calibration"][name]) is not None:
+            error = found["error"]
+            ends = f"{100 * error['low']:.1f}–{100 * error['high']:.1f}"
+            calibrated.append(
+                [
+                    f"{name}, right: {what}",
+                    found["n"],
+                    f"{100 * found['confidence']:.1f}",
+                    f"{100 * found['right']:.1f}",
+                    f"{100 * error['value']:.1f} ({ends})",
+                ]
+            )
     moving = ["threshold", "known: named rightly", "named wrongly", "doubted", "unknown: doubted"]
     return (
         "## Doubt\n\n"
@@ -118,4 +143,6 @@ def doubt_tables(results: Mapping[str, Any]) -> str:
         + f"\n{results['known']} known and {results['unknown']} unknown pictures, as a threshold on "
         + f"confidence moves (separation {results['separation']:.3f}):\n\n"
         + table(moving, rows)
+        + "\nWhether confidence can be read as the probability of being right:\n\n"
+        + table(["pictures", "n", "mean confidence", "right", "expected calibration error"], calibrated)
     )

@@ -12,6 +12,7 @@ from imagebind_llm.inference.assistant import Assistant
 from nano_lab.evaluation.doubt import doubt_tables, evaluate_doubt
 from nano_lab.evaluation.drawn_inputs import evaluate_inputs, input_tables
 from nano_lab.evaluation.model import AssistantUnderTest
+from nano_lab.evaluation.plots import draw_reliability
 from nano_lab.evaluation.typed import evaluate_typed, typed_tables
 
 SCHEMA = 1
@@ -19,15 +20,16 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Part:
-    """One part: what measures it, what lays it out, and how many items of a kind it takes by default."""
+    """What measures it, what lays it out, how many items of a kind it takes by default, and what draws it."""
 
     measure: Callable[[AssistantUnderTest, Path, int, int], dict[str, Any]]
     tables: Callable[[Mapping[str, Any]], str]
     items: int
+    draw: Callable[[Mapping[str, Any], Path], None] | None = None
 
 
 PARTS: dict[str, Part] = {
-    "doubt": Part(evaluate_doubt, doubt_tables, 500),
+    "doubt": Part(evaluate_doubt, doubt_tables, 500, draw_reliability),
     "typed": Part(evaluate_typed, typed_tables, 100),
     "inputs": Part(evaluate_inputs, input_tables, 300),
 }

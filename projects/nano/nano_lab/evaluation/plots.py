@@ -65,6 +65,37 @@ def draw_senses(results: Mapping[str, Any], path: Path) -> None:
     save_figure(figure, path)
 
 
+def draw_reliability(results: Mapping[str, Any], path: Path) -> None:
+    """Of the answers about as sure, the share that is right; for known and for unknown pictures.
+
+    Args:
+        results: of ``--part doubt``.
+        path: a PNG.
+    """
+    pyplot = load_pyplot()
+    figure, axes = pyplot.subplots(figsize=(4.8, 4.2))
+    axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="calibrated")
+    for name, what, colour in (("known", "named rightly", "#4477aa"), ("unknown", "doubted", "#ee6677")):
+        if (found := results["calibration"][name]) is None:
+            continue
+        bins = found["bins"]
+        shares = [one["right"] for one in bins]
+        ends = [
+            [one["right"] - one["low"] for one in bins],
+            [one["high"] - one["right"] for one in bins],
+        ]
+        label = f"{name}, {what} (n = {found['n']}, error {100 * found['error']['value']:.1f} points)"
+        places = [one["confidence"] for one in bins]
+        axes.errorbar(places, shares, yerr=ends, marker="o", capsize=2, lw=1.2, color=colour, label=label)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("right")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
 def draw_confusion(row: Mapping[str, Any], path: Path) -> None:
     """What was named for each true label, in per cent of the label's items."""
     pyplot = load_pyplot()

@@ -14,6 +14,7 @@ from nano_lab.evaluation.doubt import doubt_tables, evaluate_doubt
 from nano_lab.evaluation.drawn_inputs import DIGITS, PHOTOGRAPHS, evaluate_inputs, input_tables
 from nano_lab.evaluation.imagenet import inside, outside
 from nano_lab.evaluation.model import AssistantUnderTest, Question
+from nano_lab.evaluation.plots import draw_reliability
 from nano_lab.evaluation.strange_pictures import (
     FACES,
     FLICKR,
@@ -116,6 +117,19 @@ def test_doubt_is_measured_by_source(model, data) -> None:
     assert "| faces, shaded | 4 |" in doubt_tables(results)
     assert results["of_known"]["large photographs (ImageNet)"]["right"]["n"] == 2
     assert "| large photographs (ImageNet) | 2 |" in doubt_tables(results)
+
+
+def test_doubt_says_whether_confidence_is_the_share_of_right_answers(model, data, tmp_path) -> None:
+    results = evaluate_doubt(model, data, 0, 10)
+    assert results["calibration"]["known"] is None  # of ten pictures nothing is said
+    found = results["calibration"]["unknown"]
+    assert found["n"] == sum(row["doubts"]["n"] for row in results["sources"].values()) >= 20
+    doubts = sum(row["doubts"]["correct"] for row in results["sources"].values())
+    assert found["right"] == pytest.approx(doubts / found["n"], abs=1e-4)
+    row = f"| unknown, right: doubted | {found['n']} | {100 * found['confidence']:.1f} |"
+    assert row in doubt_tables(results)
+    draw_reliability(results, tmp_path / "doubt.png")
+    assert Image.open(tmp_path / "doubt.png").width > 300
 
 
 def test_a_copy_is_small_and_has_blocks() -> None:
