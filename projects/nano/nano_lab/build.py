@@ -14,7 +14,7 @@ from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.training.build import Step, at_least, build, exit_code, heard, moved, read_recipe
 
-SENSES = ("depth", "thermal", "imu", "audio", "point")
+SENSES = ("text", "depth", "thermal", "imu", "audio", "point")
 RUNS = "runs/nano"
 """Where the recipes say that runs lie."""
 WEIGHTS = nano_folder()
@@ -65,7 +65,7 @@ def steps(plan: Plan) -> list[Step]:
     encoders = [str(runs / name / "export") for name in ("bind-images-2", *(f"bind-{s}" for s in SENSES))]
     limit = () if plan.items is None else ("--items", str(plan.items))
     measured = str(runs / "evaluation")
-    generator = train("generator", "generator", "pack")
+    generator = train("nano.generator", "generator", "pack")
     return [
         train("bind", "bind-images"),
         train("bind", "bind-images-2", "bind-images"),
@@ -76,6 +76,7 @@ def steps(plan: Plan) -> list[Step]:
         train("finetune", "finetune-3", "finetune-2"),
         train("finetune", "finetune-4", "finetune-3"),
         train("finetune", "finetune-5", "finetune-4"),
+        train("finetune", "finetune-6", "finetune-5"),
         *(train("bind", f"bind-{sense}", "pretrain") for sense in SENSES),
         Step(
             "merge",
@@ -84,8 +85,8 @@ def steps(plan: Plan) -> list[Step]:
         ),
         Step(
             "pack",
-            ("pack", str(runs / "finetune-5" / "export"), str(runs / "encoder"), data, out),
-            ("finetune-5", "merge"),
+            ("pack", str(runs / "finetune-6" / "export"), str(runs / "encoder"), data, out),
+            ("finetune-6", "merge"),
             "nano_lab.build",
         ),
         Step(

@@ -99,10 +99,10 @@ class NanoBindRecipe(BindRecipe):
         from imagebind_llm.common.modality import Modality
 
         found = [Modality.parse(name) for name in self.modalities]
-        if not self.anchor and (len(found) != 1 or found[0] in (Modality.TEXT, Modality.VIDEO)):
+        if not self.anchor and (len(found) != 1 or found[0] == Modality.VIDEO):
             raise ConfigError(
                 f"modalities is {list(self.modalities)}; give [image, text] or exactly one of "
-                "audio, point, depth, thermal, imu ([text] alone: with data.sources)"
+                "text, audio, point, depth, thermal, imu"
             )
         if self.anchor and set(found) != {Modality.IMAGE, Modality.TEXT}:
             raise ConfigError(

@@ -13,6 +13,8 @@ import torch
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.settings import ImuSettings, MediaSettings
+from imagebind_llm.media.text import tokenize
+from nano_lab.captions import captions
 from nano_lab.world.concepts import DIGITS, UNCLEAR
 from nano_lab.world.extrude import extruded_points, unclear_points
 from nano_lab.world.film import film_batch
@@ -35,6 +37,9 @@ UNCLEAR_SHARE = 0.14
 
 _TUNES = 300
 """Made sounds that join the recordings of other animals in training."""
+
+_MARKS = ("", ".", "", "。", "", "!", "?", "", "...")
+"""What may stand behind a caption; mostly nothing."""
 
 TowerBatch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -107,15 +112,16 @@ class World:
         """A random batch of one sense, a pure function of the loaded data and ``rng``.
 
         Returns:
-            The tensor as the encoder takes it (audio ``[B, 1, mel, frames]``, point ``[B, N, 3]``, depth and
-            thermal ``[B, 1, H, W]``, imu ``[B, 6, samples]``, video ``[B, S, 3, T, H, W]``), labels int64
-            ``[B]``, and int64 ``[B]`` rows of ``images`` the items were derived from, -1 for real recordings
-            and shapes and for unclear items.
+            The tensor as the encoder takes it (text ``[B, context]``, audio ``[B, 1, mel, frames]``, point
+            ``[B, N, 3]``, depth and thermal ``[B, 1, H, W]``, imu ``[B, 6, samples]``, video
+            ``[B, S, 3, T, H, W]``), labels int64 ``[B]``, and int64 ``[B]`` rows of ``images`` the items were
+            derived from, -1 for texts, real recordings and shapes and for unclear items.
 
         Raises:
-            UserError: the modality is not one of these six.
+            UserError: the modality is not one of these seven.
         """
         makers: dict[Modality, Callable[[np.random.Generator, int], TowerBatch]] = {
+            Modality.TEXT: self._text,
             Modality.AUDIO: self._audio,
             Modality.POINT: self._point,
             Modality.DEPTH: self._depth,
@@ -182,6 +188,14 @@ class World:
             lambda number: unclear_heat(rng, number, size),
         )
         return thermal_batch(batch[0], self.settings.thermal), batch[1], batch[2]
+
+    def _text(self, rng: np.random.Generator, count: int) -> TowerBatch:
+        """Captions as people end them: with a mark, or with none."""
+        labels = rng.integers(0, UNCLEAR + 1, count)
+        known = [captions(int(label)) for label in labels]
+        texts = [forms[rng.integers(len(forms))] + _MARKS[rng.integers(len(_MARKS))] for forms in known]
+        rows = torch.full((count,), -1, dtype=torch.int64)
+        return tokenize(texts, self.settings.text), torch.from_numpy(labels), rows
 
     def _imu(self, rng: np.random.Generator, count: int) -> TowerBatch:
         imu = self.settings.imu

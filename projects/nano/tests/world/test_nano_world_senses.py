@@ -7,6 +7,8 @@ import torch
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.media import load_media
+from imagebind_llm.media.text import tokenize
+from nano_lab.captions import captions
 from nano_lab.world.concepts import UNCLEAR
 from nano_lab.world.extrude import any_turns, extruded_points, small_turns
 from nano_lab.world.hearing import spectrum
@@ -47,9 +49,23 @@ def test_batches_have_the_encoders_shape_and_repeat(tiny_world, modality) -> Non
         assert torch.equal(labels[paired], wanted)
 
 
-def test_text_has_no_sense_batches(tiny_world) -> None:
-    with pytest.raises(UserError, match="text"):
-        tiny_world.modality_batch(Modality.TEXT, np.random.default_rng(0), 4)
+def test_images_have_no_sense_batches(tiny_world) -> None:
+    with pytest.raises(UserError, match="image"):
+        tiny_world.modality_batch(Modality.IMAGE, np.random.default_rng(0), 4)
+
+
+def test_texts_are_captions_with_and_without_a_mark(tiny_world) -> None:
+    tokens, labels, rows = tiny_world.modality_batch(Modality.TEXT, np.random.default_rng(5), 300)
+    again = tiny_world.modality_batch(Modality.TEXT, np.random.default_rng(5), 300)
+    assert all(torch.equal(a, b) for a, b in zip((tokens, labels, rows), again, strict=True))
+    assert (rows == -1).all()
+    assert set(labels.tolist()) == set(range(UNCLEAR + 1))
+    bare = {label: tokenize(list(captions(label)), SETTINGS.text) for label in range(UNCLEAR + 1)}
+    plain = sum((bare[int(label)] == row).all(1).any() for row, label in zip(tokens, labels, strict=True))
+    assert 90 < plain < 220  # four of nine have no mark
+    stop = tokenize([text + "." for text in captions(15)], SETTINGS.text)
+    dogs = tokens[labels == 15]
+    assert any((stop == row).all(1).any() for row in dogs)
 
 
 def test_batch_forms_equal_the_media_pipeline(tiny_world) -> None:
