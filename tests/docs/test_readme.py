@@ -7,7 +7,7 @@ from pages import ROOT, blocks, lines, names, read
 README = read("README.md")
 CARD = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8")
 WEAK = {
-    "photograph and animal sound mixed": "photograph and animal sound, different",
+    "photograph and animal sound mixed, both named": "photograph and animal sound, different",
     "yes-or-no questions": "questions: yes or no",
     "later turns of a dialog, with new media": "dialogs: later, with new media",
     "calls of animals it does not know, met with doubt": "audio: other animals",

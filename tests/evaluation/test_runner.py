@@ -174,7 +174,7 @@ def test_embeddings_are_kept_too(bot, tmp_path):
     assert outcome.results["metrics"]["share"]["value"] == 1.0
     assert outcome.results["n"] == outcome.results["units"] == 1
     with KeptAnswers(tmp_path, json.loads((tmp_path / "identity.json").read_text())).opened() as kept:
-        row = kept.answer("cat")
+        row = kept.answer("dog")
     assert np.abs(row - bot.embed(image=INPUTS / "dog.jpg")[0].numpy()).max() < 1e-6
 
     class Silent:
@@ -189,7 +189,7 @@ def test_embeddings_are_kept_too(bot, tmp_path):
 
 def test_a_medium_that_cannot_be_read_counts_as_wrong_and_harms_no_other(tmp_path):
     def answer(request):
-        return UserError("cannot read it") if stem(request) == "cat" else stem(request)
+        return UserError("cannot read it") if stem(request) == "dog" else stem(request)
 
     outcome = run_suite(Named(), Written(answer))
     assert outcome.results["failed"] == 2
@@ -204,7 +204,7 @@ def test_some_items_keep_their_units_whole(tmp_path):
     assert outcome.results["n"] == 8
     assert outcome.results["units"] == 4
     keys = {sample["key"] for sample in run_suite(Nearest(), _Rows(), limit=1).samples}
-    assert keys == {"cat", "ship", "sound"}
+    assert keys == {"dog", "ship", "sound"}
 
 
 class _Rows:

@@ -123,8 +123,8 @@ def test_nano_sees_captions_that_belong_to_other_pictures(tmp_path):
     from imagebind_llm.data.sources.base import SourceSettings
 
     folder = Path(__file__).parents[3] / "examples" / "inputs"
-    things = {"bird": "bird", "car": "automobile", "cat": "cat", "deer": "deer", "dog": "dog", "frog": "frog"}
-    things |= {"horse": "horse", "ship": "ship", "truck": "truck"}
+    things = {"airplane": "airplane", "bird": "bird", "car": "automobile", "dog": "dog", "horse": "horse"}
+    things |= {"ship": "ship", "truck": "truck"}
     names = list(things)
     rows = [(name, things[name]) for name in names]
     rows += [(name, things[names[(n + 4) % len(names)]]) for n, name in enumerate(names)]
@@ -140,7 +140,7 @@ def test_nano_sees_captions_that_belong_to_other_pictures(tmp_path):
     dropped = [json.loads(line)["index"] for line in (done.folder / "dropped.jsonl").read_text().splitlines()]
     wrong = sum(index >= len(names) for index in dropped)
     assert len(dropped) - wrong <= 1, "own captions stay"
-    assert wrong >= 7, "others' captions go"
+    assert wrong >= 5, "others' captions go"
 
 
 def test_an_empty_result_is_an_error(table, tmp_path, monkeypatch):
