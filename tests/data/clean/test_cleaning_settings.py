@@ -135,7 +135,7 @@ def test_nano_sees_captions_that_belong_to_other_pictures(tmp_path):
     off = [
         f"rules.{rule}.enabled=false" for rule in ("exact_duplicate", "near_duplicate", "similar_embedding")
     ]
-    settings = load_settings(None, [*off, "rules.agreement.percentile=null", "rules.agreement.minimum=0.5"])
+    settings = load_settings(None, [*off, "rules.agreement.percentile=null", "rules.agreement.minimum=0.8"])
     done = clean(SourceSettings("tsv", str(path)), tmp_path / "out", settings)
     dropped = [json.loads(line)["index"] for line in (done.folder / "dropped.jsonl").read_text().splitlines()]
     wrong = sum(index >= len(names) for index in dropped)

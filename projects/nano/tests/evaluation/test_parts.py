@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from nano_lab.evaluation import typed
 from nano_lab.evaluation.confidence import Judged, confidences, curve, separation
 from nano_lab.evaluation.doubt import doubt_tables, evaluate_doubt
 from nano_lab.evaluation.drawn_inputs import DIGITS, PHOTOGRAPHS, evaluate_inputs, input_tables
@@ -142,7 +143,15 @@ def test_a_copy_is_small_and_has_blocks() -> None:
     assert 1 < difference.mean() < 40
 
 
-def test_typing_is_compared_with_the_plain_question(model, data) -> None:
+def test_pictures_that_are_not_named_have_no_checks(model, data) -> None:
+    results = evaluate_typed(model, data, 0, 4)  # pictures of noise
+    assert results["naming"]["correct"] == 0
+    assert results["checks"] == {}
+    assert "WHAT IS THIS?" in typed_tables(results)
+
+
+def test_typing_is_compared_with_the_plain_question(model, data, monkeypatch) -> None:
+    monkeypatch.setattr(typed, "_concept", lambda names: 7)  # as if all were named
     results = evaluate_typed(model, data, 0, 4)
     assert set(results["differing"]) == set(TYPED)
     assert len(TYPED) == 8
