@@ -23,7 +23,7 @@ train.parquet and test.parquet. --out gets results.json, results.md, senses.png 
 confusion-*.png.
 
 \b
---part doubt: strange pictures, and the curve of a threshold on confidence; typed: slips of
+--part doubt: strange pictures, a threshold on confidence, calibration; typed: slips of
 typing, and yes or no against its own naming; inputs: turned, small and transparent digits,
 large photographs. They also read flickr8k, imagenet_sample, hit_uav_thermal and tux-paint
 where DATA has them. --out gets PART.json and PART.md.
