@@ -61,6 +61,9 @@ _OBJECT_FORMS = (
     "the shape of {a}",
     "a model of {a}",
     "the sound of {a}",
+    "{s}",
+    "some {s}",
+    "a photo of {s}",
 )
 _ZH_OBJECT_FORMS = ("{n}", "{a}", "{a}的照片", "{a}的图片", "这是{a}", "有{a}", "{n}的声音", "{n}的形状")
 _UNCLEAR_FORMS = (
@@ -88,6 +91,13 @@ _UNCLEAR_FORMS = (
 )
 
 
+def plural(name: str) -> str:
+    """``dogs``, ``puppies``, ``deer``: of a thing's English name."""
+    if name in ("deer", "aircraft"):
+        return name
+    return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
+
+
 @cache
 def captions(concept: int) -> tuple[str, ...]:
     """All captions of a concept (an id of ``world.concepts``), without repeats, in a fixed order."""
@@ -103,7 +113,7 @@ def captions(concept: int) -> tuple[str, ...]:
         ]
         return tuple(dict.fromkeys(english + chinese))
     english = [
-        form.format(n=name, a=f"{'an' if name[0] in 'aeiou' else 'a'} {name}")
+        form.format(n=name, a=f"{'an' if name[0] in 'aeiou' else 'a'} {name}", s=plural(name))
         for form, name in product(_OBJECT_FORMS, EN_ALIASES[concept])
     ]
     if concept in EN_SOUNDS:

@@ -1,5 +1,6 @@
 """The last step of making nano: one half-precision model folder with its visual cache, ready to ship."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from imagebind_llm.media.text import tokenize
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.model.processing import ImageBindLLMProcessor
 from imagebind_llm.training.towers import vision_fingerprint
-from nano_lab.captions import captions as all_captions
 from nano_lab.data.pictures import NanoPictures
 from nano_lab.data.pool import ImagePool
 from nano_lab.grammar.words import EN_NAMES, EN_NUMBERS
 from nano_lab.world.concepts import DIGITS, UNCLEAR
+from nano_lab.world.tables import FLICKR8K
 
 CACHE_IMAGES_PER_LABEL = 200
 """Training images of each concept in the visual cache: 4,200 in all, 2 MB."""
@@ -37,7 +38,7 @@ def pack(model_folder: Path, encoder_folder: Path, data: Path, out: Path) -> Non
     model = ImageBindLLMForConditionalGeneration.from_pretrained(model_folder)
     world = NanoPictures(data)
     encoder = load_imagebind(encoder_folder)
-    _forget_unseen_words(encoder)
+    _forget_unseen_words(encoder, NanoPictures(data, (FLICKR8K,)).texts())
     trained_with = model.encoder
     assert isinstance(trained_with, ImageBindModel)
     ours, theirs = vision_fingerprint(encoder), vision_fingerprint(trained_with)
@@ -87,8 +88,8 @@ def _caption(label: int) -> str:
     return f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def _forget_unseen_words(encoder: ImageBindModel) -> None:
-    """Set the embeddings of words that no training caption holds to zero.
+def _forget_unseen_words(encoder: ImageBindModel, read: Sequence[str]) -> None:
+    """Set the embeddings of words that are in none of the texts ``read`` in training to zero.
 
     They are as random as on the first step. Zeros say nothing instead of something, and take no room in an
     archive.
@@ -96,8 +97,7 @@ def _forget_unseen_words(encoder: ImageBindModel) -> None:
     text = encoder.config.text
     assert text is not None
     settings = TextSettings(context_length=text.context)
-    everything = [caption for concept in range(UNCLEAR + 1) for caption in all_captions(concept)]
-    seen = tokenize(everything, settings).unique()
+    seen = tokenize(read, settings).unique()
     table = encoder.get_parameter("modality_preprocessors.text.token_embedding.weight")
     known = torch.zeros(len(table), 1)
     known[seen] = 1

@@ -25,8 +25,9 @@ confusion-*.png.
 \b
 --part doubt: strange pictures, a threshold on confidence, calibration; typed: slips of
 typing, and yes or no against its own naming; inputs: turned, small and transparent digits,
-large photographs. They also read flickr8k, imagenet_sample, hit_uav_thermal and tux-paint
-where DATA has them. --out gets PART.json and PART.md.
+large photographs; texts: words as a medium, in new wordings and in people's sentences.
+They also read flickr8k, imagenet_sample, hit_uav_thermal and tux-paint where DATA has
+them. --out gets PART.json and PART.md.
 """
 CARD_EXAMPLES = """
 \b
@@ -43,7 +44,8 @@ def nano(
         Path | None, typer.Option("--out", help="Folder for results, tables and pictures.")
     ] = None,
     part: Annotated[
-        Literal["standard", "doubt", "typed", "inputs"], typer.Option("--part", help="What to measure.")
+        Literal["standard", "doubt", "typed", "inputs", "texts"],
+        typer.Option("--part", help="What to measure."),
     ] = "standard",
     items: Annotated[
         int | None,

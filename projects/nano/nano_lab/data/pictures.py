@@ -16,7 +16,7 @@ from nano_lab.data.worlds import ModalityExamples
 from nano_lab.world.augment import augment_images, plain_images
 from nano_lab.world.concepts import CONCEPTS, UNCLEAR
 from nano_lab.world.copies import smoothed, stored
-from nano_lab.world.photographs import crops, known_photographs, other_photographs
+from nano_lab.world.photographs import crops, known_photographs, other_photographs, written_sentences
 from nano_lab.world.senses import World
 from nano_lab.world.sounds import RATE
 from nano_lab.world.strangers import strange_images
@@ -145,4 +145,10 @@ class NanoPictures:
 
     @lru_cache(maxsize=2)  # noqa: B019
     def _world(self, split: Split) -> World:
-        return World(self.root, split)
+        written = split == "train" and FLICKR8K in self.others
+        return World(self.root, split, written=written_sentences(str(self.root), split) if written else ())
+
+    def texts(self) -> list[str]:
+        """What the text tower reads in training: every caption, and all that may stand around one."""
+        every = [caption for concept in range(UNCLEAR + 1) for caption in captions(concept)]
+        return every + self._world("train").sentences.vocabulary()

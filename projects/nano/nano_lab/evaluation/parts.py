@@ -13,6 +13,7 @@ from nano_lab.evaluation.doubt import doubt_tables, evaluate_doubt
 from nano_lab.evaluation.drawn_inputs import evaluate_inputs, input_tables
 from nano_lab.evaluation.model import AssistantUnderTest
 from nano_lab.evaluation.plots import draw_reliability
+from nano_lab.evaluation.texts import evaluate_texts, text_tables
 from nano_lab.evaluation.typed import evaluate_typed, typed_tables
 
 SCHEMA = 1
@@ -32,6 +33,7 @@ PARTS: dict[str, Part] = {
     "doubt": Part(evaluate_doubt, doubt_tables, 500, draw_reliability),
     "typed": Part(evaluate_typed, typed_tables, 100),
     "inputs": Part(evaluate_inputs, input_tables, 300),
+    "texts": Part(evaluate_texts, text_tables, 500),
 }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -58,16 +59,32 @@ _MOST = 300
 """Photographs of one thing. Most of those left are dogs, and not every clear picture is one."""
 
 
+def things_named(text: str) -> list[int]:
+    """The labels of the things that nano knows and ``text`` names."""
+    return [label for label, words in _NAMED.items() if words.search(text)]
+
+
 def shown_thing(captions: Sequence[str]) -> int | None:
     """The one thing that nano knows and nearly all captions name, if none names another; a label."""
-    named = {label: sum(bool(words.search(said)) for said in captions) for label, words in _NAMED.items()}
-    found = [label for label, count in named.items() if count]
-    return found[0] if len(found) == 1 and named[found[0]] >= _AGREE else None
+    named = Counter(label for said in captions for label in things_named(said))
+    return next(iter(named)) if len(named) == 1 and max(named.values()) >= _AGREE else None
 
 
 def shows_known(captions: Sequence[str]) -> bool:
     """Whether any caption speaks of a thing that nano knows, or of one that looks like it."""
     return any(_KNOWN.search(caption) for caption in captions)
+
+
+@lru_cache(maxsize=2)
+def written_sentences(root: str, split: Split) -> list[str]:
+    """All captions.
+
+    Raises:
+        UserError: the data set is missing or damaged.
+    """
+    return [
+        text for said in read_columns(root, FLICKR8K, split, OTHERS[FLICKR8K])["captions"] for text in said
+    ]
 
 
 @lru_cache(maxsize=2)

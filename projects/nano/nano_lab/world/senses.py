@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from nano_lab.world.images import ImageSet, load_images
 from nano_lab.world.motion import aimless_paths, imu_batch, unclear_motion, writing_motion
 from nano_lab.world.penpath import KNOTS, pen_paths
 from nano_lab.world.relief import depth_batch, relief_depth, unclear_depth
+from nano_lab.world.sentences import Sentences
 from nano_lab.world.settings import nano_media_settings
 from nano_lab.world.shapes import ShapeSet, load_shapes, view_shapes
 from nano_lab.world.sounds import AudioSet, load_audio, load_other_sounds
@@ -51,14 +52,20 @@ class World:
         root: folder with mnist, cifar10, fsdd, animals, animals_extra and shapes.
         split: which split every sense is made from.
         settings: sizes and standardisation of the senses; nano's own by default.
+        written: sentences about photographs, that training texts are made of too.
     """
 
     def __init__(
-        self, root: str | Path, split: Split = "train", settings: MediaSettings | None = None
+        self,
+        root: str | Path,
+        split: Split = "train",
+        settings: MediaSettings | None = None,
+        written: Sequence[str] = (),
     ) -> None:
         self.root = Path(root)
         self.split: Split = split
         self.settings = settings or nano_media_settings()
+        self._written = written
         self._paths: np.ndarray | None = None
         self._path_known: np.ndarray | None = None
 
@@ -86,6 +93,11 @@ class World:
             made = [strange_wave(rng) for _ in range(_TUNES)]
             others = replace(others, waves=[*others.waves, *made])
         return MelWorld(self.sounds, others, self.settings.audio, UNCLEAR_SHARE)
+
+    @cached_property
+    def sentences(self) -> Sentences:
+        """What training puts around captions."""
+        return Sentences(self._written)
 
     @cached_property
     def digit_rows(self) -> list[np.ndarray]:
@@ -190,10 +202,15 @@ class World:
         return thermal_batch(batch[0], self.settings.thermal), batch[1], batch[2]
 
     def _text(self, rng: np.random.Generator, count: int) -> TowerBatch:
-        """Captions as people end them: with a mark, or with none."""
+        """Captions as people end them: with a mark, or with none; in training also in sentences."""
         labels = rng.integers(0, UNCLEAR + 1, count)
         known = [captions(int(label)) for label in labels]
-        texts = [forms[rng.integers(len(forms))] + _MARKS[rng.integers(len(_MARKS))] for forms in known]
+        texts = [forms[rng.integers(len(forms))] for forms in known]
+        if self.split == "train":
+            texts = [
+                self.sentences.put(rng, int(label), text) for label, text in zip(labels, texts, strict=True)
+            ]
+        texts = [text + _MARKS[rng.integers(len(_MARKS))] for text in texts]
         rows = torch.full((count,), -1, dtype=torch.int64)
         return tokenize(texts, self.settings.text), torch.from_numpy(labels), rows
 

@@ -24,9 +24,10 @@ from nano_lab.evaluation.strange_pictures import (
     PRINT,
     strange_pictures,
 )
+from nano_lab.evaluation.texts import evaluate_texts, text_sets, text_tables
 from nano_lab.evaluation.typed import CHECKS, TYPED, _verdict, evaluate_typed, typed_tables
 from nano_lab.grammar import LANGUAGES, media_sample, patterns
-from nano_lab.grammar.facts import BIRD, CAT, DOG
+from nano_lab.grammar.facts import BIRD, CAT, DOG, SHIP
 from nano_lab.world.copies import copied
 from nano_lab.world.settings import nano_media_settings
 
@@ -191,6 +192,23 @@ def test_inputs_are_named_in_every_form(model, data) -> None:
     assert all(row["right"]["n"] == 4 for row in results["digits"].values())
     assert all(row["right"]["n"] == 2 for row in results["photographs"].values())
     assert "dark on transparent" in input_tables(results)
+
+
+def test_texts_are_wordings_and_sentences_with_what_they_name(model, data, tmp_path) -> None:
+    sets = text_sets(data, 0, 1000)
+    assert set(sets["sentences about one thing"]) == {("A dog .", DOG), ("A boat .", SHIP)}
+    assert {text for text, _ in sets["sentences about nothing known"]} == {"A man .", "A girl ."}
+    assert ("show me a seven", 7) in sets["digits, new wordings, English"]
+    assert all(text[0] >= "\u4e00" for text, _ in sets["things, new wordings, Chinese"])
+    assert not any("sentences" in name for name in text_sets(tmp_path, 0, 10))
+    results = evaluate_texts(model, data, 0, 6)
+    assert results["sentences about one thing"]["right"]["correct"] == 2
+    assert results["things, known wordings, English"]["right"]["n"] == 6
+    assert results["digits, known wordings, English"]["right"]["accuracy"] == 1
+    assert results["sentences about nothing known"]["doubted"]["accuracy"] == 1
+    assert "| sentences about one thing | 2 |" in text_tables(results)
+    wrong = {"some": {**results["sentences about one thing"], "wrong": {"A dog .": "It is a cat."}}}
+    assert "“A dog .” → It is a cat." in text_tables(wrong)
 
 
 def test_the_command_writes_a_part(data, tmp_path, capsys) -> None:
