@@ -10,7 +10,14 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 """Everything that a reader is told to type comes from one of these."""
 RUN = ("README.md", "docs/index.md", "docs/python.md", "docs/shell.md", "docs/media.md", "docs/cache.md")
 """Pages whose ``bash`` and ``python`` blocks run here as they stand, with nano alone."""
-RUN_PYTHON = (*RUN, "docs/any-llm.md", "docs/detection.md", "docs/tools.md", "docs/towers.md")
+RUN_PYTHON = (
+    *RUN,
+    "docs/any-llm.md",
+    "docs/detection.md",
+    "docs/imagine.md",
+    "docs/tools.md",
+    "docs/towers.md",
+)
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

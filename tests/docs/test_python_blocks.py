@@ -15,7 +15,8 @@ PRINTED = {
     "docs/python.md": 10,
     "docs/media.md": 2,
     "docs/cache.md": 3,
-    "docs/tools.md": 2,
+    "docs/imagine.md": 1,
+    "docs/tools.md": 5,
 }
 """Lines that the program of a page prints at least."""
 
@@ -26,7 +27,6 @@ def test_the_pages_have_python():
         "docs/any-llm.md",
         "docs/detection.md",
         "docs/evaluate.md",
-        "docs/imagine.md",
         "docs/new-modality.md",
         "docs/towers.md",
         "docs/training.md",

@@ -15,18 +15,14 @@ pytestmark = [pytest.mark.page, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def server(browser, tmp_path_factory):
-    """With a generator: random weights of the real class, as nano's own are not trained yet."""
+def server(browser):
+    """With nano's own generator."""
     pytest.importorskip("fastapi", reason="the extra serve is not installed")
     from support.live_server import live
-    from support.tiny_decoder import write_decoder
 
     from imagebind_llm import Assistant
-    from imagebind_llm.serving.settings import ServeSettings
 
-    bot = Assistant.from_pretrained("nano", device="cpu")
-    weights = write_decoder(tmp_path_factory.mktemp("decoder"), bot)
-    with live(bot, ServeSettings(generators=(str(weights),))) as found:
+    with live(Assistant.from_pretrained("nano", device="cpu")) as found:
         yield found
 
 

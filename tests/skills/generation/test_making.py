@@ -25,12 +25,13 @@ from imagebind_llm.skills.generation import (
     between,
     generator_kind,
     make_wish,
+    nano,
     write_animation,
     write_pictures,
     write_shapes,
     write_sounds,
 )
-from imagebind_llm.skills.generation.nano import DecoderGenerator, generator_folder, ink_of
+from imagebind_llm.skills.generation.nano import DecoderGenerator, ink_of
 from imagebind_llm.skills.generation.solids import extrude
 from imagebind_llm.skills.generation.writing import KEY, facts, kind_of, write_strip
 
@@ -224,9 +225,21 @@ def test_nano_says_what_it_cannot_do(decoder):
         generator.make("picture", [Wish(unit(1, 5))], Settings())
 
 
-@pytest.mark.skipif((generator_folder() / "config.json").is_file(), reason="it is trained")
-def test_a_generator_that_is_not_there_yet_is_said_plainly():
-    with pytest.raises(CheckpointError, match="not trained yet"):
+def test_the_bundled_generator_draws_what_nano_then_reads():
+    bot = Assistant.from_pretrained("nano", device="cpu")
+    generator = generator_kind("nano").open(None, "cpu")
+    assert generator.encoder_fingerprint == bot.encoder_fingerprint
+    media = {"eight": {"audio": EXAMPLES / "eight.ogg"}, "seven": {"text": "please, a seven"}}
+    media["dog"] = {"audio": EXAMPLES / "dog.ogg"}
+    for name, given in media.items():
+        wish = make_wish(bot, given, generator)
+        (picture,) = generator.make("picture", [wish], Settings(seed=1)).pixels
+        assert name in bot.ask("What is this?", image=Image.fromarray(picture)).text
+
+
+def test_a_generator_that_is_not_there_is_said_plainly(monkeypatch, tmp_path):
+    monkeypatch.setattr(nano, "generator_folder", lambda: tmp_path)
+    with pytest.raises(CheckpointError, match=r"install the package again, or give a folder"):
         generator_kind("nano").open(None, "cpu")
 
 

@@ -116,7 +116,7 @@ the channels."""
 
 
 def generator_folder() -> Path:
-    """Where nano's generator lies (it need not be there)."""
+    """Where nano's generator lies."""
     return nano_folder().parent / "generator"
 
 
@@ -124,9 +124,9 @@ def _open(weights: str | None, device: str) -> DecoderGenerator:
     folder = generator_folder() if weights is None else Path(weights).expanduser()
     if weights is None and not (folder / "config.json").is_file():
         raise CheckpointError(
-            "nano's generator is not in this installation: its weights are not trained yet; train it with "
-            "recipes/nano/generator.yaml and give its folder (imagine --weights DIR, "
-            "ask --tool generator=DIR, serve --generator DIR), or use another generator"
+            "nano's generator is not in this installation; install the package again, or give a folder that "
+            "recipes/nano/generator.yaml trained (imagine --weights DIR, ask --tool generator=DIR, "
+            "serve --generator DIR), or use another generator"
         )
     decoder, fingerprint, shifts = load_decoder(folder, choose_device(device))
     return DecoderGenerator(decoder, fingerprint, shifts)
