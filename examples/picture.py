@@ -3,6 +3,8 @@
 ::
 
     python examples/picture.py            # needs matplotlib: pip install -e ".[train]"
+
+``examples/any_to_any.py`` draws what it makes and finds.
 """
 
 # ruff: noqa: T201
@@ -92,20 +94,30 @@ def _draw(rows: list[tuple[dict[str, Any], str, str]], out: Path) -> None:
             share = 1 / len(media)
             box = (left + width * (0.06 + 0.9 * share * place), bottom + 0.38 * height,
                    width * (0.88 * share - 0.02), 0.56 * height)  # fmt: skip
-            flat = name in ("audio", "imu")
-            axes = figure.add_axes(box, projection="3d" if name == "point" else None)
-            axes.set_axis_off()
-            _PICTURES[name](axes, source)
-            if not flat and name != "point":
-                axes.set_aspect("equal")
+            show(figure, box, name, source)
         figure.text(left + 0.06 * width, bottom + 0.325 * height, label(media), color=PALE, fontsize=8.5)
         figure.text(left + 0.06 * width, bottom + 0.25 * height, question, color=INK, fontsize=11)
         figure.text(left + 0.06 * width, bottom + 0.21 * height, textwrap.fill(answer, 29), color=ACCENT,
                     fontsize=12, fontweight="bold", va="top")  # fmt: skip
+    save(figure, out)
+
+
+def show(figure: Any, box: tuple[float, float, float, float], name: str, source: Any) -> Any:
+    """Draw a medium into ``box`` (left, bottom, width, height); returns the axes."""
+    axes = figure.add_axes(box, projection="3d" if name == "point" else None)
+    axes.set_axis_off()
+    PICTURES[name](axes, source)
+    if name not in ("audio", "imu", "point"):
+        axes.set_aspect("equal")
+    return axes
+
+
+def save(figure: Any, out: Path) -> None:
+    """Write the figure as a PNG file of 256 colours: enough, in a third of the bytes."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=110)
     plt.close(figure)
-    with Image.open(drawn) as whole:  # 256 colours are enough, in a third of the bytes
+    with Image.open(drawn) as whole:
         whole.convert("RGB").quantize(256).save(out, optimize=True)
 
 
@@ -164,10 +176,11 @@ def _imu(axes: Any, path: Path) -> None:
 
 
 def _text(axes: Any, words: str) -> None:
-    axes.text(0.5, 0.5, f"“{words}”", ha="center", va="center", fontsize=12, style="italic")
+    shown = textwrap.fill(f"“{words}”", 18)
+    axes.text(0.5, 0.5, shown, ha="center", va="center", fontsize=12, style="italic")
 
 
-_PICTURES: dict[str, Callable[[Any, Any], None]] = {
+PICTURES: dict[str, Callable[[Any, Any], None]] = {
     "image": _image,
     "video": _video,
     "audio": _audio,
@@ -177,6 +190,7 @@ _PICTURES: dict[str, Callable[[Any, Any], None]] = {
     "thermal": _thermal,
     "imu": _imu,
 }
+"""How a medium is drawn into axes, by modality."""
 
 if __name__ == "__main__":
     sys.exit(main())
