@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from support.builders import make
 
 from imagebind_llm.common.errors import ConfigError
@@ -128,6 +129,20 @@ def test_options_that_only_change_the_speed(
     assert losses(tmp_path / "other") == pytest.approx(losses(tmp_path / "plain"), abs=1e-5)
 
 
+def test_attention_is_computed_as_the_recipe_says(tmp_path: Path, inputs: Path) -> None:
+    train(*make("finetune", tmp_path / "plain", inputs, run={"steps": 3}))
+    stage, recipe = make("finetune", tmp_path / "eager", inputs, run={"steps": 3, "attention": "eager"})
+    train(stage, recipe)
+    assert stage.language_model.config._attn_implementation == "eager"
+    assert losses(tmp_path / "eager") == pytest.approx(losses(tmp_path / "plain"), abs=1e-4)
+    stage, recipe = make("finetune", tmp_path / "flash", inputs, run={"attention": "flash_attention_2"})
+    with pytest.raises(ConfigError, match=r"run\.attention 'flash_attention_2' cannot be used here"):
+        train(stage, recipe)
+    stage, recipe = make("depth", tmp_path / "bind", inputs, run={"attention": "eager"})
+    with pytest.raises(ConfigError, match=r"has no language model; drop run\.attention"):
+        train(stage, recipe)
+
+
 def test_half_precision_keeps_what_is_trained_whole(tmp_path: Path, inputs: Path) -> None:
     half = {"steps": 3, "precision": "bf16", "frozen_precision": "bfloat16"}
     train(*make("finetune", tmp_path / "plain", inputs, run={"steps": 3}))
@@ -141,6 +156,28 @@ def test_half_precision_keeps_what_is_trained_whole(tmp_path: Path, inputs: Path
     assert losses(tmp_path / "half") == pytest.approx(losses(tmp_path / "plain"), abs=0.05)
     with pytest.raises(ConfigError, match=r"needs run\.precision 'bf16'"):
         make("finetune", tmp_path, inputs, run={"frozen_precision": "bfloat16"})
+
+
+def test_half_precision_leaves_a_frozen_encoder_as_it_is(tmp_path: Path, inputs: Path) -> None:
+    half = {"steps": 2, "precision": "bf16", "frozen_precision": "bfloat16"}
+    stage, recipe = make("pretrain", tmp_path / "first", inputs, run=half)
+    before = {name: tensor.clone() for name, tensor in stage.model.encoder.state_dict().items()}
+    train(stage, recipe)
+    export = tmp_path / "first" / "export"
+    bound = {name: tensor.clone() for name, tensor in stage.model.bind.state_dict().items()}
+    assert any((tensor.bfloat16().float() != tensor).any() for tensor in bound.values()), (
+        "rounding would show"
+    )
+    stage, recipe = make("finetune", tmp_path / "second", inputs, run=half, model=str(export))
+    for name, tensor in stage.model.bind.state_dict().items():
+        assert torch.equal(tensor, bound[name]), name
+    train(stage, recipe)
+    kept = load_file(tmp_path / "second" / "export" / "model.safetensors")
+    for name, tensor in before.items():
+        assert torch.equal(kept[f"encoder.{name}"], tensor), name
+    exports = (export, tmp_path / "second" / "export")
+    first, second = (json.loads((folder / "config.json").read_text()) for folder in exports)
+    assert first["fingerprints"]["encoder"] == second["fingerprints"]["encoder"]
 
 
 def test_the_plot_is_drawn_when_matplotlib_comes_later(

@@ -298,6 +298,21 @@ def _compare_recorded(model: "ImageBindLLMForConditionalGeneration", folder: Pat
     require_recorded_if_small(config, model, state, str(folder))
 
 
+def restore_stored_values(model: "ImageBindLLMForConditionalGeneration", folder: Path) -> None:
+    """Give all parts but the language model the values and precision that ``folder`` holds.
+
+    transformers loads a whole model in one precision, by default the language model's. A frozen encoder or a
+    trained bind network stored in a finer one would be rounded, and be another one by its fingerprint. The
+    folder of an adapter is left as it is: its parts were opened one by one.
+    """
+    if (folder / ADAPTER_FILE).is_file():
+        return
+    source = weights_of(folder)
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if not name.startswith("language_model.") and name in source.infos:
+            tensor.data = source.get(name).to(tensor.device)
+
+
 def complete_whole_model(model: Any, folder: Path) -> None:
     """What the folder says about a model beside its weights: where its parts were, and its encoder's name."""
     if folder.is_dir():

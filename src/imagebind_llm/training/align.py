@@ -186,11 +186,13 @@ def open_parts(name: str) -> ModelParts:
     The encoder is taken out of the half precision it may be stored in: it sees every picture, its batch norms
     do not mix precisions, and autocast makes it cheaper where that is asked for.
     """
+    from imagebind_llm.model.folders import restore_stored_values
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
     from imagebind_llm.model.processing import ImageBindLLMProcessor
 
     folder = locate_folder(name)
     model = ImageBindLLMForConditionalGeneration.from_pretrained(folder)
+    restore_stored_values(model, folder)
     if model.encoder is not None:
         model.encoder.float()
     processor = ImageBindLLMProcessor.from_pretrained(folder)

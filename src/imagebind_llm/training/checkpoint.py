@@ -34,8 +34,8 @@ from imagebind_llm.training.parallel import divided_like, full, local
 _HARMLESS = (
     "run.folder", "run.threads", "run.prefetch", "run.workers", "run.log_every", "run.evaluate_every",
     "run.checkpoint_every", "run.checkpoint_minutes", "run.keep", "run.resume", "run.samples",
-    "run.tensorboard", "run.explosion", "run.sharding", "run.compile", "run.gradient_checkpointing",
-    "evaluate_items", "data.test_sources", "data.max_bad_share",
+    "run.tensorboard", "run.explosion", "run.sharding", "run.compile", "run.attention",
+    "run.gradient_checkpointing", "evaluate_items", "data.test_sources", "data.max_bad_share",
 )  # fmt: skip
 """Settings that may change between a run and its continuation without changing what is learnt."""
 

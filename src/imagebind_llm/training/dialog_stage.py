@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imagebind_llm.common.errors import ConfigError
+from imagebind_llm.common.errors import ConfigError, reason_of
 from imagebind_llm.data.packing import Example, PackedBatch, examples_right, laid_for, pack
 from imagebind_llm.model.loss import labelled_loss, logits_at, predicts_label
 from imagebind_llm.training.examples import ExampleSource
@@ -99,6 +99,16 @@ class DialogStage(Stage):
         model = self.language_model
         enable = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 5.2x on
         (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+        return True
+
+    def compute_attention_by(self, name: str) -> bool:
+        try:
+            self.language_model.set_attn_implementation(name)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(
+                f"run.attention {name!r} cannot be used here ({reason_of(error)}); install what it needs, or "
+                "drop run.attention"
+            ) from error
         return True
 
     def labelled_logits(self, batch: PackedBatch) -> tuple[Tensor, PackedBatch]:

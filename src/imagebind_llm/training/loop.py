@@ -177,6 +177,8 @@ class _Run:
             raise ConfigError(
                 f"stage {stage.name!r} cannot recompute activations; drop run.gradient_checkpointing"
             )
+        if run.attention and not stage.compute_attention_by(run.attention):
+            raise ConfigError(f"stage {stage.name!r} has no language model; drop run.attention")
         if run.compile:
             compile_blocks(stage)
         self.forward = self.processes.wrap(stage)

@@ -115,6 +115,17 @@ class Stage(nn.Module):
         """Keep activations only between the repeated layers; False: this stage cannot."""
         return False
 
+    def compute_attention_by(self, name: str) -> bool:
+        """Have a language model's attention computed by this implementation of transformers.
+
+        Returns:
+            False: this stage has none.
+
+        Raises:
+            ConfigError: it cannot be used here.
+        """
+        return False
+
     @abstractmethod
     def export(self, folder: Path) -> None:
         """Write the result into ``folder`` (new and empty)."""

@@ -19,6 +19,7 @@ from imagebind_llm.encoders.imagebind.kind import sensor_media
 from imagebind_llm.encoders.registry import load_encoder, media_of_encoder
 from imagebind_llm.encoders.towers.model import TowersEncoder
 from imagebind_llm.media.settings import MediaSettings
+from imagebind_llm.model.folders import restore_stored_values
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.model.processing import ImageBindLLMProcessor
 from imagebind_llm.training.heads.anchor import image_fingerprint
@@ -226,6 +227,7 @@ def attach_encoder(model_folder: Path, encoder_folder: Path, out: Path) -> list[
         raise CheckpointError(f"{out} is an input itself; give another --out")
     require_replaceable(out, CheckpointError)
     model = ImageBindLLMForConditionalGeneration.from_pretrained(model_folder, dtype="auto")
+    restore_stored_values(model, model_folder)
     processor = ImageBindLLMProcessor.from_pretrained(model_folder)
     before: Any = model.encoder
     encoder: Any = load_encoder(encoder_folder)
