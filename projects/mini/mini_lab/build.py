@@ -81,9 +81,9 @@ def steps(plan: Plan) -> list[Step]:
         places = [*moved(values, runs, RUNS), *moved(values, plan.parts, PARTS)]
         return package(name, ("train", stage, recipe, *places, *plan.overrides), *after)
 
-    def prototypes(what: str, name: str, made_by: Path, *after: str) -> Step:
+    def prototypes(what: str, name: str, made_by: Path, *after: str, pictures: Path | None = None) -> Step:
         given = ("--encoder", made_by, "--words", words, "--what", what)
-        return store("prototypes", name, given, *after)
+        return store("prototypes", name, (*given, *(("--pictures", pictures) if pictures else ())), *after)
 
     def fetch(name: str) -> Step | None:
         if name in plan.fetched:
@@ -109,7 +109,7 @@ def steps(plan: Plan) -> list[Step]:
     places = moved(read_recipe(new_encoder), plan.parts, PARTS)
     pictures = captioned / "pictures.tsv"
     captions = ("--embedded", embedded, "--tables", captioned)
-    finished = ("--model", runs / "finetune-2" / "export", "--encoder", encoder, "--cache", runs / "cache")
+    finished = ("--model", runs / "finetune" / "export", "--encoder", encoder, "--cache", runs / "cache")
     language_model = plan.parts / LANGUAGE_MODEL
     distilled = ("--model", runs / "pretrain" / "export", "--words", words, *limit)
     return [
@@ -135,8 +135,8 @@ def steps(plan: Plan) -> list[Step]:
             ("data", "embed", pictures, "--encoder", encoder, "--views", 2, "--out", embedded),
             "heads",
         ),
-        prototypes("classes", "classes", encoder, "heads"),
-        prototypes("questions", "questions", encoder, "heads"),
+        prototypes("classes", "classes", encoder, "embedded", pictures=embedded),
+        prototypes("questions", "questions", encoder, "embedded", pictures=embedded),
         store("captions", "captions", captions, "embedded"),
         store(
             "captions",
@@ -153,12 +153,11 @@ def steps(plan: Plan) -> list[Step]:
         train("pretrain", "pretrain", "captions", "caption-tokenizer"),
         store("distil", "distilled", distilled, "pretrain"),
         train("finetune", "finetune", "distilled", "talk", "described", "classes", "questions", "tokenizer"),
-        train("finetune", "finetune-2", "finetune"),
         lab(
             "together",
             "model",
             ("--parts", plan.parts, *finished, "--trained", runs / "trained"),
-            "finetune-2",
+            "finetune",
             "cache",
         ),
     ]

@@ -1,4 +1,4 @@
-"""What is said of ImageNet's classes: names, meanings, and questions whose answers are known.
+"""What is said of ImageNet's classes and of kinds of them: names, meanings, questions with known answers.
 
 A question about a picture of a class is answered from the class alone: whether it is named so, or which of
 two it is. Two classes that share a word of their names are never asked about together.
@@ -11,14 +11,26 @@ from typing import Any
 from mini_lab.store import Dialog
 
 Class = Mapping[str, Any]
-"""A line of ``classes.jsonl``: ``index``, ``names``, ``gloss``, ``more_general``."""
+"""A line of ``classes.jsonl``: ``index``, ``names``, ``gloss``, ``more_general``. A kind of classes
+(:func:`kinds`) has ``index``, ``names`` and ``members``, the places of its classes."""
+
+ANIMALS = 398
+"""ImageNet's 1,000 classes begin with the animals, tench to puffer."""
+_LEAST = 2
+"""A kind has at least so many classes."""
 
 _NAMING = (
     "What is this?",
-    "What is in the picture?",
-    "What do you see?",
+    "What is that?",
+    "What is it?",
     "Name the main thing in this picture.",
     "Which animal or object is this?",
+)
+_ASKING_FOR_ANIMALS = (
+    "What animal is this?",
+    "Which animal is it?",
+    "What kind of animal is this?",
+    "What animal do you see?",
 )
 _EXPLAINING = (
     "What is this, and what does that mean?",
@@ -40,8 +52,34 @@ def with_article(name: str) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
-def naming(classes: Sequence[Class], seed: int) -> Iterator[Dialog]:
-    """For each class three dialogs of naming it and one of explaining it."""
+def kinds(classes: Sequence[Class], animals: Sequence[str]) -> list[Class]:
+    """The more general words of several classes, and the animals that people call by one name.
+
+    Args:
+        classes: in their order.
+        animals: of each class the animal's common name, or its own.
+    """
+    members: dict[str, list[int]] = {}
+    for one, animal in zip(classes, animals, strict=True):
+        names = {above["names"][0] for above in one["more_general"]}
+        for name in sorted({*names, *({animal} - {one["names"][0]})}):
+            members.setdefault(name, []).append(one["index"])
+    own = {one["names"][0] for one in classes}
+    found = [(name, places) for name, places in members.items() if len(places) >= _LEAST and name not in own]
+    return [
+        {"index": len(classes) + number, "names": [name], "members": places, "more_general": []}
+        for number, (name, places) in enumerate(found)
+    ]
+
+
+def naming(classes: Sequence[Class], seed: int, animals: Sequence[str] = ()) -> Iterator[Dialog]:
+    """For each class three dialogs of naming it and one of explaining it; of an animal also which it is.
+
+    Args:
+        classes: classes, and kinds of them, which are only named.
+        seed: of what is drawn.
+        animals: of each class the animal's common name, or its own; empty: nobody asks for animals.
+    """
     rng = random.Random(seed)
     for one in classes:
         name = one["names"][0]
@@ -51,7 +89,12 @@ def naming(classes: Sequence[Class], seed: int) -> Iterator[Dialog]:
             answers.append(f"It is {with_article(name)}, a kind of {above}.")
         for answer in rng.sample(answers, 3):
             yield one["index"], rng.choice(_NAMING), answer[0].upper() + answer[1:]
-        yield one["index"], rng.choice(_EXPLAINING), f"It is {with_article(name)}: {one['gloss']}."
+        if "gloss" in one:
+            yield one["index"], rng.choice(_EXPLAINING), f"It is {with_article(name)}: {one['gloss']}."
+        if animals and max(one.get("members", [one["index"]])) < ANIMALS:
+            called = animals[one["index"]] if one["index"] < len(animals) else name
+            more = "" if called == name else f", {with_article(name)}"
+            yield one["index"], rng.choice(_ASKING_FOR_ANIMALS), f"It is {with_article(called)}{more}."
 
 
 def questions(classes: Sequence[Class], seed: int) -> Iterator[Dialog]:

@@ -20,7 +20,8 @@ from imagebind_llm.encoders.towers.making import make_towers
 from imagebind_llm.encoders.towers.recipe import new_encoder_of
 from imagebind_llm.encoders.towers.weights import save_towers
 from imagebind_llm.model.dialog import build_dialog
-from mini_lab import flickr, prototypes, template
+from mini_lab import flickr, prototypes, sounds, template
+from mini_lab.store import line, write_store
 
 SMOL = (
     "{% for message in messages %}" + template.ADDED + "{{'<|im_start|>' + message['role'] + '\n' "
@@ -147,3 +148,38 @@ def test_classes_become_a_source_of_dialogs(encoder, tmp_path):
         assert nearest == number // 4
         assert CLASSES[nearest]["names"][0] in told["content"]
     assert "It is an otter" in source.read(7).messages[1]["content"]
+
+
+def test_classes_in_pictures_stay_the_nearest_and_kinds_are_their_mean(encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sounds, "PICTURED", {})
+    made, pictures = encoder
+    words, embedded = tmp_path / "words", tmp_path / "embedded"
+    words.mkdir()
+    (words / "classes.jsonl").write_text("".join(json.dumps(one) + "\n" for one in CLASSES))
+    with torch.no_grad():
+        found = made.encode(Modality.IMAGE, pictures)
+    made_by = {"encoder_fingerprint": made.fingerprint, "dim": made.embedding_dim, "views": 1}
+    write_store(embedded, made_by, "pictures", [(found.numpy()[None], [line("a", (0, "", "A."))])])
+    given = (tmp_path / "encoder", words, tmp_path / "out", "classes", embedded)
+    count = prototypes.write(*given)
+    source = open_source(SourceSettings(kind="embedded", path=str(tmp_path / "out")), None)
+    rows = prototypes.prototypes(made)
+    shares, named = [], set()
+    for number in range(count):
+        asked, told = source.read(number).messages
+        (vector,) = [part["image"].vector for part in asked["content"] if part["type"] == "image"]
+        scores = rows @ torch.from_numpy(vector).float()
+        assert torch.from_numpy(vector).float().norm() == pytest.approx(1, abs=2e-3)
+        name = next((one["names"][0] for one in CLASSES if one["names"][0] in told["content"]), "fish")
+        named.add(name)
+        if name == "fish":  # the mean of all classes but the tench
+            assert "a fish" in told["content"].lower()
+            assert scores[1:].sum() > 0
+        else:
+            own = [one["names"][0] for one in CLASSES].index(name)
+            assert int(scores.argmax()) == own
+            shares.append(float(scores[own]))
+    assert named == {"tench", "otter", "ray", "eel", "cod", "fish"}
+    assert min(shares) == pytest.approx(prototypes.SHARE[0], abs=0.1)
+    assert max(shares) > 0.6
+    assert prototypes.write(*given) == count, "a complete folder is left alone"

@@ -43,6 +43,33 @@ def test_questions_about_a_class_are_answered_from_the_class():
             assert all(one == own or int(one[7:]) % 10 for one in asked)
 
 
+def test_kinds_are_the_words_that_classes_share_and_animals_are_called_by_one_name():
+    given = classes()
+    animals = ["beast" if number < 3 else one["names"][0] for number, one in enumerate(given)]
+    found = class_words.kinds(given, animals)
+    members = {one["names"][0]: one["members"] for one in found}
+    assert members["kind0"] == list(range(0, 60, 5))
+    assert members["beast"] == [0, 1, 2]
+    assert [one["index"] for one in found] == list(range(60, 60 + len(found)))
+    dialogs = list(class_words.naming([*given, *found], 0, animals))
+    beast = next(one["index"] for one in found if one["names"] == ["beast"])
+    assert {answer.rstrip(".").lower() for row, _, answer in dialogs if row == beast} == {
+        "it is a beast", "this is a beast", "a beast",
+    }  # fmt: skip
+    asked = [
+        (row, answer)
+        for row, question, answer in dialogs
+        if "animal" in question and "object" not in question
+    ]
+    assert (0, "It is a beast, a thing0.") in asked
+    assert (7, "It is a thing7.") in asked
+    assert not [row for row, question, _ in dialogs if row >= 60 and "Explain" in question], (
+        "no gloss is known"
+    )
+    plain = [question for _, question, _ in class_words.naming(given, 0)]
+    assert not any("What animal" in question for question in plain)
+
+
 def test_sums_orders_and_opposites_are_right():
     rng, given = random.Random(0), classes()
     for _ in range(200):
