@@ -7,7 +7,7 @@ from mini_worlds import CLASSES, write_words
 
 from imagebind_llm.common.errors import UserError
 from mini_lab.measures.animals import ANIMALS, animal_of, meanings, vocabulary
-from mini_lab.measures.naming import Reader, names_of, plurals, read_classes
+from mini_lab.measures.naming import ImageNetClass, Reader, names_of, plurals, read_classes
 
 NAMES = {
     "cat": ["cat", "true cat"],
@@ -84,6 +84,23 @@ def test_wrong_classes_are_refused(tmp_path):
     file.write_text(json.dumps({"index": 0}))
     with pytest.raises(UserError, match="is no list of classes"):
         read_classes(tmp_path / "words")
+
+
+def test_a_kind_all_of_whose_classes_are_an_animals_is_that_animal():
+    def one(index, name, *above):
+        return ImageNetClass(index, f"n{index}", (name,), {kind: (kind,) for kind in above})
+
+    classes = [one(number, f"thing{number}") for number in range(300)]
+    classes[265], classes[266] = (
+        one(265, "toy poodle", "poodle"),
+        one(266, "miniature poodle", "poodle", "canine"),
+    )
+    classes[269], classes[291] = one(269, "timber wolf", "canine"), one(291, "lion", "big cat")
+    allowed = meanings(classes)
+    assert {"dog", "n265", "poodle"} <= allowed["dog"]
+    assert "canine" not in allowed["dog"], "a wolf is one, too"
+    assert "big cat" in allowed["lion"]
+    assert "poodle" not in allowed["cat"]
 
 
 def test_animals_share_no_class_and_are_told_apart(tmp_path):

@@ -56,11 +56,18 @@ def vocabulary(classes: Sequence[ImageNetClass]) -> dict[str, set[str]]:
 
 
 def meanings(classes: Sequence[ImageNetClass]) -> dict[str, set[str]]:
-    """Label → what an answer may mean to be right: the animal itself, or a class that shows it."""
-    return {
-        label: {label, *(classes[index].wnid for index in animal.classes if index < len(classes))}
-        for label, animal in ANIMALS.items()
-    }
+    """Label → what an answer may mean to be right: the animal itself, a class that shows it, or a kind all of
+    whose classes show it (a poodle is a dog)."""
+    below: dict[str, set[int]] = {}
+    for one in classes:
+        for kind in one.above:
+            below.setdefault(kind, set()).add(one.index)
+    found = {}
+    for label, animal in ANIMALS.items():
+        own = {classes[index].wnid for index in animal.classes if index < len(classes)}
+        kinds = {kind for kind, members in below.items() if members <= set(animal.classes)}
+        found[label] = {label, *own, *kinds}
+    return found
 
 
 @dataclass(frozen=True)
