@@ -76,6 +76,7 @@ def test_the_way_between_a_shape_and_words(weights, tmp_path, capsys, name):
         (["--out", "a.png", "--text", "x", "--weights", "."], "holds no generator"),
         (["--out", "a.png", "--text", "x", "--weights", "none"], "there is no folder 'none'"),
         (["--out", "a.png"], "nothing to imagine"),
+        (["--out", "a.png", "--text", "x", "--description", "y"], "reads no --description"),
         (["--out", "a.png", "--text", "x", "--seconds", "3"], "--seconds is the length of a sound"),
         (["--out", "a.png", "--text", "x", "--frames", "3"], "--frames is of --between"),
         (["--out", "a.png", "--between", "none.png", "x"], "--between 'none.png': there is no such file"),

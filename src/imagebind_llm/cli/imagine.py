@@ -29,7 +29,7 @@ Examples:
 \b
 .png .gif  pictures      .wav  sounds      .ply .glb  shapes
 All media together are one mixture, as in ask. Generators that read words (stable-audio, audioldm2, shap-e)
-get --description, or else the model's own description of the media.
+get --description, or else the model's own description of the media. A .gif goes there and back.
 """
 
 
@@ -119,6 +119,11 @@ def imagine(
             f"the generator {generator!r} makes no {kind}, only {makes}; choose another one with --generator"
         )
     opened = known.open(weights, device)  # what is not there is said before a model is loaded
+    if description and "description" not in opened.reads:
+        raise UserError(
+            f"the generator {generator!r} reads no --description; give the words as a medium with --text, or "
+            "choose another one with --generator"
+        )
     bot = shared.open_assistant(model, device, dtype)
 
     def wish(one: dict[str, Any]) -> "Wish":
