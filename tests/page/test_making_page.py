@@ -70,7 +70,7 @@ def test_ask_in_words_with_tools_switched_on(visit, scene):
         shown.locator(".made-save").click()
     assert download.value.suggested_filename == "picture.png"
     with Image.open(io.BytesIO(download.value.path().read_bytes())) as picture:
-        assert picture.size == (8, 8)
+        assert picture.size == (32, 32)
     calls = page.tab.locator(".turn.answer:last-child .calls")
     calls.locator("summary").click()
     assert 'generator(kind = "picture", of = [1])' in calls.inner_text()

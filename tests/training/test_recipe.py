@@ -64,7 +64,7 @@ def test_unknown_settings_name_the_nearest(tmp_path: Path) -> None:
         load_recipe("language", write(tmp_path, row_lenght=3))
     with pytest.raises(ConfigError, match=r"'optimizer.warmup'; did you mean 'optimizer.warmup_steps'\?"):
         load_recipe("language", write(tmp_path), ["optimizer.warmup=3"])
-    with pytest.raises(ConfigError, match=r"'run.zzz'; known are accumulate, batch_size"):
+    with pytest.raises(ConfigError, match=r"'run.zzz'; known are accumulate, attention, batch_size"):
         load_recipe("language", write(tmp_path), ["run.zzz=3"])
 
 
