@@ -68,7 +68,10 @@ SPEECH = {
 }
 """File → word, espeak-ng voice, words per minute."""
 
-VOICES = ("en-us", "en-us+m3", "en-us+m7", "en-gb", "en-gb+f2", "en-us+f3")
+VOICES = (
+    *("en-us", "en-us+m2", "en-us+m3", "en-us+m7", "en-us+f3", "en-us+f4", "en-us+f5"),
+    *("en-gb", "en-gb+f2", "en-gb-x-rp"),
+)
 
 CALLS = {"dog.ogg": "dog_1", "cat.ogg": "cat_1", "bird.flac": "bird_1", "frog.wav": "frog_1"}
 """File → call in ``making/sounds.py``."""

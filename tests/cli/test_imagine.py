@@ -49,6 +49,28 @@ def test_a_mixture_becomes_pictures(weights, tmp_path, capsys):
     assert (what["generator"], what["seed"], what["negative"]) == ("nano", 5, "a one")
 
 
+def test_a_sound_is_looked_up_and_nano_hears_it(tmp_path, capsys):
+    import soundfile
+
+    out = tmp_path / "bark.wav"
+    code, said, err = run(capsys, "--image", INPUTS / "dog.jpg", "--count", 2, "--seed", 1, "--out", out)
+    assert code == 0, err
+    paths = [tmp_path / f"bark-{number}.wav" for number in (1, 2)]
+    assert said.splitlines() == [f"sound in {path}" for path in paths]
+    bot = Assistant.from_pretrained("nano", device="cpu")
+    for path in paths:
+        with soundfile.SoundFile(path) as found:
+            assert (found.samplerate, found.channels) == (16_000, 1)
+            assert "image dog.jpg" in found.comment
+        assert "dog" in bot.ask("What is this?", audio=str(path)).text
+
+
+def test_a_generator_without_sounds_says_so(weights, tmp_path, capsys):
+    code, _, err = run(capsys, "--text", "a dog", "--weights", weights, "--out", tmp_path / "a.wav")
+    assert code == 2
+    assert "makes no sound, only pictures and shapes" in err
+
+
 @pytest.mark.parametrize("name", ["way.gif", "way.png"])
 def test_the_way_between_a_shape_and_words(weights, tmp_path, capsys, name):
     code, _, err = run(
@@ -65,7 +87,9 @@ def test_the_way_between_a_shape_and_words(weights, tmp_path, capsys, name):
     ("words", "message"),
     [
         (["--out", "a.mp3", "--text", "x"], "ends in '.mp3'"),
-        (["--out", "a.wav", "--text", "x"], "makes no sound, only pictures and shapes"),
+        (["--out", "a.wav", "--text", "a ship"], "no sound is near to this; there are sounds of bird, cat"),
+        (["--out", "a.wav", "--text", "a dog", "--seconds", "3"], "so seconds means nothing; leave it out"),
+        (["--out", "a.wav", "--text", "a dog", "--steps", "3"], "so steps means nothing; leave it out"),
         (["--out", "a.png", "--text", "x", "--generator", "nanno"], "did you mean 'nano'"),
         (["--out", "a.png", "--text", "x", "--generator", "unclip"], "brings no weights"),
         (["--out", "a.gif", "--text", "x"], "give --between"),

@@ -7,13 +7,16 @@ import json
 import threading
 import time
 
+import numpy as np
 import openai
 import pytest
+import soundfile
 from PIL import Image
 from support.live_server import INPUTS, data_url, encoded, live, picture, words
 
 from imagebind_llm import Assistant
 from imagebind_llm.serving.settings import ServeSettings
+from imagebind_llm.skills.generation.bank import save_bank
 
 pytest.importorskip("jsonschema")
 pytest.importorskip("llguidance")
@@ -38,6 +41,8 @@ def bot():
 @pytest.fixture(scope="module")
 def running(bot, tmp_path_factory):
     weights = write_decoder(tmp_path_factory.mktemp("decoder"), bot)
+    bark = np.sin(np.arange(4000) / 5).astype(np.float32) / 2
+    save_bank(weights, {"dog": bot.embed(text=["a dog"])[0]}, {"dog": [bark]})
     with live(bot, ServeSettings(generators=(str(weights),))) as found:
         yield found
 
@@ -102,6 +107,23 @@ def test_media_make_pictures_and_settings_count(running):
     assert heard != made(input=sound(), seed=3, steps=4, negative_prompt="a dog")
 
 
+def heard(text):
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(text)))
+    return len(samples), rate, float(np.abs(samples).max())
+
+
+def test_sounds_are_looked_up(running):
+    status, found = running.request("/v1/audio/generations", {"input": [picture("dog.jpg")], "n": 2})
+    assert status == 200, found
+    assert [one["media_type"] for one in found["data"]] == ["audio/wav"] * 2
+    for one in found["data"]:
+        assert heard(one["b64_json"]) == (4000, 16_000, pytest.approx(0.5, abs=0.1))
+    _, found = running.request(CHAT, said("Play me the sound of a dog.", server_tools=["generator"]))
+    message = found["choices"][0]["message"]
+    assert "Here is a sound of" in message["content"]
+    assert any("audio" in json.dumps(part)[:200] for part in message["parts"])
+
+
 @pytest.mark.parametrize(
     ("path", "body", "said", "param"),
     [
@@ -122,7 +144,13 @@ def test_media_make_pictures_and_settings_count(running):
         (IMAGES, {"prompt": "x", "stream": True}, "cannot honour", "stream"),
         (IMAGES, {"prompt": "x", "output_format": "wav"}, "makes png only", "output_format"),
         (IMAGES, {"prompt": "x", "seconds": 3}, "a picture has none", "seconds"),
-        ("/v1/audio/generations", {"prompt": "a seven"}, "no generator here makes a sound", None),
+        (
+            "/v1/audio/generations",
+            {"prompt": "a seven"},
+            "no sound is near to this; there are sounds of dog",
+            None,
+        ),
+        ("/v1/audio/generations", {"prompt": "a dog", "seconds": 3}, "so seconds means nothing", None),
         ("/v1/shapes/generations", {"prompt": "a seven", "steps": 1}, "digit", None),
         (DETECT, {"input": "a dog"}, "picture is missing", "picture"),
         (DETECT, {"picture": sound(), "input": "a dog"}, "picture is no picture", "picture"),
@@ -387,7 +415,7 @@ def test_responses_without_a_call_are_as_without_tools(running):
 def test_the_model_says_what_it_can(running, bot, monkeypatch, tmp_path):
     _, found = running.request("/v1/models")
     assert found["data"][0]["tools"] == ["calculator", "generator", "detector"]
-    assert found["data"][0]["makes"] == ["picture", "shape"]
+    assert found["data"][0]["makes"] == ["picture", "sound", "shape"]
     from imagebind_llm.skills.generation import nano
 
     monkeypatch.setattr(nano, "generator_folder", lambda: tmp_path)

@@ -22,6 +22,7 @@ _EXAMPLES = """
 Examples:
   imagebind-llm imagine --audio eight.ogg --out eight.png
   imagebind-llm imagine --text "a seven" --out seven.glb
+  imagebind-llm imagine --image dog.jpg --out bark.wav
   imagebind-llm imagine --image cat.png@0.5 --text "a dog@0.5" --count 4 --out pet.png
   imagebind-llm imagine --between three.ply eight.png --frames 8 --out way.gif
   imagebind-llm imagine --audio rain.wav --model my-7b --generator unclip --weights HUB_ID --out rain.png
@@ -98,7 +99,7 @@ def imagine(
     if frames is not None and not ends:
         raise UserError("--frames is of --between; give both, or --count for several pictures")
 
-    from imagebind_llm.skills.generation.contract import Settings
+    from imagebind_llm.skills.generation.contract import Settings, require_kind
     from imagebind_llm.skills.generation.registry import generator_kind
     from imagebind_llm.skills.generation.writing import kind_of, numbered
 
@@ -119,6 +120,7 @@ def imagine(
             f"the generator {generator!r} makes no {kind}, only {makes}; choose another one with --generator"
         )
     opened = known.open(weights, device)  # what is not there is said before a model is loaded
+    require_kind(opened, kind)
     if description and "description" not in opened.reads:
         raise UserError(
             f"the generator {generator!r} reads no --description; give the words as a medium with --text, or "

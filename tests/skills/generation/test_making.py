@@ -217,7 +217,7 @@ def test_impossible_sizes_are_refused():
 
 def test_nano_says_what_it_cannot_do(decoder):
     generator = DecoderGenerator(decoder, "abc", {})
-    with pytest.raises(UserError, match="nano makes no sound"):
+    with pytest.raises(UserError, match="'nano' makes no sound, only pictures and shapes"):
         generator.make("sound", [Wish(unit(1))], Settings())
     with pytest.raises(UserError, match="nothing to make a picture of"):
         generator.make("picture", [Wish()], Settings())

@@ -23,6 +23,18 @@ def test_the_first_that_makes_a_kind_makes_it(monkeypatch, tmp_path):
         Generators(["stable-audio=somewhere"]).get("shape")
 
 
+def test_sounds_count_only_where_they_are(monkeypatch, tmp_path):
+    monkeypatch.setattr(nano, "generator_folder", lambda: tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    assert Generators().kinds == ("picture", "shape")
+    with pytest.raises(UserError, match="brings no weights"):
+        Generators(["nano", "stable-audio"]).get("sound")
+    with pytest.raises(UserError, match="no generator here makes a sound: nano makes pictures and shapes"):
+        Generators().get("sound")
+    (tmp_path / "sounds.safetensors").write_text("")
+    assert Generators().kinds == ("picture", "sound", "shape")
+
+
 def test_a_folder_needs_no_slash(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "export").mkdir()

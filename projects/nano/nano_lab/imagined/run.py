@@ -17,6 +17,7 @@ from imagebind_llm.common.files import atomic_write, sha256
 from imagebind_llm.common.work_folder import WorkFolder, work_folder
 from imagebind_llm.evaluation.provenance import environment, model_facts
 from imagebind_llm.inference.assistant import Assistant
+from imagebind_llm.skills.generation.bank import load_bank
 from imagebind_llm.skills.generation.contract import Generator
 from imagebind_llm.skills.generation.contract import Settings as Drawing
 from imagebind_llm.skills.generation.decoder.folder import WEIGHTS_FILE
@@ -25,6 +26,7 @@ from nano_lab.imagined.judge_folder import TrainedJudge
 from nano_lab.imagined.measure import Asked, draw, score
 from nano_lab.imagined.sheet import Row
 from nano_lab.imagined.solids import front_view, solid_of
+from nano_lab.imagined.sounds import looked_up
 from nano_lab.imagined.tasks import TASKS, gather
 from nano_lab.world.concepts import UNCLEAR
 
@@ -116,6 +118,7 @@ def measure_imagined(
         for task in TASKS
         if task.name in asked
     ]
+    bank = load_bank(settings.decoder, bot.model.config.embedding_dim)
     solids, views = _solids(judge, asked, drawings, settings.seed)
     results = {
         "schema": SCHEMA,
@@ -126,7 +129,7 @@ def measure_imagined(
         "settings": settings.facts(),
         "tasks": tasks,
         "solids": solids,
-        "sounds": None,
+        "sounds": None if bank is None else looked_up(bank, asked, settings.seed),
         "environment": environment(),
     }
     return Measured(results, rows + views)

@@ -9,7 +9,7 @@ from imagebind_llm.evaluation.report import percent, table
 
 
 def report(results: Mapping[str, Any]) -> str:
-    """The judge, every task, the solids, and what holds for all of them."""
+    """The judge, every task, the solids, the sounds, and what holds for all of them."""
     judge, tasks = results["judge"], results["tasks"]
     far = {task["name"]: 100 * abs(task["control"]["accuracy"] - task["chance"]) for task in tasks}
     farthest = max(far, key=lambda name: far[name])
@@ -21,7 +21,9 @@ def report(results: Mapping[str, Any]) -> str:
         f"The control arm is at most {far[farthest]:.1f} points from chance ({farthest}).",
         "",
         solids_table(results["solids"]),
-        "Sounds: nano's generator makes none, so there is nothing to judge.",
+        sounds_table(results["sounds"])
+        if results["sounds"] is not None
+        else "Sounds: this generator has none, so there is nothing to judge.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -50,3 +52,21 @@ def solids_table(solids: list[Mapping[str, Any]]) -> str:
         for row in solids
     ]
     return table(["made", "n", "right, %", "refused", "control arm, %"], rows)
+
+
+def sounds_table(sounds: list[Mapping[str, Any]]) -> str:
+    """Sounds that were looked up, and things that have none."""
+    rows = [
+        [
+            row["name"],
+            row["right"]["n"],
+            percent(row["right"]),
+            row["refused"],
+            percent(row["control"]),
+            "" if row["without"] is None else row["without"]["n"],
+            "" if row["without"] is None else percent(row["without"]),
+        ]
+        for row in sounds
+    ]
+    heads = ["looked up", "n", "right, %", "refused", "control arm, %", "n without a sound", "refused, %"]
+    return table(heads, rows)

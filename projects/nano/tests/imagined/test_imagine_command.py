@@ -98,6 +98,8 @@ def test_everything_is_drawn_judged_and_kept(
     assert results["tasks"][0]["chance"] == pytest.approx(0.1)
     assert [row["name"] for row in results["solids"]] == [f"solids: {name}" for name in SOLIDS]
     assert all(row["refused"] == row["right"]["n"] for row in results["solids"])  # noise is no digit
+    assert results["sounds"] is None
+    assert "this generator has none" in shown
     assert results["generator"]["encoder"] == results["model"]["fingerprints"]["encoder"]
     assert (out / "results.md").read_text() == shown
     with Image.open(out / "samples.png") as sheet:

@@ -1,7 +1,8 @@
-"""Nano's own generator: pictures of its digits and objects, and its digits sawn out of a board.
+"""Nano's own generator: pictures of its digits and objects, its digits sawn out of a board, and sounds.
 
-It makes no sound: the recordings that nano learnt from are other people's, and are not shipped, so there is
-nothing to play; and a decoder of sound is not part of it.
+Its sounds are looked up, not made anew: spoken digits and animal calls that the project synthesised itself
+(:mod:`imagebind_llm.skills.generation.bank`). The recordings that nano learnt from are other people's, and
+are not shipped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from torch import Tensor
 from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.inference.loading import choose_device
+from imagebind_llm.skills.generation.bank import RATE, SoundBank, load_bank
 from imagebind_llm.skills.generation.contract import (
     Kind,
     Made,
@@ -21,6 +23,7 @@ from imagebind_llm.skills.generation.contract import (
     Pictures,
     Settings,
     Shapes,
+    Sounds,
     Wish,
     embeddings_of,
     require_kind,
@@ -44,9 +47,9 @@ class DecoderGenerator:
         encoder_fingerprint: of the encoder it was trained with.
         shifts: modality → ``[D]``.
         name: for metadata.
+        sounds: that can be looked up; None: it makes no sound.
     """
 
-    kinds: Sequence[Kind] = ("picture", "shape")
     reads: Sequence[Part] = ("embedding",)
 
     def __init__(
@@ -55,21 +58,24 @@ class DecoderGenerator:
         encoder_fingerprint: str | None,
         shifts: Mapping[str, Tensor],
         name: str = "nano",
+        sounds: SoundBank | None = None,
     ) -> None:
         self.decoder, self.encoder_fingerprint, self.shifts = decoder, encoder_fingerprint, shifts
+        self.sounds = sounds
+        self.kinds: Sequence[Kind] = ("picture", "shape") if sounds is None else ("picture", "sound", "shape")
         self.about: Mapping[str, str] = {"generator": name, "encoder": encoder_fingerprint or "unknown"}
 
     def make(self, kind: Kind, wishes: Sequence[Wish], settings: Settings) -> Made:
-        """Pictures ``[n, H, W, 3]``, or what their light ink is as a board.
+        """Pictures ``[n, H, W, 3]``, what their light ink is as a board, or sounds that lie near.
 
         Raises:
-            UserError: sound is asked for, a wish has no embedding, or a shape is asked for and the picture
-                is no drawing.
+            UserError: a wish has no embedding, a shape is asked for and the picture is no drawing, or a sound
+                is asked for and none is near.
         """
-        if kind == "sound":
-            raise UserError("nano makes no sound; use --generator stable-audio or audioldm2 with --weights")
         require_kind(self, kind)
         rows = embeddings_of(wishes, self.decoder.config.embedding_dim)
+        if kind == "sound" and self.sounds is not None:
+            return _played(self.sounds, rows, wishes, settings)
         places = list(each(wishes, settings.count))
         parts = []
         for start in range(0, len(places), _AT_ONCE):
@@ -90,6 +96,19 @@ class DecoderGenerator:
         if kind == "picture":
             return Pictures(pixels)
         return Shapes(tuple(extrude(ink_of(picture)) for picture in pixels))
+
+
+def _played(bank: SoundBank, rows: Tensor, wishes: Sequence[Wish], settings: Settings) -> Sounds:
+    """A recording for each thing; short ones end in silence, so that all are as long as the longest."""
+    for name in ("steps", "guidance", "seconds"):
+        if getattr(settings, name) is not None:
+            raise UserError(f"nano's sounds are looked up as they are, so {name} means nothing; leave it out")
+    found = [
+        bank.play(rows[wish], settings.seed + thing, wishes[wish].negative_embedding)
+        for wish, thing in each(wishes, settings.count)
+    ]
+    longest = max(map(len, found))
+    return Sounds(np.stack([np.pad(one, (0, longest - len(one)))[None] for one in found]), RATE)
 
 
 def ink_of(picture: np.ndarray) -> np.ndarray:
@@ -129,7 +148,8 @@ def _open(weights: str | None, device: str) -> DecoderGenerator:
             "serve --generator DIR), or use another generator"
         )
     decoder, fingerprint, shifts = load_decoder(folder, choose_device(device))
-    return DecoderGenerator(decoder, fingerprint, shifts)
+    sounds = load_bank(folder, decoder.config.embedding_dim)
+    return DecoderGenerator(decoder, fingerprint, shifts, sounds=sounds)
 
 
 def _negatives(wishes: Sequence[Wish]) -> Tensor | None:
@@ -143,4 +163,6 @@ def _negatives(wishes: Sequence[Wish]) -> Tensor | None:
     return torch.stack(known)
 
 
-NANO = GeneratorKind(_open, ("picture", "shape"), "Nano's digits and objects, from the joint embedding.")
+NANO = GeneratorKind(
+    _open, ("picture", "sound", "shape"), "Nano's digits and objects, from the joint embedding."
+)

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.skills.generation.contract import KINDS, Generator, Kind
@@ -31,9 +32,10 @@ class Generators:
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """What can be made. Nano's own generator counts only where its weights are."""
-        there = [known for _, known, weights in self._given if _there(known, weights)]
-        return tuple(kind for kind in KINDS if any(kind in known.kinds for known in there))
+        """What can be made. Nano's own generator counts only where its weights are, and for sounds where
+        these are."""
+        made = [_makes(known, weights) for _, known, weights in self._given]
+        return tuple(kind for kind in KINDS if any(kind in one for one in made))
 
     def get(self, kind: Kind) -> Generator:
         """The generator of a kind, with its weights.
@@ -41,24 +43,30 @@ class Generators:
         Raises:
             UserError: none makes it, or its weights are not there.
         """
+        made = [_makes(known, weights) for _, known, weights in self._given]
         for place, (_, known, weights) in enumerate(self._given):
-            if kind in known.kinds:
+            if kind in (made[place] or known.kinds):  # opening says what is missing where nothing is there
                 with self._one:
                     if place not in self._opened:
                         self._opened[place] = known.open(weights, self._device)
                     return self._opened[place]
         names = " and ".join(name for name, _, _ in self._given)
-        made = sorted({one for _, known, _ in self._given for one in known.kinds}, key=KINDS.index)
-        raise UserError(
-            f"no generator here makes a {kind}: {names} makes {' and '.join(f'{one}s' for one in made)}"
-        )
+        able = [f"{one}s" for one in KINDS if any(one in kinds for kinds in made)]
+        raise UserError(f"no generator here makes a {kind}: {names} makes {' and '.join(able)}")
 
 
-def _there(known: GeneratorKind, weights: str | None) -> bool:
+def _makes(known: GeneratorKind, weights: str | None) -> Sequence[Kind]:
+    """What a generator makes with the files that are there."""
+    from imagebind_llm.skills.generation.bank import FILE
     from imagebind_llm.skills.generation.nano import NANO as OWN
     from imagebind_llm.skills.generation.nano import generator_folder
 
-    return known is not OWN or weights is not None or (generator_folder() / "config.json").is_file()
+    if known is not OWN:
+        return known.kinds
+    folder = generator_folder() if weights is None else Path(weights).expanduser()
+    if weights is None and not (folder / "config.json").is_file():
+        return ()
+    return [kind for kind in known.kinds if kind != "sound" or (folder / FILE).is_file()]
 
 
 def _read(given: str) -> tuple[str, GeneratorKind, str | None]:
