@@ -119,6 +119,23 @@ def test_draw_and_find_with_the_mouse_only(visit, scene, viewport, scheme, local
     assert ("找到一处" if chinese else "Found in one place") in answered(page, 3)
 
 
+def test_a_picture_becomes_a_sound(visit):
+    page = visit()
+    page.attach("Picture", "dog.jpg")
+    page.tab.locator("#draw-it").click()
+    page.tab.get_by_role("menuitem").filter(has_text="sound").first.click()
+    assert answered(page, 1) == "Here is the sound."
+    player = page.tab.locator(".turn.answer:last-child .made audio")
+    player.wait_for()
+    assert player.bounding_box()["width"] > 200
+    page.until("document.querySelector('.turn.answer:last-child .made audio').duration > 0.3")
+    with page.tab.expect_download() as download:
+        page.tab.locator(".turn.answer:last-child .made-save").click()
+    assert download.value.suggested_filename == "sound.wav"
+    page.shot("tools-sound")
+    assert page.fits()
+
+
 def test_drawn_again_it_is_another_picture(visit):
     page = visit()
     page.attach("Sound", "dog.ogg")
