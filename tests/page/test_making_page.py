@@ -125,6 +125,7 @@ def test_a_picture_becomes_a_sound(visit):
     page.tab.locator("#draw-it").click()
     page.tab.get_by_role("menuitem").filter(has_text="sound").first.click()
     assert answered(page, 1) == "Here is the sound."
+    assert page.tab.get_by_text("Make a sound of this").first.is_visible()
     player = page.tab.locator(".turn.answer:last-child .made audio")
     player.wait_for()
     assert player.bounding_box()["width"] > 200

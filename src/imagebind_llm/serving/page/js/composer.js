@@ -163,7 +163,7 @@ export class Composer {
     const words = this.field.value.trim();
     if (this.running) return;
     if (!words && !this.tray.items.length) return toast('drawWhat');
-    const make = (kind) => this.send({ do: 'draw', kind, words }, words ? t('drawWords', { words }) : t('drawThis'));
+    const make = (kind) => this.send({ do: 'draw', kind, words }, words ? t(`ask.${kind}Of`, { words }) : t(`ask.${kind}`));
     if (kinds.length === 1) return make(kinds[0]);
     openMenu(byId('draw-it'), kinds.map((kind) => ({ t: `make.${kind}`, icon: { picture: 'image', sound: 'audio', shape: 'point' }[kind], act: () => make(kind) })));
   }
