@@ -56,12 +56,17 @@ def test_a_sound_is_looked_up_and_nano_hears_it(tmp_path, capsys):
     code, said, err = run(capsys, "--image", INPUTS / "dog.jpg", "--count", 2, "--seed", 1, "--out", out)
     assert code == 0, err
     paths = [tmp_path / f"bark-{number}.wav" for number in (1, 2)]
-    assert said.splitlines() == [f"sound in {path}" for path in paths]
+    assert said.splitlines() == [f"sound (dog) in {path}" for path in paths]
+    assert paths[0].read_bytes() != paths[1].read_bytes(), "another recording"
+    code, said, _ = run(capsys, "--image", INPUTS / "dog.jpg", "--seed", 2, "--out", out, "--json")
+    assert json.loads(said)["sounds"] == ["dog"]
+    assert out.read_bytes() == paths[1].read_bytes(), "a seed is a sound, alone or among several"
     bot = Assistant.from_pretrained("nano", device="cpu")
     for path in paths:
         with soundfile.SoundFile(path) as found:
             assert (found.samplerate, found.channels) == (16_000, 1)
-            assert "image dog.jpg" in found.comment
+            assert json.loads(found.comment.partition(" ")[2])["made_of"] == ["image dog.jpg"]
+            assert json.loads(found.comment.partition(" ")[2])["sound"] == "dog"
         assert "dog" in bot.ask("What is this?", audio=str(path)).text
 
 
@@ -94,7 +99,10 @@ def test_the_way_between_a_shape_and_words(weights, tmp_path, capsys, name):
         (["--out", "a.png", "--text", "x", "--generator", "unclip"], "brings no weights"),
         (["--out", "a.gif", "--text", "x"], "give --between"),
         (["--out", "a.png", "--text", "x", "--between", "a", "b"], "drop the other ones"),
-        (["--out", "a.wav", "--between", "a", "b"], "one .png or .gif"),
+        (["--out", "a.wav", "--between", "a", "b"], "and --out 'a.wav' is neither"),
+        (["--out", "a.png", "--between", "a", "b", "--count", "2"], "one .png or .gif; drop --count"),
+        (["--out", "a.wav", "--text", "a dog@-1"], "all media have negative weights"),
+        (["--out", "a.wav", "--text", "a dog", "--negative", "a dog"], "no sound is near to this"),
         (["--out", "a.png", "--image", "none.png"], "there is no such file"),
         (["--out", "a.png", "--text", "x", "--steps", "0"], "steps is 0"),
         (["--out", "a.png", "--text", "x", "--weights", "."], "holds no generator"),

@@ -120,7 +120,7 @@ def test_sounds_are_looked_up(running):
         assert heard(one["b64_json"]) == (4000, 16_000, pytest.approx(0.5, abs=0.1))
     _, found = running.request(CHAT, said("Play me the sound of a dog.", server_tools=["generator"]))
     message = found["choices"][0]["message"]
-    assert "Here is a sound of" in message["content"]
+    assert message["content"] == "Here is a sound of “a dog”: dog."
     assert any("audio" in json.dumps(part)[:200] for part in message["parts"])
 
 

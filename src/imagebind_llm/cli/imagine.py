@@ -64,10 +64,10 @@ def imagine(
         str | None, typer.Option("--weights", metavar="DIR|HUB_ID", help="Of the generator.")
     ] = None,
     count: Annotated[int, typer.Option("--count", help="How many; files are then numbered.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="Of the noise they start from.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the noise, or of the recording.")] = 0,
     steps: Annotated[int | None, typer.Option("--steps", help="Default: the generator's.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", help="Default: the generator's.")] = None,
-    seconds: Annotated[float | None, typer.Option("--seconds", help="Length of a sound.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Length of a sound; not nano's.")] = None,
     cache: shared.CacheOption = None,
     model: shared.ModelOption = "nano",
     device: shared.DeviceOption = "auto",
@@ -108,8 +108,10 @@ def imagine(
         raise UserError(f"--seconds is the length of a sound, and --out {str(out)!r} is none; leave it out")
     if out.suffix.lower() == ".gif" and between is None:
         raise UserError("a .gif shows the way between two media; give --between FILE FILE, or a .png")
-    if between is not None and (kind != "picture" or count != 1):
-        raise UserError("--between makes one .png or .gif; drop --count and give such an --out")
+    if between is not None and kind != "picture":
+        raise UserError(f"--between makes one .png or .gif, and --out {str(out)!r} is neither")
+    if between is not None and count != 1:
+        raise UserError("--between makes one .png or .gif; drop --count")
     settings = Settings(count, seed, steps, guidance, seconds, progress=not json_)
     for number in range(count):
         _check_out(numbered(out, number, count), given, ends)
@@ -139,11 +141,13 @@ def imagine(
         wishes = way(wish(ends[0]), wish(ends[1]), frames or _FRAMES)
     made = opened.make(kind, wishes, settings)
     paths = _write(out, made, opened, wishes, settings)
+    names: Sequence[str] = getattr(made, "names", ())
     if json_:
-        shared.print_json({"out": [str(path) for path in paths], "kind": kind, **opened.about})
+        named = {"sounds": list(names)} if names else {}
+        shared.print_json({"out": [str(path) for path in paths], "kind": kind, **named, **opened.about})
     else:
-        for path in paths:
-            typer.echo(f"{kind} in {path}")
+        for number, path in enumerate(paths):
+            typer.echo(f"{kind} ({names[number]}) in {path}" if names else f"{kind} in {path}")
 
 
 def _wish(

@@ -28,7 +28,7 @@ LEAST = 0.7
 without a sound (a ship, a horse) and things that it does not know mostly below 0.65; ``imagebind-llm eval
 imagine`` measures both."""
 AS_NEAR = 0.1
-"""Names this much farther than the nearest one are as good: the two parts of a mixture are."""
+"""Names this much farther than the nearest one are as good: the parts of an even mixture mostly are."""
 _UNIT = 1e-2
 _SOUND = re.compile(r"sound\.(.+)\.\d+")
 
@@ -52,7 +52,8 @@ class SoundBank:
 
         Args:
             embedding: ``[D]``, a unit vector.
-            negative: ``[D]``: names that are nearer to this one are left out.
+            negative: ``[D]``: names that are nearer to this one are left out, and nothing farther comes in
+                their place.
 
         Raises:
             UserError: the embedding has another size.
@@ -63,28 +64,30 @@ class SoundBank:
                 f"{list(self.keys.shape[1:])}: use the model they belong to"
             )
         cosines = self.keys @ embedding.float()
-        if negative is not None:
-            cosines = cosines.masked_fill(self.keys @ negative.float() > cosines, -1.0)
         best = float(cosines.max())
         if best < LEAST:
             return []
+        if negative is not None:
+            cosines = cosines.masked_fill(self.keys @ negative.float() > cosines, -1.0)
         order = cosines.argsort(descending=True).tolist()
         return [place for place in order if float(cosines[place]) >= best - AS_NEAR]
 
-    def play(self, embedding: Tensor, seed: int, negative: Tensor | None = None) -> np.ndarray:
-        """``[length]`` float32 at :data:`RATE`: a recording of one of the near names, drawn by ``seed``.
+    def play(self, embedding: Tensor, seed: int, negative: Tensor | None = None) -> tuple[str, np.ndarray]:
+        """A recording of one of the near names, and the name. Successive seeds take the names in turn, and of
+        each its recordings in turn.
+
+        Returns:
+            The name, and ``[length]`` float32 at :data:`RATE`.
 
         Raises:
             UserError: nothing is near.
         """
         near = self.near(embedding, negative)
         if not near:
-            raise UserError(
-                f"no sound is near to this; there are sounds of {', '.join(self.names)}. Ask for one of "
-                "these, or use --generator stable-audio or audioldm2 with --weights"
-            )
-        able = [sound for place in near for sound in self.sounds[place]]
-        return able[int(np.random.default_rng(seed).integers(len(able)))]
+            raise UserError(f"no sound is near to this; there are sounds of {', '.join(self.names)}")
+        turn, place = divmod(seed, len(near))
+        able = self.sounds[near[place]]
+        return self.names[near[place]], able[turn % len(able)]
 
 
 def save_bank(folder: Path, keys: Mapping[str, Tensor], sounds: Mapping[str, Sequence[np.ndarray]]) -> None:
@@ -144,7 +147,9 @@ def _read(path: Path, data: Tensor) -> np.ndarray:
     except (RuntimeError, OSError) as error:
         raise CheckpointError(f"{str(path)!r} holds a recording that cannot be read; get it again") from error
     if rate != RATE or samples.ndim != 1 or not len(samples):
-        raise CheckpointError(f"{str(path)!r} holds a recording that is not one channel of {RATE} Hz")
+        raise CheckpointError(
+            f"{str(path)!r} holds a recording that is cut, or not one channel of {RATE} Hz; get it again"
+        )
     found: np.ndarray = samples.clip(-1, 1)
     return found
 

@@ -79,10 +79,17 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Sounds:
-    """``samples [n, channels, length]`` float32 in -1 … 1, at ``rate`` Hz."""
+    """Recordings.
 
-    samples: np.ndarray
+    Attributes:
+        samples: of each ``[channels, length]`` float32 in -1 … 1.
+        rate: Hz.
+        names: what each is of, where it was looked up; else none.
+    """
+
+    samples: Sequence[np.ndarray]
     rate: int
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -99,7 +99,6 @@ class DecoderGenerator:
 
 
 def _played(bank: SoundBank, rows: Tensor, wishes: Sequence[Wish], settings: Settings) -> Sounds:
-    """A recording for each thing; short ones end in silence, so that all are as long as the longest."""
     for name in ("steps", "guidance", "seconds"):
         if getattr(settings, name) is not None:
             raise UserError(f"nano's sounds are looked up as they are, so {name} means nothing; leave it out")
@@ -107,8 +106,7 @@ def _played(bank: SoundBank, rows: Tensor, wishes: Sequence[Wish], settings: Set
         bank.play(rows[wish], settings.seed + thing, wishes[wish].negative_embedding)
         for wish, thing in each(wishes, settings.count)
     ]
-    longest = max(map(len, found))
-    return Sounds(np.stack([np.pad(one, (0, longest - len(one)))[None] for one in found]), RATE)
+    return Sounds([samples[None] for _, samples in found], RATE, tuple(name for name, _ in found))
 
 
 def ink_of(picture: np.ndarray) -> np.ndarray:

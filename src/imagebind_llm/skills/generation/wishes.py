@@ -46,8 +46,8 @@ def make_wish(
         negative: what it should not be; also embedded, for generators that read embeddings.
 
     Raises:
-        UserError: no media and no words, media that cannot be read, an encoder that the generator was not
-            trained with, or the cache is asked for and there is none.
+        UserError: no media and no words, none with a positive weight, media that cannot be read, an encoder
+            that the generator was not trained with, or the cache is asked for and there is none.
     """
     reads = generator.reads
     wish = Wish(description=description or "", negative=negative)
@@ -56,6 +56,11 @@ def make_wish(
         items = media_items(media)
         if not items:
             raise UserError("there is nothing to imagine; give media or words, for example text='a seven'")
+        if all(item.weight < 0 for item in items):
+            raise UserError(
+                "all media have negative weights, so nothing says what to make; give one with a positive "
+                "weight"
+            )
         made_of = tuple(f"{item.modality.value} {_shown(item)}" for item in items)
         rows = [_raised(row) for row in bot.iter_embed(items)]
         embedding = _embedding(bot, items, rows, generator.shifts, cache)

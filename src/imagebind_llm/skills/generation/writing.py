@@ -109,13 +109,14 @@ def write_sounds(out: Path, made: Sounds, about: list[dict[str, Any]]) -> list[P
     paths = []
     for number, (samples, what) in enumerate(zip(made.samples, about, strict=True)):
         path = numbered(out, number, len(made))
+        said = {**what, "sound": made.names[number]} if made.names else what
         with atomic_write(path) as temporary:
             file = soundfile.SoundFile(
                 temporary, "w", made.rate, samples.shape[0], subtype="PCM_16", format="WAV"
             )
             with file:
                 file.software = SOFTWARE
-                file.comment = f"{KEY} {_json(what)}"
+                file.comment = f"{KEY} {_json(said)}"
                 file.write(samples.T.clip(-1, 1))
         paths.append(path)
     return paths

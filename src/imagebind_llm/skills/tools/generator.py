@@ -135,7 +135,8 @@ class GeneratorTool:
         settings = Settings(seed=seed)
         wish = make_wish(assistant, by_modality(items), generator)
         made = generator.make(kind, [wish], settings)
-        says = f"Here is a {kind} of {named_all(items)}."
+        names = ", ".join(getattr(made, "names", ()))
+        says = f"Here is a {kind} of {named_all(items)}{f': {names}' if names else ''}."
         return Outcome(says, made_files(made, generator, wish, settings))
 
 
