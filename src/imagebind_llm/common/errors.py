@@ -108,7 +108,7 @@ def require(module: str, extra: str, feature: str) -> ModuleType:
             raise  # the module is there, but one of its own imports is broken: show that cause
         raise MissingExtraError(
             f"{feature} needs the package {missing!r}, which is not installed; "
-            f"run: pip install 'imagebind-llm[{extra}]'"
+            f"run: pip install 'imagebind-llm[{extra}]' (in a clone: pip install -e '.[{extra}]')"
         ) from error
 
 
