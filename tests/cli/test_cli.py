@@ -112,6 +112,8 @@ def test_explain_prints_what_the_cache_found(ask, media_folder, tiny_cache_folde
         (["x", "--image", "/dev/null"], "--image '/dev/null': it is a pipe, socket or device; give a file"),
         (["x", "--image", "{media}/broken.png"], "broken.png"),
         (["x", "--image", "{media}/red.png@much"], "the weight 'much' is not a number"),
+        (["x", "--text", "@0.5"], "--text '@0.5' is a weight alone; write the words before the @"),
+        (["x", "--image", "@2"], "--image '@2' is a weight alone; write the file before the @"),
         (["x", "--image", "{media}/red.png@nan"], "not finite"),
         (["x", "--image", "{media}/red.png@0"], "total weight of 0"),
         (["x", "--image", "https://example.org/a.png"], "is remote"),

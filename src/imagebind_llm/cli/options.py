@@ -123,13 +123,13 @@ def read_medium(modality: Modality, value: str, option: str | None = None) -> tu
     before the value, for the message.
 
     Raises:
-        UserError: the weight of an existing file is not a finite number.
+        UserError: the weight of an existing file is not a finite number, or nothing stands before the weight.
     """
     if modality is not Modality.TEXT and os.path.exists(value):
         return value, 1.0
     option = option or f"--{modality.value}"
     head, at, tail = value.rpartition("@")
-    if not at or not head:
+    if not at:
         return value, 1.0
     try:
         weight = float(tail)
@@ -141,6 +141,9 @@ def read_medium(modality: Modality, value: str, option: str | None = None) -> tu
         return value, 1.0
     if not math.isfinite(weight):
         raise UserError(f"{option} {value!r}: the weight {tail!r} is not finite; write for example 0.5")
+    if not head.strip():
+        what = "words" if modality is Modality.TEXT else "file"
+        raise UserError(f"{option} {value!r} is a weight alone; write the {what} before the @")
     return head, weight
 
 
