@@ -22,7 +22,10 @@ PARTS = "parts"
 """Where the recipes say that runs and parts lie."""
 FREE = ("openclipart", "fluent-emoji", "tux-paint")
 """Data sets of ``data fetch`` whose captions stand in for Flickr8k's."""
-STAGES = ("heads-text", "heads", "pretrain", "finetune")
+STAGES = ("heads-text", "heads", "pretrain", "finetune", "finetune-2")
+KEPT = 0.5
+"""Share of the first fine-tuning that the second one begins with. Measured on 26 passages of the Debian FAQ:
+perplexity over SmolLM2's is 1.68 at all of it, 1.25 at 0.7, 1.11 at 0.5."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,11 @@ def steps(plan: Plan) -> list[Step]:
     places = moved(read_recipe(new_encoder), plan.parts, PARTS)
     pictures = captioned / "pictures.tsv"
     captions = ("--embedded", embedded, "--tables", captioned)
-    finished = ("--model", runs / "finetune" / "export", "--encoder", encoder, "--cache", runs / "cache")
+    finished = ("--model", runs / "finetune-2" / "export", "--encoder", encoder, "--cache", runs / "cache")
     language_model = plan.parts / LANGUAGE_MODEL
-    distilled = ("--model", runs / "pretrain" / "export", "--words", words, *limit)
+    pretrained = runs / "pretrain" / "export"
+    distilled = ("--model", pretrained, "--words", words, *limit)
+    milder = ("--model", runs / "finetune" / "export", "--before", pretrained, "--share", KEPT)
     return [
         *fetches,
         tables,
@@ -153,11 +158,13 @@ def steps(plan: Plan) -> list[Step]:
         train("pretrain", "pretrain", "captions", "caption-tokenizer"),
         store("distil", "distilled", distilled, "pretrain"),
         train("finetune", "finetune", "distilled", "talk", "described", "classes", "questions", "tokenizer"),
+        lab("milder", "milder", milder, "finetune"),
+        train("finetune", "finetune-2", "milder"),
         lab(
             "together",
             "model",
             ("--parts", plan.parts, *finished, "--trained", runs / "trained"),
-            "finetune",
+            "finetune-2",
             "cache",
         ),
     ]

@@ -52,7 +52,9 @@ MADE = """\
    other towers learn to end there: captions by their pictures, sounds and 3D models by class and picture.
 2. **Pretrain.** Bind network and gates, from captions of pictures.
 3. **Finetune.** Low-rank updates, biases and norms, from captions, names and meanings of ImageNet's classes
-   (at the rows of the classifier, which need no pictures), and text without pictures that keeps the language.
+   (at the rows of the classifier, put into training pictures), and text without pictures that keeps the
+   language. In two rounds: half of what the language model learned in the first is taken back, and the
+   second goes on at a lower rate with more text.
 4. **Cache.** Embeddings of training pictures, towards which other modalities can be moved when it answers.
 
 The language model has never been given a sound or a 3D model. `python -m mini_lab.build` runs all steps; the
@@ -68,7 +70,7 @@ None of it is shipped. The cache holds embeddings of training pictures, not the 
 | ImageNet's class words (`timm`, WordNet) | names and meanings | Apache-2.0; WordNet licence |
 | Animal-Sound-Dataset, `train` | sound head | not stated: research material |
 | Sweet Home 3D furniture, `train` | point head | CC-BY-3.0, CC0; the makers are named in its files |
-| text of the project's own grammar | keeping the language | Apache-2.0 |
+| text of the project's own grammar, answers of SmolLM2 itself | keeping the language | Apache-2.0 |
 """
 
 CAUTIONS = """\

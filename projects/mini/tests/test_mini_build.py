@@ -15,6 +15,7 @@ import soundfile
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file
 from support.llm_folders import run_cli, write_llm
 from support.tiny_backbones import write_bert, write_efficientnet, write_whisper
 from test_mini_data import SMOL
@@ -22,7 +23,7 @@ from transformers import AutoTokenizer
 
 from imagebind_llm import Assistant
 from imagebind_llm.inference.request import Answer
-from mini_lab import distil, flickr, sounds
+from mini_lab import distil, flickr, milder, sounds
 from mini_lab.build import Plan, steps
 from mini_lab.together import BACKBONES, LANGUAGE_MODEL
 
@@ -117,6 +118,40 @@ def run(step, monkeypatch) -> int:
     return int(leaving.value.code or 0)
 
 
+def check_milder(runs, monkeypatch):
+    """The language model is half-way; bind network, gates and the inner sides of the updates stay."""
+    whole, half, before = (
+        load_file(runs / name / "model.safetensors")
+        for name in ("finetune/export", "milder", "pretrain/export")
+    )
+    assert half.keys() == whole.keys()
+    learned = 0
+    for name, tensor in whole.items():
+        own = name.replace(".base_layer", "")
+        if not name.startswith("language_model.") or ".lora_A." in name:
+            expected = tensor
+        elif own in before:
+            expected = (tensor.float() + before[own].float()) / 2
+            learned += not torch.equal(tensor, before[own])
+        else:
+            assert ".lora_B." in name or name.endswith(".bias"), name
+            expected = tensor / 2
+            learned += bool(tensor.any())
+        assert torch.allclose(half[name].float(), expected.float(), atol=1e-2, rtol=1e-2), name
+    assert learned > 3
+    for share, given, words in (
+        ("2", runs / "pretrain" / "export", "--share is 2.0; expected 0 to 1"),
+        ("0.5", runs / "captioned", "give the export of a training stage"),
+        ("0.5", runs / "heads" / "export", "is not in"),
+    ):
+        argv = ["--model", runs / "finetune" / "export", "--before", given, "--share", share]
+        monkeypatch.setattr(sys, "argv", ["milder", *map(str, argv), "--out", str(runs / "none")])
+        with pytest.raises(SystemExit) as left:
+            milder.main()
+        assert left.value.code == 2, words
+        assert not (runs / "none").exists()
+
+
 def test_from_parts_to_a_model_that_answers(tmp_path, monkeypatch, capsys):
     write_parts(tmp_path / "parts")
     write_data(tmp_path / "data")
@@ -133,6 +168,7 @@ def test_from_parts_to_a_model_that_answers(tmp_path, monkeypatch, capsys):
         assert run(step, monkeypatch) == 0, (step.name, capsys.readouterr().err[-2000:])
         assert step.done is None or step.done.exists(), step.name
 
+    check_milder(runs, monkeypatch)
     trained = runs / "trained"
     assert sorted(path.name for path in trained.iterdir() if path.is_dir()) == ["adapter", "heads"]
     for file in trained.rglob("*"):
