@@ -22,10 +22,11 @@ PARTS = "parts"
 """Where the recipes say that runs and parts lie."""
 FREE = ("openclipart", "fluent-emoji", "tux-paint")
 """Data sets of ``data fetch`` whose captions stand in for Flickr8k's."""
-STAGES = ("heads-text", "heads", "pretrain", "finetune", "finetune-2")
+STAGES = ("heads-text", "heads", "pretrain", "finetune")
 KEPT = 0.5
-"""Share of the first fine-tuning that the second one begins with. Measured on 26 passages of the Debian FAQ:
-perplexity over SmolLM2's is 1.68 at all of it, 1.25 at 0.7, 1.11 at 0.5."""
+"""Share of the fine-tuning's work on the language model that the finished model has. On 26 passages of the
+Debian FAQ, perplexity over SmolLM2's is 1.68 at all of it, 1.25 at 0.7, 1.11 at 0.5, 1.06 at 0.4; CIDEr of
+100 validation pictures is 0.50 at all, 0.39 at 0.5, 0.35 at 0.4."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def steps(plan: Plan) -> list[Step]:
     places = moved(read_recipe(new_encoder), plan.parts, PARTS)
     pictures = captioned / "pictures.tsv"
     captions = ("--embedded", embedded, "--tables", captioned)
-    finished = ("--model", runs / "finetune-2" / "export", "--encoder", encoder, "--cache", runs / "cache")
+    finished = ("--model", runs / "milder", "--encoder", encoder, "--cache", runs / "cache")
     language_model = plan.parts / LANGUAGE_MODEL
     pretrained = runs / "pretrain" / "export"
     distilled = ("--model", pretrained, "--words", words, *limit)
@@ -159,12 +160,11 @@ def steps(plan: Plan) -> list[Step]:
         store("distil", "distilled", distilled, "pretrain"),
         train("finetune", "finetune", "distilled", "talk", "described", "classes", "questions", "tokenizer"),
         lab("milder", "milder", milder, "finetune"),
-        train("finetune", "finetune-2", "milder"),
         lab(
             "together",
             "model",
             ("--parts", plan.parts, *finished, "--trained", runs / "trained"),
-            "finetune-2",
+            "milder",
             "cache",
         ),
     ]

@@ -53,8 +53,7 @@ MADE = """\
 2. **Pretrain.** Bind network and gates, from captions of pictures.
 3. **Finetune.** Low-rank updates, biases and norms, from captions, names and meanings of ImageNet's classes
    (at the rows of the classifier, put into training pictures), and text without pictures that keeps the
-   language. In two rounds: half of what the language model learned in the first is taken back, and the
-   second goes on at a lower rate with more text.
+   language. Then half of what the language model learned is taken back, because it costs language.
 4. **Cache.** Embeddings of training pictures, towards which other modalities can be moved when it answers.
 
 The language model has never been given a sound or a 3D model. `python -m mini_lab.build` runs all steps; the

@@ -24,7 +24,7 @@ from imagebind_llm.training.build import exit_code
 from mini_lab.class_words import with_article
 from mini_lab.prototypes import read_classes
 
-COUNT = 2400
+COUNT = 800
 LONGEST = 72
 """Tokens of an answer; one that is cut there is cut again, after its last whole sentence."""
 FILE = "dialogs.json"

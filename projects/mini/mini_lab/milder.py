@@ -5,8 +5,7 @@
 
 Fine-tuning on captions costs language: perplexity of plain text rises. What was learned in the language
 model (low-rank updates, biases, norms) is kept to a share, as Wortsman et al. mix fine-tuned weights with
-those before (WiSE-FT, arXiv 2109.01903). The bind network and the gates stay. A later stage goes on from the
-folder.
+those before (WiSE-FT, arXiv 2109.01903). The bind network and the gates stay.
 """
 
 import argparse

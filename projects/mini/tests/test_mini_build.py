@@ -22,8 +22,10 @@ from test_mini_data import SMOL
 from transformers import AutoTokenizer
 
 from imagebind_llm import Assistant
+from imagebind_llm.cache import VisualCache
+from imagebind_llm.common.folders import MARK
 from imagebind_llm.inference.request import Answer
-from mini_lab import distil, flickr, milder, sounds
+from mini_lab import bundle, distil, flickr, milder, sounds
 from mini_lab.build import Plan, steps
 from mini_lab.together import BACKBONES, LANGUAGE_MODEL
 
@@ -170,6 +172,14 @@ def test_from_parts_to_a_model_that_answers(tmp_path, monkeypatch, capsys):
 
     check_milder(runs, monkeypatch)
     trained = runs / "trained"
+    size = bundle.write(trained, runs / "embedded", tmp_path / "bundle", 4)
+    found = [path for path in (tmp_path / "bundle").rglob("*") if path.is_file() and path.name != MARK]
+    assert sum(path.stat().st_size for path in found) == size
+    assert VisualCache.load(tmp_path / "bundle" / "adapter" / "cache").size == 4
+    for file in trained.rglob("*"):
+        if file.is_file() and file.name != MARK:
+            kept = tmp_path / "bundle" / file.relative_to(trained)
+            assert (kept.read_bytes(), kept.stat().st_mode & 0o777) == (file.read_bytes(), 0o644)
     assert sorted(path.name for path in trained.iterdir() if path.is_dir()) == ["adapter", "heads"]
     for file in trained.rglob("*"):
         if file.suffix == ".safetensors":

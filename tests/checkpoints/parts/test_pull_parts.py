@@ -386,6 +386,29 @@ def test_mini_is_a_bundle_of_the_parts_in_the_list():
     assert "research only" in known["mini"].licence
 
 
+def test_what_was_trained_of_mini_is_in_the_package_small_and_without_names_of_places():
+    from safetensors import safe_open
+
+    from imagebind_llm.cache import VisualCache
+
+    trained = read_registry()["mini"].bundle.trained
+    files = [path for path in trained.rglob("*") if path.is_file()]
+    assert {path.relative_to(trained).parts[0] for path in files} == {"adapter", "heads"}
+    assert sum(path.stat().st_size for path in files) < 40e6
+    for path in files:
+        assert path.stat().st_mode & 0o444 == 0o444, path
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as opened:
+                kinds = {opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118
+            assert kinds <= {"F16", "I64"}, path
+        elif path.suffix != ".faiss":
+            text = path.read_text(encoding="utf-8")
+            assert not any(place in text for place in ("/home/", "/root/", "/tmp/", "/work/")), path
+    cache = VisualCache.load(trained / "adapter" / "cache")
+    assert (cache.size, cache.dim) == (1000, 1280)
+    assert not list(trained.rglob("entries.parquet")), "captions of Flickr8k are not to be passed on"
+
+
 def test_a_bundle_whose_parts_or_training_do_not_fit_is_refused(pull, whole, place):
     registry = yaml.safe_load(place.registry.read_text())
     write_registry(place, **{**registry, "whole": bundle({"words": "words"})})
