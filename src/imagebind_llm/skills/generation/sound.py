@@ -64,7 +64,7 @@ class SoundGenerator:
             except ValueError as error:
                 raise UserError(f"the pipeline refuses these settings: {reason_of(error)}") from error
             made.append(_channels(found))
-        return Sounds(np.stack(made), self.rate)
+        return Sounds(made, self.rate)
 
 
 def _channels(found: Any) -> np.ndarray:
