@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from imagebind_llm.common.errors import UserError
+
 _ROUNDS = 5
 _LONGEST = 32
 
@@ -27,8 +29,6 @@ def main() -> int:
     for modality in ("image", "audio", "point", "text"):
         parser.add_argument(f"--{modality}", default=None)
     given = parser.parse_args()
-    from imagebind_llm.common.errors import UserError
-
     try:
         found = measured(given)
     except UserError as error:
@@ -57,15 +57,24 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
             first = first or time.perf_counter() - start
         assert stream.answer is not None, "the stream was read to its end"
         rounds.append((first, time.perf_counter() - start, stream.answer.new_tokens))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "load": loaded,
         "first_question": rounds[0][1],
         "first_token": statistics.median(one[0] for one in rounds[1:]),
         "answer": statistics.median(one[1] for one in rounds[1:]),
         "tokens": rounds[-1][2],
-        "peak_bytes": peak if sys.platform == "darwin" else peak * 1024,
+        "peak_bytes": _peak(),
     }
+
+
+def _peak() -> int:
+    """Bytes. On Linux not ``ru_maxrss``, which a process inherits from the one that started it."""
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise UserError("this system does not tell a process its peak memory (VmHWM); use Linux")
 
 
 if __name__ == "__main__":
