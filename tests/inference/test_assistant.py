@@ -304,6 +304,8 @@ def test_what_may_be_given_is_listed_without_sensors_of_other_models(bot, monkey
 def test_models_that_are_not_there(tmp_path):
     with pytest.raises(CheckpointError, match="no model 'nowhere'"):
         Assistant.from_pretrained("nowhere")
+    with pytest.raises(CheckpointError, match="run: imagebind-llm pull mini"):
+        Assistant.from_pretrained("mini")
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         Assistant.from_pretrained(tmp_path)
     with pytest.raises(UserError, match="no device 'tpu9'"):

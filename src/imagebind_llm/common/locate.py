@@ -56,6 +56,10 @@ def locate_folder(name: str | os.PathLike[str], revision: str | None = None) -> 
         raise CheckpointError(f"{text!r} is a file; give the model folder that holds it")
     if isinstance(name, str) and HUB_ID.match(text):
         return _download(text, revision)
+    if text == "mini":
+        raise CheckpointError(
+            "mini has to be pulled first; run: imagebind-llm pull mini, and give the folder that it prints"
+        )
     raise CheckpointError(
         f"no model {text!r}; give 'nano', a folder that exists, or a hub id such as 'owner/name'"
     )
