@@ -403,7 +403,7 @@ def test_what_was_trained_of_mini_is_in_the_package_small_and_without_names_of_p
             assert kinds <= {"F16", "I64"}, path
         elif path.suffix != ".faiss":
             text = path.read_text(encoding="utf-8")
-            assert not any(place in text for place in ("/home/", "/root/", "/tmp/", "/work/")), path
+            assert '": "/' not in text, f"{path} names a place on a machine"
     cache = VisualCache.load(trained / "adapter" / "cache")
     assert (cache.size, cache.dim) == (1000, 1280)
     assert not list(trained.rglob("entries.parquet")), "captions of Flickr8k are not to be passed on"

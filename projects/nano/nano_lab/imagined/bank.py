@@ -54,8 +54,6 @@ def build(bot: Assistant, generator: Generator, recordings: Path, out: Path) -> 
     found: dict[str, list[Path]] = {}
     for path in sorted(recordings.glob("*_*.wav")):
         thing = path.stem.partition("_")[0]
-        if thing == "white":
-            continue  # white_noise.wav shows nothing
         concept_named(thing)
         found.setdefault(thing, []).append(path)
     if not found:
