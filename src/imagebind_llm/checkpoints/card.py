@@ -194,7 +194,7 @@ def _facts(
         "its fingerprint ": f"`{config.fingerprints['encoder']}`",
         "injection": f"style {config.injection['style']}, {len(model.injection.layers)} layers"
         + ("" if vectors_of(config.bind) == 1 else f", {vectors_of(config.bind)} tokens a condition"),
-        "low-rank updates": "none" if config.lora is None else f"rank {config.lora['rank']}",
+        "low-rank updates": _updates(config.lora),
         "parameters": f"{sum(sizes.values()):,} ("
         + ", ".join(f"{part} {count:,}" for part, count in sizes.items())
         + ")",
@@ -217,6 +217,12 @@ def _facts(
             f"token is the same at {comparison.agreement:.1%} of positions"
         )
     return rows
+
+
+def _updates(lora: Mapping[str, Any] | None) -> str:
+    if lora is None:
+        return "none"
+    return f"rank {lora['rank']}" + ("" if lora["tokens"] == "all" else ", on tokens that see a condition")
 
 
 def _evaluation(evaluation: Evaluation | None) -> str:

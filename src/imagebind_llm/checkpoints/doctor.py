@@ -83,6 +83,7 @@ def _model(name: str, folder: Path, fingerprints: bool | None, self_test: bool |
         "injection": f"{config.injection['style']}, {len(bare.injection.layers)} layers"
         + ("" if vectors_of(config.bind) == 1 else f", {vectors_of(config.bind)} tokens a condition"),
         "low_rank_updates": None if config.lora is None else config.lora["rank"],
+        "updates_act_on": None if config.lora is None else f"{config.lora['tokens']} tokens",
     }
     report.facts["parameters"] = counts
     small = 2 * counts["total"] <= _CHEAP_BYTES

@@ -200,6 +200,11 @@ def merge_and_compare(model: "ImageBindLLMForConditionalGeneration") -> Comparis
     """
     if model.config.lora is None:
         raise CheckpointError("the model has no low-rank updates to merge; export it with --full")
+    if model.config.lora["tokens"] != "all":
+        raise CheckpointError(
+            "the model's low-rank updates act only on tokens that see a condition, so no weight can hold "
+            "them; export it with --full"
+        )
     before = probe_logits(model)
     merge_lora(model)
     after = probe_logits(model)

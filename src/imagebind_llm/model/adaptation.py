@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from imagebind_llm.common.errors import CheckpointError, ConfigError
 from imagebind_llm.common.fingerprint import StreamedTensors, fingerprint_state_dict
 from imagebind_llm.common.tensor_files import require_same_keys, require_same_shapes
+from imagebind_llm.model.conditioned_update import ConditionedLinear, note_conditions
+from imagebind_llm.model.configuration import check_tuned
 from imagebind_llm.model.families import bare_projections, base_linear, decoder_layers, family_of
 from imagebind_llm.model.own_update import FILE_ADAPTER, OwnLinear, below_foreign, foreign_adapters
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
 
+LORA_TOKENS = ("all", "conditioned")
+"""On which tokens updates act."""
 TRAINING_STAGES = ("pretrain", "finetune", "language")
 TRAINED_LORA = {"down": f"lora_A.{FILE_ADAPTER}.weight", "up": f"lora_B.{FILE_ADAPTER}.weight"}
 """Names of the two halves of an update, relative to the map it belongs to."""
@@ -33,6 +37,7 @@ def add_lora(
     scale: float = 1.0,
     dropout: float = 0.0,
     targets: Sequence[str] | None = None,
+    tokens: str = "all",
 ) -> None:
     """Give linear layers of every decoder layer a low-rank update ``scale · B(A(x))``; ``B`` starts at 0.
 
@@ -42,13 +47,24 @@ def add_lora(
         scale: factor of the update (1 as published).
         dropout: on the input of the update, in training.
         targets: paths inside a decoder layer; ``None``: all linear layers of the family.
+        tokens: ``"all"`` (as published), or ``"conditioned"``: those that see a condition.
 
     Raises:
-        ConfigError: the model already has low-rank updates, or a path does not name a linear layer.
+        ConfigError: the model already has low-rank updates, or a path does not name a linear layer, or biases
+            or norms, which act on all tokens, are tuned beside updates that do not.
     """
+    if tokens not in LORA_TOKENS:
+        raise ConfigError(f"tokens is {tokens!r}; expected one of {', '.join(LORA_TOKENS)}")
     if model.config.lora is not None:
         raise ConfigError("the language model already has low-rank updates; merge them first")
-    settings = {"rank": rank, "scale": scale, "dropout": dropout, "targets": _listed(targets)}
+    settings = {
+        "rank": rank,
+        "scale": scale,
+        "dropout": dropout,
+        "targets": _listed(targets),
+        "tokens": tokens,
+    }
+    check_tuned(settings, model.config.bias_targets, model.config.norm_tuned)
     install_lora(model.language_model, settings)
     model.config.lora = settings
 
@@ -62,12 +78,14 @@ def add_biases(model: "ImageBindLLMForConditionalGeneration", targets: Sequence[
     """
     family = family_of(model.config.text_config.model_type)
     chosen = list(family.biased if targets is None else targets)
+    check_tuned(model.config.lora, chosen, model.config.norm_tuned)
     install_biases(model.language_model, chosen)
     model.config.bias_targets = chosen
 
 
 def tune_norms(model: "ImageBindLLMForConditionalGeneration") -> None:
     """Declare that finetuning trains the language model's norms."""
+    check_tuned(model.config.lora, model.config.bias_targets, True)
     model.config.norm_tuned = True
 
 
@@ -80,8 +98,13 @@ def install_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None
         )
     targets = settings["targets"] or family_of(_model_type(language_model)).linears
     scale = settings["rank"] * settings["scale"] / settings["rank"]  # rounded as peft rounds it
+    conditioned = settings["tokens"] == "conditioned"
+    kind = ConditionedLinear if conditioned else OwnLinear
+    if conditioned:
+        for layer in decoder_layers(language_model):
+            note_conditions(layer.get_submodule(family_of(_model_type(language_model)).attention))
     for name, module in list(_named_maps(language_model, targets)):
-        layer = OwnLinear(module, settings["rank"], scale, settings["dropout"])
+        layer = kind(module, settings["rank"], scale, settings["dropout"])
         parent, _, leaf = name.rpartition(".")
         setattr(language_model.get_submodule(parent), leaf, layer)
         parts: list[Any] = list(layer.modules())
@@ -144,10 +167,10 @@ def merge_lora(model: "ImageBindLLMForConditionalGeneration") -> None:
     In style ``"value"`` the injected values use the value projection *without* its update; for several
     vectors a condition, the key projection too. Those updates stay what they are, to be saved and trained;
     tokens use a folded copy of the projection (:mod:`imagebind_llm.model.folding`), until the model goes back
-    to training.
+    to training. Updates that act on some tokens only stay what they are.
     """
     settings = model.config.lora
-    if settings is None:
+    if settings is None or settings["tokens"] == "conditioned":
         return
     refuse_foreign_adapters(model, "merging")
     family = family_of(model.config.text_config.model_type)

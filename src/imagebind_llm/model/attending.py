@@ -74,6 +74,8 @@ class TokenAttention:
 
     def __init__(self, table: Tensor, rows: Tensor) -> None:
         self._table = table
+        self.seeing = (rows > 0)[..., None]
+        """``[B, T, 1]``: whether a token sees a condition."""
         tokens = table.shape[4]
         self._mask: Tensor | None = None
         if rows.shape[1] == 1:

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import AutoConfig, PreTrainedConfig
@@ -49,6 +49,7 @@ class _Lora:
     scale: float = 1.0
     dropout: float = 0.0
     targets: tuple[str, ...] | None = None
+    tokens: Literal["all", "conditioned"] = "all"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ class ImageBindLLMConfig(PreTrainedConfig):
             last; a list of indices), ``query`` (learned vector per layer; ``None``: only in style
             ``"value"``), ``gate_std`` (spread of the gates before training, 0 as published).
         lora: ``rank``, ``scale`` (factor of the update), ``dropout``, ``targets`` (module paths inside a
-            decoder layer; ``None``: all the family's linear layers), or ``None`` for no low-rank updates.
+            decoder layer; ``None``: all the family's linear layers), ``tokens`` (``"all"`` as published, or
+            ``"conditioned"``: an update acts only on tokens that see a condition, so that without one the
+            language model is as it was; biases and norms are then not trained), or ``None`` for no low-rank
+            updates.
         bias_targets: linear layers (paths inside a decoder layer) whose bias is trained, added where there is
             none; ``None``: none.
         norm_tuned: whether finetuning trains the language model's norms.
@@ -131,6 +135,7 @@ class ImageBindLLMConfig(PreTrainedConfig):
         self.lora = None if lora is None else to_plain(build(_Lora, lora, "lora"))
         self.bias_targets = None if bias_targets is None else list(bias_targets)
         self.norm_tuned = norm_tuned
+        check_tuned(self.lora, self.bias_targets, norm_tuned)
         self.stage = stage
         self.fingerprints = {"encoder": None, "language_model": None, **(fingerprints or {})}
         self.base_models = {"encoder": None, "language_model": None, **(base_models or {})}
@@ -139,6 +144,19 @@ class ImageBindLLMConfig(PreTrainedConfig):
         self.confidence_temperature = float(confidence_temperature)
         kwargs.setdefault("tie_word_embeddings", getattr(self.text_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)
+
+
+def check_tuned(lora: Mapping[str, Any] | None, biases: Sequence[str] | None, norms: bool) -> None:
+    """Refuse biases and norms, which act on all tokens, beside updates that act on some.
+
+    Raises:
+        ConfigError: both are asked for.
+    """
+    if lora is not None and lora["tokens"] != "all" and (biases or norms):
+        raise ConfigError(
+            f"low-rank updates are for conditioned tokens only, but {'biases' if biases else 'norms'} are "
+            "tuned too, which act on all; train neither (biases: [], norms: false), or all tokens"
+        )
 
 
 def _text_config(given: Mapping[str, Any] | PreTrainedConfig | None) -> PreTrainedConfig:

@@ -128,6 +128,8 @@ def _known(config: "ImageBindLLMConfig") -> bool:
         return False
     if config.lora is None:
         return True
+    if config.lora["tokens"] != "all":
+        return False
     family = family_of(text.model_type)
     bare = bare_projections(family, config.injection["style"], config.bind["tokens"])
     return not set(bare) & set(config.lora["targets"] or family.linears)

@@ -28,6 +28,7 @@ from torch.nn import functional
 from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.model.attending import TokenAttention, attended_by, keys_and_values
 from imagebind_llm.model.bind import check_tokens
+from imagebind_llm.model.conditioned_update import ARGUMENT, about_conditions
 from imagebind_llm.model.families import (
     DecoderShape,
     Family,
@@ -36,9 +37,6 @@ from imagebind_llm.model.families import (
     family_of,
     project_values,
 )
-
-ARGUMENT = "condition_deltas"
-"""The keyword argument under which deltas travel through the language model."""
 
 STYLES = ("residual", "value")
 _QUERY_STD = 0.02
@@ -50,6 +48,8 @@ class TokenDeltas:
     def __init__(self, table: Tensor, rows: Tensor) -> None:
         self._table = table
         self._rows = rows
+        self.seeing = (rows > 0)[..., None]
+        """``[B, T, 1]``: whether a token sees a condition."""
         self._gathered: tuple[Tensor, ...] | None = None
         if rows.shape[1] == 1:
             # A decode step: one gather serves all layers. A longer one gathers layer by layer, because
@@ -196,10 +196,11 @@ class Injection(nn.Module):
             raise RuntimeError("injection style 'value' needs the language model's maps: call attach first")
         found = decoder_layers(model)
         target = bound.device
-        rows = [
-            self._value_delta(found[layer], position, bound).to(target)
-            for position, layer in enumerate(self.layers)
-        ]
+        with about_conditions():
+            rows = [
+                self._value_delta(found[layer], position, bound).to(target)
+                for position, layer in enumerate(self.layers)
+            ]
         return self._table(torch.stack(rows))
 
     def _table(self, deltas: Tensor) -> ConditionDeltas:
@@ -294,8 +295,8 @@ def resolve_layers(layers: int | Sequence[int] | None, count: int) -> tuple[int,
 def _add_before(
     position: int, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """Decoder-layer pre-hook: add to the incoming stream."""
-    deltas: TokenDeltas | None = kwargs.pop(ARGUMENT, None)
+    """Decoder-layer pre-hook: add to the incoming stream. The argument goes on to the attention block."""
+    deltas: TokenDeltas | None = kwargs.get(ARGUMENT)
     if deltas is None:
         return None
     if args:

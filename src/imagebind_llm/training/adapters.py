@@ -34,7 +34,7 @@ def prepare_adapters(
     if wanted.rank and config.lora is None:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            add_lora(model, wanted.rank, wanted.scale, targets=wanted.targets)
+            add_lora(model, wanted.rank, wanted.scale, targets=wanted.targets, tokens=wanted.tokens)
     if biases and not config.bias_targets:
         add_biases(model, wanted.biases)
     if wanted.norms:
@@ -55,6 +55,7 @@ def _refuse_others(
         pairs: list[tuple[str, Any, Any]] = [
             ("rank", config.lora["rank"], wanted.rank),
             ("scale", config.lora["scale"], wanted.scale),
+            ("tokens", config.lora["tokens"], wanted.tokens),
         ]
         pairs.append(("targets", sorted(own), sorted(wanted.targets or linears)))
         differences += [pair for pair in pairs if pair[1] != pair[2] and (wanted.rank or pair[0] == "rank")]

@@ -94,6 +94,7 @@ def compile_blocks(stage: Stage) -> None:
     blocks = stage.blocks()
     if not blocks:
         raise ConfigError(f"stage {stage.name!r} has no layers to compile; drop run.compile")
+    torch.compiler.reset()  # hooks are not among a graph's guards: another stage's graphs would be taken
     for block in blocks:
         block.compile(dynamic=True)
 

@@ -228,9 +228,18 @@ class AdapterSettings:
     """Linear layers whose bias is trained; null = those of the family (all but keys and values)."""
     norms: bool = True
     """Whether norm scales are trained."""
+    tokens: Literal["all", "conditioned"] = "all"
+    """Which tokens LoRA acts on: ``all`` as published, or ``conditioned``: those that see a condition, so
+    that text without media is answered as before training. Then biases is [] and norms false."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "adapters", least={"rank": 0}, above={"scale": 0})
+        more = self.biases is None or self.biases or self.norms
+        if self.tokens == "conditioned" and (more or not self.rank):
+            raise ConfigError(
+                "adapters.tokens is 'conditioned', which only LoRA can be; set adapters.biases to [], "
+                "adapters.norms to false, and adapters.rank to at least 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,11 @@ def check_supported(model: "ImageBindLLMForConditionalGeneration") -> None:
             f"this model's conditions are {model.bind.tokens} vectors that tokens attend to, which the vLLM "
             "engine cannot do; leave out --engine vllm"
         )
+    if model.config.lora is not None and model.config.lora["tokens"] != "all":
+        raise UserError(
+            "this model's low-rank updates act only on tokens that see a condition, which the vLLM engine "
+            "cannot do; leave out --engine vllm"
+        )
     if foreign_adapters(model.language_model):
         raise UserError("the language model holds peft adapters; merge them into it before it goes to vLLM")
     for name, tensor in model.language_model.named_parameters():
