@@ -6,12 +6,14 @@
 
 ``embedded`` holds each picture once (``pictures.tsv``); its vectors are taken as they are. For the first
 stage nothing is asked, so no token is spent on a question. With ``--instructions`` each caption answers one
-of many requests.
+of many requests. With ``--agreeing 2`` only the two captions of a picture that agree best with its others are
+taken: consensus, measured as captions are (CIDEr), after Phan et al., arXiv 1712.09532.
 """
 
 import argparse
 import json
 import random
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,10 +54,40 @@ REQUESTS = (
 )
 
 
+_WORD = re.compile(r"[a-z0-9']+")
+
+
 def rows_of(table: Path) -> list[tuple[str, str]]:
     """Picture and caption of each line below the head."""
     lines = table.read_text(encoding="utf-8").splitlines()[1:]
     return [(picture, caption) for picture, _, caption in (text.partition("\t") for text in lines)]
+
+
+def agreeing(captions: Mapping[str, Sequence[str]], count: int) -> dict[str, list[str]]:
+    """Of each picture the ``count`` captions that agree best with its others, best first.
+
+    Args:
+        captions: of each picture; one that has no more than ``count`` keeps them all.
+        count: how many are kept, at least 1.
+    """
+    from pycocoevalcap.cider.cider import Cider
+
+    words = {
+        name: [" ".join(_WORD.findall(text.lower())) for text in those] for name, those in captions.items()
+    }
+    agreement: dict[str, dict[int, float]] = {name: {} for name in captions}
+    for left_out in range(max(map(len, words.values()))):
+        own = {name: those for name, those in words.items() if len(those) > max(left_out, 1)}
+        others = {name: [*those[:left_out], *those[left_out + 1 :]] for name, those in own.items()}
+        _, scores = Cider().compute_score(others, {name: [those[left_out]] for name, those in own.items()})
+        for name, score in zip(own, scores, strict=True):
+            agreement[name][left_out] = float(score)
+    return {
+        name: [those[place] for place in sorted(agreement[name], key=lambda k: -agreement[name][k])[:count]]
+        if len(those) > count
+        else list(those)
+        for name, those in captions.items()
+    }
 
 
 def dialogs(
@@ -78,8 +110,18 @@ def dialogs(
             yield line(f"{name}:{number}", (row, rng.choice(REQUESTS) if rng else "", caption))
 
 
-def write(embedded: Path, tables: Path, out: Path, instructions: bool, seed: int = 0) -> int:
+def write(
+    embedded: Path, tables: Path, out: Path, instructions: bool, consensus: int | None = None, seed: int = 0
+) -> int:
     """Write the folder; returns how many dialogs it holds.
+
+    Args:
+        embedded: pictures that were embedded once.
+        tables: their captions.
+        out: the folder.
+        instructions: ask for each caption.
+        consensus: how many captions of a picture are taken; None: all.
+        seed: of the requests.
 
     Raises:
         TrainingDataError: ``embedded`` is not complete, or ``out`` was made from others.
@@ -88,6 +130,8 @@ def write(embedded: Path, tables: Path, out: Path, instructions: bool, seed: int
     captions: dict[str, list[str]] = defaultdict(list)
     for picture, caption in rows_of(tables / "train.tsv"):
         captions[picture].append(caption)
+    if consensus is not None:
+        captions.update(agreeing(captions, consensus))
     names = [picture for picture, _ in rows_of(tables / PICTURES)]
     rng = random.Random(seed) if instructions else None
 
@@ -116,8 +160,13 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--instructions", action="store_true", help="ask for each caption")
+    parser.add_argument(
+        "--agreeing", type=int, metavar="N", help="take the N captions of a picture that agree best"
+    )
     given = parser.parse_args()
-    sys.exit(exit_code(lambda: write(given.embedded, given.tables, given.out, given.instructions)))
+    sys.exit(
+        exit_code(lambda: write(given.embedded, given.tables, given.out, given.instructions, given.agreeing))
+    )
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     folder("--data", None, "the shared data: flickr8k, imagenet_sample, animals, animals_extra, cifar10")
     folder("--parts", None, "the pulled parts, each in a folder of its name")
     folder("--out", None, "for the results; one that was begun goes on")
-    folder("--work", "runs/mini", "what the build left: furniture/, talk-held-out/ and imagenet-words/ of it")
+    folder("--work", "runs/mini", "what the build left: furniture/ and imagenet-words/ of it")
     parser.add_argument(
         "--words", type=Path, metavar="FOLDER", help="of: imagebind-llm data fetch imagenet-words"
     )

@@ -1,12 +1,15 @@
 """The finished model: what was trained, small, and a whole folder of it and its parts.
 
     python -m mini_lab.together --parts parts --model runs/mini/finetune/export \\
-        --encoder runs/mini/heads/export --cache runs/mini/cache --trained runs/mini/trained \\
+        --encoder runs/mini/heads/export --cache runs/mini/cache --share 0.6 --trained runs/mini/trained \\
         --out runs/mini/model
 
 ``trained/adapter`` and ``trained/heads`` hold only what was trained (and nano's tower of point clouds, which
 is no part of a package), as float16: fingerprints are those of float16 values, so they stay. ``out`` is that
 put on the parts as ``imagebind-llm pull`` would, with the visual cache. ``out`` appears last.
+
+``--share`` lets the low-rank updates count in part: between the language model before and after fine-tuning
+lie models that are surer of what they have not seen (Wortsman et al., arXiv 2109.01903).
 """
 
 import argparse
@@ -15,6 +18,7 @@ from pathlib import Path
 
 from imagebind_llm.checkpoints.parts.bundle import ADAPTER, HEADS, assemble
 from imagebind_llm.checkpoints.parts.towers import write_heads
+from imagebind_llm.common.errors import CheckpointError, UserError
 from imagebind_llm.common.folders import atomic_directory
 from imagebind_llm.training.build import exit_code
 
@@ -23,24 +27,32 @@ BACKBONES = {"image": "efficientnet-lite2", "text": "all-minilm-l6-v2", "audio":
 """The parts, by the towers that stand on them."""
 
 
-def write_trained(model: Path, encoder: Path, out: Path) -> None:
+def write_trained(model: Path, encoder: Path, out: Path, share: float = 1.0) -> None:
     """Write ``adapter/`` and ``heads/``.
 
     Args:
         model: export of the last stage.
         encoder: export of the heads.
         out: written as a whole.
+        share: how far the low-rank updates count.
 
     Raises:
-        CheckpointError: one of them is not whole.
+        UserError: the share is none.
+        CheckpointError: one of them is not whole, or the model has no such updates.
     """
     import torch
+
+    if not 0 < share <= 1:
+        raise UserError(f"--share is {share}; expected more than 0 and at most 1")
 
     from imagebind_llm.model.adaptation import trainable_parameters, tuned_parameters
     from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration as Model
     from imagebind_llm.model.processing import ImageBindLLMProcessor
 
     found = Model.from_pretrained(model)
+    if found.config.lora is None:
+        raise CheckpointError(f"{str(model)!r} has no low-rank updates; give the export of finetune")
+    found.config.lora = {**found.config.lora, "scale": share * found.config.lora["scale"]}
     processor = ImageBindLLMProcessor.from_pretrained(model)
     found.config.base_models = {
         part: {"id": part, "revision": None} for part in ("language_model", "encoder")
@@ -72,17 +84,20 @@ def _halve(heads: Path) -> None:
     save_file(tensors, file, metadata={"format": "pt"})
 
 
-def write(parts: Path, model: Path, encoder: Path, cache: Path, trained: Path, out: Path) -> None:
+def write(
+    parts: Path, model: Path, encoder: Path, cache: Path, trained: Path, out: Path, share: float = 1.0
+) -> None:
     """Write both folders.
 
     Raises:
+        UserError: the share is none.
         CheckpointError: something is not whole, or does not belong to the parts.
     """
     import shutil
 
     from imagebind_llm.inference.assistant import CACHE_FOLDER
 
-    write_trained(model, encoder, trained)
+    write_trained(model, encoder, trained, share)
     folders = {"language_model": parts / LANGUAGE_MODEL}
     folders |= {tower: parts / name for tower, name in BACKBONES.items()}
     with atomic_directory(out) as stage:
@@ -95,12 +110,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mini_lab.together", description="The finished model.")
     for name in ("parts", "model", "encoder", "cache", "trained", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="FOLDER")
-    given = parser.parse_args()
-    sys.exit(
-        exit_code(
-            lambda: write(given.parts, given.model, given.encoder, given.cache, given.trained, given.out)
-        )
+    parser.add_argument(
+        "--share", type=float, default=1.0, metavar="S", help="how far the low-rank updates count"
     )
+    sys.exit(exit_code(lambda: write(**vars(parser.parse_args()))))
 
 
 if __name__ == "__main__":

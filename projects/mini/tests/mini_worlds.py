@@ -101,7 +101,7 @@ def write_words(words):
 
 
 def write_work(work):
-    """Held-out furniture, and dialogs about nothing but text."""
+    """Held-out furniture."""
     (work / "furniture").mkdir(parents=True)
     random = np.random.default_rng(0)
     lines = ["image,point,label,split,category"]
@@ -114,9 +114,6 @@ def write_work(work):
         split = "train" if number < 4 else "test"
         lines.append(f"{number}.jpg,{number}.npy,{label},{split},{category}")
     (work / "furniture" / "pairs.csv").write_text("\n".join(lines) + "\n")
-    (work / "talk-held-out").mkdir()
-    dialog = {"instruction": "Hello", "input": "", "output": "Hello to you."}
-    (work / "talk-held-out" / "dialogs.json").write_text(json.dumps([dialog, dialog]))
 
 
 def write_world(root):

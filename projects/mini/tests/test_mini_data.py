@@ -3,6 +3,7 @@
 import io
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,8 +20,10 @@ from imagebind_llm.data.sources.base import Embedded, SourceSettings
 from imagebind_llm.encoders.towers.making import make_towers
 from imagebind_llm.encoders.towers.recipe import new_encoder_of
 from imagebind_llm.encoders.towers.weights import save_towers
+from imagebind_llm.evaluation.claims.perplexity import Text
 from imagebind_llm.model.dialog import build_dialog
-from mini_lab import flickr, prototypes, sounds, template
+from mini_lab import captions, flickr, prototypes, sounds, template, together
+from mini_lab.measures import text
 from mini_lab.store import line, write_store
 
 SMOL = (
@@ -183,3 +186,37 @@ def test_classes_in_pictures_stay_the_nearest_and_kinds_are_their_mean(encoder, 
     assert min(shares) == pytest.approx(prototypes.SHARE[0], abs=0.1)
     assert max(shares) > 0.6
     assert prototypes.write(*given) == count, "a complete folder is left alone"
+
+
+def test_captions_that_agree_with_the_others_are_kept_best_first():
+    said = {
+        "dog.jpg": [
+            "A wet dog runs.",
+            "The weather is nice.",
+            "A dog runs in water.",
+            "A dog runs in the water.",
+        ],
+        "man.jpg": ["A man rides a bike.", "Somebody hurries.", "The man rides a red bike."],
+        "sea.jpg": ["A ship at sea."],
+        "hut.jpg": ["A hut.", "A house of wood."],
+    }
+    found = captions.agreeing(said, 2)
+    assert len(set(found["dog.jpg"])) == 2
+    assert set(found["dog.jpg"]) < set(said["dog.jpg"]) - {"The weather is nice."}
+    assert captions.agreeing(said, 3)["dog.jpg"][:2] == found["dog.jpg"]
+    assert sorted(found["man.jpg"]) == ["A man rides a bike.", "The man rides a red bike."]
+    assert found["sea.jpg"] == said["sea.jpg"]
+    assert found["hut.jpg"] == said["hut.jpg"]
+    assert all(len(captions.agreeing(said, 1)[name]) == 1 for name in said)
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.5])
+def test_a_share_of_nothing_is_refused(tmp_path, share):
+    with pytest.raises(UserError, match="expected more than 0 and at most 1"):
+        together.write_trained(tmp_path, tmp_path, tmp_path / "out", share)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_ratio_of_one_is_no_share():
+    row = text._compared("x", [Text((1, 2), (False, True), 3)] * 4, np.ones(4), np.ones(4))
+    assert row["metrics"]["ratio"] == {"value": 1.0, "low": None, "high": None}

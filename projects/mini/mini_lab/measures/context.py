@@ -34,7 +34,7 @@ class Context:
         data: folder of the shared data.
         parts: folder of the pulled parts.
         words: folder of ``imagebind-llm data fetch imagenet-words``.
-        work: folder that the build left: tables of furniture and held-out dialogs.
+        work: folder that the build left: tables of furniture.
         caption_question: what is asked of pictures whose captions are scored.
         text: a file or folder of plain English; None: the package that :mod:`.plain_text` names.
         out: folder of the results.

@@ -4,7 +4,7 @@ A part is a mapping with ``title``, ``notes`` (sentences), ``tables`` and ``goal
 ``calibration`` (name → what :func:`imagebind_llm.evaluation.calibration.calibration` returns).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from imagebind_llm.evaluation.bootstrap import Sums, estimates
@@ -40,10 +40,19 @@ def row_of_samples(
     items: Sequence[Item],
     samples: Sequence[Sample],
     metrics: Callable[[Mapping[str, Floats]], Mapping[str, Floats]],
+    points: Container[str] = (),
 ) -> Row:
-    """The row of what was judged without a suite: each metric with its bootstrap interval over units."""
+    """The row of what was judged without a suite: each metric with its bootstrap interval over units.
+
+    Args:
+        name: of the row.
+        items: what was judged.
+        samples: what each adds.
+        metrics: made of their sums.
+        points: those that are no shares.
+    """
     sums = Sums.of(items, samples)
-    found = estimates(sums, metrics)
+    found = estimates(sums, metrics, points=points)
     counted = sum(bool(sample.sums) for sample in samples)
     return {
         "name": name,

@@ -1,37 +1,35 @@
 """What training with pictures did to the language: perplexity beside that of SmolLM2 itself.
 
 Both read the same tokens. The ratio of their perplexities has a paired interval: passages are drawn for both
-at once. On plain text it should be close to 1. Held-out dialogs of the training's own grammar are shown
-beside it; SmolLM2 has never seen their style, so a ratio below 1 there says little.
+at once. Mini's updates act only on tokens that see something, so on plain text with nothing attached it
+should be 1. Beside it stands what the same text is to mini while a picture is attached, which has nothing to
+do with the text: what the updates, the gates and the picture itself do to language.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imagebind_llm.common.errors import UserError
-from imagebind_llm.data.sources import open_source
-from imagebind_llm.data.sources.base import SourceSettings
 from imagebind_llm.evaluation.claims.base import base_of
 from imagebind_llm.evaluation.claims.perplexity import Text, surprises
 from imagebind_llm.evaluation.suite import Floats, Item, Sample, ratio
-from imagebind_llm.model.dialog import build_dialog
+from mini_lab.measures.captions import pictures
 from mini_lab.measures.context import Context
 from mini_lab.measures.plain_text import PACKAGE, debian_faq, own_text, passages
 from mini_lab.measures.tables import Part, Row, goal, row_of_samples, table
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 METRICS = {"mini": "points", "SmolLM2": "points", "ratio": "points", "bits a byte": "points"}
 GOAL = 1.03
 LONGEST = 512
 """Tokens of a passage; what is longer is cut."""
-DIALOGS = Path("talk-held-out") / "dialogs.json"
-"""Held-out dialogs below the build's folder, in Alpaca's format: ``mini_lab.talk`` with another seed."""
-_MOST_DIALOGS = 300
 _AT_ONCE = 4
 """Texts read at once: logits of 512 tokens are 200 MB each, with 49,152 words and float64."""
 _LANGUAGE_MODEL = "smollm2-135m-instruct"
@@ -57,11 +55,12 @@ def measure(context: Context) -> Part:
     ]
     if not plain:
         raise UserError("the text holds no paragraph of a dozen words; give a longer one as --text")
-    rows = [_compared("plain English text", plain, model, base.model, context.progress)]
-    file = context.work / DIALOGS
-    if file.is_file():
-        dialogs = list(context.some(iter(_dialogs(file, tokenizer))))
-        rows.append(_compared("held-out dialogs, answers only", dialogs, model, base.model, context.progress))
+    shown = _attached(context, len(plain))
+    smol = _nats("SmolLM2", base.model, plain, context.progress)
+    rows = [
+        _compared(name, plain, _nats(name, model, plain, context.progress, given), smol)
+        for name, given in (("nothing attached", None), ("a picture attached", shown))
+    ]
     source = (
         f"the Debian FAQ (package {PACKAGE.name} {PACKAGE.version})"
         if context.text is None
@@ -70,11 +69,12 @@ def measure(context: Context) -> Part:
     return {
         "title": "Text",
         "notes": [
-            f"Perplexity of a token without any medium, on {source}, {len(plain)} passages. *Ratio*: mini's "
+            f"Perplexity of a token on {source}, {len(plain)} passages. *Ratio*: mini's "
             "over SmolLM2's, on the same tokens, passages drawn for both at once. SmolLM2 is the part "
             "that was "
             "pulled, the very weights that mini was trained on (unpacked from Q4_1).",
-            *([] if file.is_file() else ["No held-out dialogs were at hand."]),
+            "Low-rank updates act on tokens that see something. *A picture attached*: every passage is read "
+            "while a test picture of Flickr8k, another each, is attached, which has nothing to do with it.",
         ],
         "tables": [table("Perplexity", METRICS, rows, "texts")],
         "goals": [goal("perplexity over SmolLM2's, plain text", GOAL, rows[0], "ratio", True, "points")],
@@ -90,31 +90,20 @@ def _cut(text: Text, passage: str, tokenizer: Any) -> Text:
     return Text(ids, text.counted[:LONGEST], size)
 
 
-def _dialogs(file: Path, tokenizer: Any) -> list[Text]:
-    """Dialogs of a file in Alpaca's format, the first ones.
-
-    Raises:
-        UserError: the file is no such list.
-    """
-    source: Any = open_source(SourceSettings(kind="alpaca", path=str(file)), None)
-    found = []
-    for number in range(min(len(source), _MOST_DIALOGS)):
-        messages = source.read(number).messages
-        answers = [one["content"] for one in messages if one["role"] == "assistant"]
-        found.append(Text.answers(build_dialog(messages, tokenizer), answers))
-    return found
+def _attached(context: Context, count: int) -> Tensor:
+    """``[count, D]``: the embeddings of test pictures, again from the first where there are too few."""
+    items = pictures(context)
+    found = context.bot.embed(image=[item.request["image"] for item in items[:count]])
+    return found.repeat(-(-count // len(found)), 1)[:count]
 
 
-def _compared(name: str, texts: Sequence[Text], mini: Any, base: Any, progress: bool) -> Row:
-    own, plain = (
-        _nats(f"{name}, {who}", model, texts, progress) for who, model in (("mini", mini), ("SmolLM2", base))
-    )
+def _compared(name: str, texts: Sequence[Text], own: Floats, plain: Floats) -> Row:
     items = [Item(str(number), {}) for number in range(len(texts))]
     samples = [
         Sample({"mini": float(a), "base": float(b), "tokens": sum(text.counted), "bytes": text.size})
         for text, a, b in zip(texts, own, plain, strict=True)
     ]
-    return row_of_samples(name, items, samples, metrics)
+    return row_of_samples(name, items, samples, metrics, METRICS)
 
 
 def metrics(sums: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -124,7 +113,9 @@ def metrics(sums: Mapping[str, Floats]) -> dict[str, Floats]:
     return {"mini": mini, "SmolLM2": base, "ratio": mini / base, "bits a byte": bits}
 
 
-def _nats(name: str, model: Any, texts: Sequence[Text], progress: bool) -> Floats:
+def _nats(
+    name: str, model: Any, texts: Sequence[Text], progress: bool, conditions: Tensor | None = None
+) -> Floats:
     from tqdm import tqdm
 
     order = sorted(range(len(texts)), key=lambda number: len(texts[number].ids))
@@ -132,6 +123,7 @@ def _nats(name: str, model: Any, texts: Sequence[Text], progress: bool) -> Float
     with tqdm(total=len(texts), unit="text", desc=name, disable=None if progress else True) as bar:
         for start in range(0, len(order), _AT_ONCE):
             part = order[start : start + _AT_ONCE]
-            found[part] = surprises(model, [texts[number] for number in part])
+            given = None if conditions is None else conditions[part]
+            found[part] = surprises(model, [texts[number] for number in part], given)
             bar.update(len(part))
     return found
