@@ -82,9 +82,11 @@ CAUTIONS = """\
   of the official test set is at hand: compare n before comparing with published numbers.
 - A language model of 135 million parameters knows little and says wrong things fluently. The rows of
   controls show how much of a score comes from the words alone.
-- Yes-or-no questions, counting, clothing and places are near useless. In a trial by hand on 24 photographs of
-  the test sets, 6 descriptions were right, 9 half right and 9 wrong; of 12 answers to "Is there a dog?" 7
-  were wrong; of 8 counts 6. It has no doubt: silence and noise are named as animals, too.
+- Yes-or-no questions, counting, clothing and places are near useless. In a trial by hand of the weights
+  before these, on 24 photographs of the test sets, 6 descriptions were right, 9 half right and 9 wrong; of 12
+  answers to "Is there a dog?" 7 were wrong; of 8 counts 6. It has no doubt: silence and noise are named as
+  animals, too.
+- While something is attached, plain language suffers: see the perplexity with a picture attached.
 - In a dialog it tends to repeat its first answer, whatever is shown next. Long answers may loop.
 - A mixture is one vector: which of two things was seen and which was heard is lost.
 - Few recordings and few 3D models: read the intervals, not the digits. Intervals are for the sampling of test
