@@ -13,6 +13,7 @@ from imagebind_llm import UserError
 from imagebind_llm.inference.driver import Driver
 from imagebind_llm.inference.engine import Engine, TokenRequest
 from imagebind_llm.inference.sampler import Choice, Sampler, Sampling
+from imagebind_llm.model.adaptation import add_lora
 from imagebind_llm.model.configuration import ImageBindLLMConfig
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 
@@ -74,6 +75,18 @@ def test_rows_are_what_generate_writes_for_each_alone(kind):
 @pytest.mark.parametrize("kind", ["llama", "phi3", "gpt_neox"])
 def test_rows_that_attend_to_several_vectors_are_alone(kind):
     rows_are_alone(model_of(kind, "tokens"))
+
+
+@pytest.mark.parametrize("style", ["residual", "value", "tokens"])
+def test_rows_without_a_condition_get_no_update_for_conditions(style):
+    model = model_of("llama", style)
+    add_lora(model, rank=3, scale=2.0, tokens="conditioned")
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for name, parameter in sorted(model.language_model.named_parameters()):
+            if "lora_" in name:
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    rows_are_alone(model)
 
 
 def rows_are_alone(model):

@@ -388,8 +388,8 @@ class Engine:
             return None
         nothing = torch.zeros_like(example)
         table = torch.stack([nothing if delta is None else delta for delta in deltas], dim=1)
-        rows = torch.arange(len(deltas), device=table.device)[:, None]
-        return self.model.injection.collect(table).select(rows)
+        seen = [[-1 if delta is None else row] for row, delta in enumerate(deltas)]
+        return self.model.injection.collect(table).select(torch.tensor(seen, device=table.device))
 
     def _accept(self, first: int, tokens: list[Chosen | None]) -> None:
         """Hand out the new tokens of the rows from ``first`` on, and let go of those that end."""

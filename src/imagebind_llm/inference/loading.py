@@ -390,9 +390,10 @@ def _quantization(config: Any, kind: str, dtype: torch.dtype, adapter: bool) -> 
     from imagebind_llm.model.families import bare_projections, family_of
 
     if wraps_badly(kind) and config.lora is not None and not adapter:
+        fold = "fold them in first (imagebind-llm export), or " if config.lora["tokens"] == "all" else ""
         raise UserError(
-            f"quantization {kind!r} does not work on a whole model with low-rank updates; fold them in first "
-            "(imagebind-llm export), or save the model as an adapter, or use int8"
+            f"quantization {kind!r} does not work on a whole model with low-rank updates; {fold}save the "
+            "model as an adapter, or use int8"
         )
     kept = []
     if config.injection["style"] == "value":  # the injection computes with these maps, once per medium

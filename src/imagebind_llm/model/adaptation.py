@@ -47,7 +47,8 @@ def add_lora(
         scale: factor of the update (1 as published).
         dropout: on the input of the update, in training.
         targets: paths inside a decoder layer; ``None``: all linear layers of the family.
-        tokens: ``"all"`` (as published), or ``"conditioned"``: those that see a condition.
+        tokens: ``"all"`` (as published), or ``"conditioned"``: those that see a condition. Text alone
+            teaches such updates nothing; a loop of your own gives it conditions and ``condition_ids`` of -1.
 
     Raises:
         ConfigError: the model already has low-rank updates, or a path does not name a linear layer, or biases
@@ -56,7 +57,10 @@ def add_lora(
     if tokens not in LORA_TOKENS:
         raise ConfigError(f"tokens is {tokens!r}; expected one of {', '.join(LORA_TOKENS)}")
     if model.config.lora is not None:
-        raise ConfigError("the language model already has low-rank updates; merge them first")
+        raise ConfigError(
+            "the language model already has low-rank updates; merge them first (only those that act on all "
+            "tokens can be)"
+        )
     settings = {
         "rank": rank,
         "scale": scale,
@@ -100,9 +104,6 @@ def install_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None
     scale = settings["rank"] * settings["scale"] / settings["rank"]  # rounded as peft rounds it
     conditioned = settings["tokens"] == "conditioned"
     kind = ConditionedLinear if conditioned else OwnLinear
-    if conditioned:
-        for layer in decoder_layers(language_model):
-            note_conditions(layer.get_submodule(family_of(_model_type(language_model)).attention))
     for name, module in list(_named_maps(language_model, targets)):
         layer = kind(module, settings["rank"], scale, settings["dropout"])
         parent, _, leaf = name.rpartition(".")
@@ -110,6 +111,10 @@ def install_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None
         parts: list[Any] = list(layer.modules())
         for part in parts:
             part._is_hf_initialized = True  # transformers would draw it again
+    if conditioned:
+        attention = family_of(_model_type(language_model)).attention
+        for block in decoder_layers(language_model):
+            note_conditions(block.get_submodule(attention))
 
 
 def install_biases(language_model: nn.Module, targets: Sequence[str]) -> None:

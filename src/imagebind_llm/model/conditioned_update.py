@@ -8,7 +8,8 @@ Phi-4-Multimodal (arXiv 2503.01743, section 2.2) are switched in the same way, t
 What the tokens see travels as an argument to the attention blocks (:mod:`.injection`), but not to the linear
 layers inside or to the MLP. So it is noted, per thread, when an attention block is entered. That comes first
 in each decoder layer of all families, also when gradient checkpointing computes a layer again. Where
-injection style ``"value"`` makes its deltas, all updates count: they are about a condition.
+injection style ``"value"`` makes its deltas, all updates count: they are about a condition. A linear
+layer that is called alone, outside of its decoder layer, acts as the layer that this thread computed last.
 """
 
 import threading
@@ -51,7 +52,7 @@ class ConditionedLinear(OwnLinear):
         seeing = _noted.seeing
         inner: Tensor = self.lora_A[FILE_ADAPTER](self.dropout(x.to(self.down.dtype)))
         if isinstance(seeing, Tensor):
-            inner = inner * seeing.to(inner)
+            inner = inner.masked_fill(~seeing.to(inner.device), 0)
         added: Tensor = self.lora_B[FILE_ADAPTER](inner) * self.scale
         return added
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from imagebind_llm.common.errors import UserError
 from imagebind_llm.common.files import require_space
+from imagebind_llm.model.conditioned_update import ConditionedLinear
 from imagebind_llm.model.families import base_linear, decoder_layers, family_of
 from imagebind_llm.model.folding import FoldedLinear
 from imagebind_llm.model.own_update import OwnLinear, foreign_adapters
@@ -116,6 +117,8 @@ def folded_weight(module: Any) -> Tensor:
     if isinstance(module, FoldedLinear):
         return module.folded_weight
     weight: Tensor = module.weight.detach().clone()
+    if isinstance(module, ConditionedLinear):
+        module.merge()  # says why it cannot be
     if not module.disabled:
         weight += module.delta().to(weight)
     return weight
