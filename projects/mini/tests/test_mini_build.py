@@ -114,7 +114,7 @@ def run(step, monkeypatch) -> int:
 def check_language(folder, language_model):
     """Trained on pictures, it reads what is not about a picture as its language model does."""
     model = ImageBindLLMForConditionalGeneration.from_pretrained(folder)
-    plain = AutoModelForCausalLM.from_pretrained(language_model).eval()
+    plain = AutoModelForCausalLM.from_pretrained(language_model, dtype=model.dtype).eval()
     updates = [p for name, p in model.named_parameters() if "lora_B" in name]
     assert updates
     assert all(bool(update.any()) for update in updates)
