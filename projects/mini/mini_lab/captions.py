@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imagebind_llm.common.errors import UserError, require
 from imagebind_llm.data.embed.store import read_manifest, shard_name
 from imagebind_llm.training.build import exit_code
 from mini_lab.flickr import PICTURES
@@ -68,8 +69,15 @@ def agreeing(captions: Mapping[str, Sequence[str]], count: int) -> dict[str, lis
 
     Args:
         captions: of each picture; one that has no more than ``count`` keeps them all.
-        count: how many are kept, at least 1.
+        count: how many are kept.
+
+    Raises:
+        UserError: none are to be kept.
+        MissingExtraError: the scorer is not installed.
     """
+    if count < 1:
+        raise UserError(f"--agreeing is {count}; expected at least 1")
+    require("pycocoevalcap.cider.cider", "eval", "finding captions that agree")
     from pycocoevalcap.cider.cider import Cider
 
     words = {

@@ -9,7 +9,7 @@ is no part of a package), as float16: fingerprints are those of float16 values, 
 put on the parts as ``imagebind-llm pull`` would, with the visual cache. ``out`` appears last.
 
 ``--share`` lets the low-rank updates count in part: between the language model before and after fine-tuning
-lie models that are surer of what they have not seen (Wortsman et al., arXiv 2109.01903).
+lie models that can do better on what they have not seen (Wortsman et al., arXiv 2109.01903).
 """
 
 import argparse

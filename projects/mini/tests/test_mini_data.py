@@ -208,6 +208,8 @@ def test_captions_that_agree_with_the_others_are_kept_best_first():
     assert found["sea.jpg"] == said["sea.jpg"]
     assert found["hut.jpg"] == said["hut.jpg"]
     assert all(len(captions.agreeing(said, 1)[name]) == 1 for name in said)
+    with pytest.raises(UserError, match="--agreeing is 0; expected at least 1"):
+        captions.agreeing(said, 0)
 
 
 @pytest.mark.parametrize("share", [0, -1, 1.5])
