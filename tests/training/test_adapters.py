@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from support.builders import make
 
 from imagebind_llm.common.errors import ConfigError
@@ -49,6 +50,25 @@ def test_others_are_refused_in_one_line(
         finetune(tuned, tmp_path, adapters)
     assert "leave the group adapters out" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_updates_become_wider_and_compute_what_they_did(tuned: tuple[Path, Path], tmp_path: Path) -> None:
+    narrow = finetune(tuned, tmp_path / "1", None)
+    for parameter in narrow.trainable().values():  # as after some steps: no half is 0
+        parameter.data += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)) / 10
+    narrow.export(tmp_path / "tuned")
+    wide = finetune((tuned[0], tmp_path / "tuned"), tmp_path / "2", {"rank": 5, "widen": True})
+    assert wide.model.config.lora["rank"] == 5
+    ids = torch.arange(12)[None]
+    for stage in (narrow, wide):
+        stage.model.eval()
+    torch.testing.assert_close(wide.model(input_ids=ids).logits, narrow.model(input_ids=ids).logits)
+    halves = [tensor for name, tensor in wide.trainable().items() if "lora_A" in name]
+    assert halves
+    assert all(half.shape[0] == 5 and half.abs().sum(1).min() > 0 for half in halves)
+    wide.export(tmp_path / "wide")
+    with pytest.raises(ConfigError, match=r"adapters\.rank 5, the recipe says 3"):
+        finetune((tuned[0], tmp_path / "wide"), tmp_path / "3", {"rank": 3, "widen": True})
 
 
 def test_merged_updates_may_be_followed_by_new_ones(tuned: tuple[Path, Path], tmp_path: Path) -> None:

@@ -73,6 +73,33 @@ def add_lora(
     model.config.lora = settings
 
 
+def widen_lora(model: "ImageBindLLMForConditionalGeneration", rank: int) -> None:
+    """Give the low-rank updates a larger inner width. They compute what they did before: the new rows of
+    ``A`` are drawn as at the start, the new columns of ``B`` are 0.
+
+    Raises:
+        ConfigError: there are no updates, they act on some tokens only, or ``rank`` is not above theirs.
+    """
+    settings = model.config.lora
+    if settings is None or settings["tokens"] != "all" or rank <= settings["rank"]:
+        raise ConfigError(
+            f"only low-rank updates that act on all tokens can be made wider, to more than their rank; the "
+            f"model has {settings}, rank {rank} was asked for"
+        )
+    targets = settings["targets"] or family_of(_model_type(model.language_model)).linears
+    narrow = dict(_named_maps(model.language_model, targets))
+    for name, module in narrow.items():
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.language_model.get_submodule(parent), leaf, module.base_layer)
+    model.config.lora = None
+    add_lora(model, rank, settings["scale"], settings["dropout"], settings["targets"])
+    with torch.no_grad():
+        for name, module in narrow.items():
+            wide: Any = model.language_model.get_submodule(name)
+            wide.down[: settings["rank"]] = module.down
+            wide.up[:, : settings["rank"]] = module.up
+
+
 def add_biases(model: "ImageBindLLMForConditionalGeneration", targets: Sequence[str] | None = None) -> None:
     """Make the biases of linear layers trainable, adding one of zeros where there is none.
 

@@ -19,7 +19,7 @@ def prepare_adapters(
     Raises:
         ConfigError: the model was fine-tuned with others before.
     """
-    from imagebind_llm.model.adaptation import add_biases, add_lora, tune_norms
+    from imagebind_llm.model.adaptation import add_biases, add_lora, tune_norms, widen_lora
     from imagebind_llm.model.families import family_of
 
     config = model.config
@@ -31,10 +31,12 @@ def prepare_adapters(
     biases = set(family.biased if wanted.biases is None else wanted.biases)
     if fine_tuned:
         _refuse_others(model, wanted, biases, set(family.linears))
-    if wanted.rank and config.lora is None:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if wanted.rank and config.lora is None:
             add_lora(model, wanted.rank, wanted.scale, targets=wanted.targets, tokens=wanted.tokens)
+        elif config.lora is not None and wanted.rank > config.lora["rank"]:
+            widen_lora(model, wanted.rank)
     if biases and not config.bias_targets:
         add_biases(model, wanted.biases)
     if wanted.norms:
@@ -53,10 +55,11 @@ def _refuse_others(
     if config.lora is not None:
         own = set(config.lora["targets"] or linears)
         pairs: list[tuple[str, Any, Any]] = [
-            ("rank", config.lora["rank"], wanted.rank),
             ("scale", config.lora["scale"], wanted.scale),
             ("tokens", config.lora["tokens"], wanted.tokens),
         ]
+        if not (wanted.widen and wanted.rank > config.lora["rank"]):
+            pairs.insert(0, ("rank", config.lora["rank"], wanted.rank))
         pairs.append(("targets", sorted(own), sorted(wanted.targets or linears)))
         differences += [pair for pair in pairs if pair[1] != pair[2] and (wanted.rank or pair[0] == "rank")]
     own_biases = set(config.bias_targets or ())

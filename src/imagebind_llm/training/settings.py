@@ -228,6 +228,9 @@ class AdapterSettings:
     """Linear layers whose bias is trained; null = those of the family (all but keys and values)."""
     norms: bool = True
     """Whether norm scales are trained."""
+    widen: bool = False
+    """Let a model that was fine-tuned with a lower rank go on with this one; its updates start as they
+    were."""
     tokens: Literal["all", "conditioned"] = "all"
     """Which tokens LoRA acts on: ``all`` as published, or ``conditioned``: those that see a condition, so
     that text without media is answered as before training. Then biases is [] and norms false."""
@@ -240,6 +243,8 @@ class AdapterSettings:
                 "adapters.tokens is 'conditioned', which only LoRA can be; set adapters.biases to [], "
                 "adapters.norms to false, and adapters.rank to at least 1"
             )
+        if self.widen and self.tokens != "all":
+            raise ConfigError("adapters.widen is true, but adapters.tokens 'conditioned'; give one of them")
 
 
 @dataclass(frozen=True)
