@@ -77,6 +77,8 @@ def steps(plan: Plan) -> list[Step]:
         train("finetune", "finetune-4", "finetune-3"),
         train("finetune", "finetune-5", "finetune-4"),
         train("finetune", "finetune-6", "finetune-5"),
+        train("finetune", "finetune-7", "finetune-6"),
+        train("finetune", "finetune-8", "finetune-7"),
         *(train("bind", f"bind-{sense}", "pretrain") for sense in SENSES),
         Step(
             "merge",
@@ -85,8 +87,8 @@ def steps(plan: Plan) -> list[Step]:
         ),
         Step(
             "pack",
-            ("pack", str(runs / "finetune-6" / "export"), str(runs / "encoder"), data, out),
-            ("finetune-6", "merge"),
+            ("pack", str(runs / "finetune-8" / "export"), str(runs / "encoder"), data, out),
+            ("finetune-8", "merge"),
             "nano_lab.build",
         ),
         Step(

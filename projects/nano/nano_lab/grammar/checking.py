@@ -1,4 +1,4 @@
-"""Dialogs that check: yes or no, one or the other, larger or smaller, the same or not. For training alone.
+"""Dialogs that check: yes or no, one or the other, larger or smaller, what a thing does. For training alone.
 
 A tenth of everyday questions are such ones, too few to learn that a word asked about must be compared with
 what is perceived, and the words alone do not teach it: the first edition got one in five wrong even where
@@ -11,7 +11,7 @@ from random import Random
 
 import numpy as np
 
-from nano_lab.grammar.ask import draw_ask, pick
+from nano_lab.grammar.ask import draw_ask, pick, property_for
 from nano_lab.grammar.dialogs import Sample, Turn, ask_turn, draw_language, make_sample
 from nano_lab.grammar.facts import DIGIT_IDS, KNOWN_IDS, is_digit
 from nano_lab.grammar.phrasing import Split, state
@@ -22,6 +22,8 @@ _OF_ONE = ("is_it", "is_it", "is_it", "is_it", "is_it", "choice", "is_kind")
 _OF_DIGITS = (*_OF_ONE, "compare", "parity")
 _OF_TWO = ("is_there", "is_there", "is_it")
 _OF_TWO_DIGITS = (*_OF_TWO, "bigger", "bigger", "bigger")
+_PROPERTIES = 0.4
+"""Share of the questions about one thing that ask what is true of it: can it fly, what is it minus two."""
 _OPENERS = ("name", "see", "describe", "short")
 
 
@@ -64,5 +66,7 @@ def claim_sample(rng: np.random.Generator, split: Split = "wide", language: Lang
 
 def _check_kind(random: Random, shown: tuple[int, ...]) -> str:
     if len(shown) == 1:
+        if random.random() < _PROPERTIES:
+            return property_for(random, shown[0])
         return pick(random, _OF_DIGITS if is_digit(shown[0]) else _OF_ONE)
     return pick(random, _OF_TWO_DIGITS if all(is_digit(concept) for concept in shown) else _OF_TWO)

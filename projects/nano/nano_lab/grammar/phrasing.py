@@ -27,6 +27,7 @@ from nano_lab.grammar import (
 )
 from nano_lab.grammar.answer import capitalised
 from nano_lab.grammar.ask import Ask, pick
+from nano_lab.grammar.framed import framed
 from nano_lab.grammar.pattern import Pattern, compile_pattern
 from nano_lab.grammar.slips import slip
 from nano_lab.grammar.slots import Reference, question_slots, said
@@ -84,7 +85,7 @@ def patterns(language: Language, kind: str, split: Split) -> tuple[Pattern, ...]
             f"{language!r}, {split!r}"
         )
     if split == "wide":
-        more = _WIDE[language].get(kind, ())
+        more = (*_WIDE[language].get(kind, ()), *framed(language, kind))
         return patterns(language, kind, "train") + tuple(
             compile_pattern(f"{language}.{kind}.wide.{i}", source, _WIDE_MACROS[language])
             for i, source in enumerate(more)
