@@ -86,9 +86,16 @@ def steps(plan: Plan) -> list[Step]:
             tuple(f"bind-{sense}" for sense in SENSES),
         ),
         Step(
+            "average",
+            ("average", str(runs / "average"), *(str(runs / f"finetune-{n}" / "export") for n in (7, 8))),
+            ("finetune-8",),
+            "nano_lab.build",
+        ),
+        train("finetune", "finetune-9", "average"),
+        Step(
             "pack",
-            ("pack", str(runs / "finetune-8" / "export"), str(runs / "encoder"), data, out),
-            ("finetune-8", "merge"),
+            ("pack", str(runs / "finetune-9" / "export"), str(runs / "encoder"), data, out),
+            ("finetune-9", "merge"),
             "nano_lab.build",
         ),
         Step(
@@ -143,12 +150,20 @@ def _build(given: argparse.Namespace, signals: Sequence[int]) -> None:
 
 
 def main() -> int:
-    """Command line; ``pack`` is the one step that is no command of the package."""
+    """Command line; ``average`` and ``pack`` are the steps that are no commands of the package."""
     arguments = sys.argv[1:]
+    if arguments[:1] == ["average"]:
+        return exit_code(lambda: _average(*map(Path, arguments[1:])))
     if arguments[:1] == ["pack"]:
         return exit_code(lambda: _pack(*map(Path, arguments[1:])))
     given = _arguments(arguments)
     return exit_code(lambda: _build(given, heard()))
+
+
+def _average(out: Path, *models: Path) -> None:
+    from nano_lab.average import average
+
+    average(models, out)
 
 
 def _pack(model: Path, encoder: Path, data: Path, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def tables(tmp_path_factory) -> Path:
 def test_every_recipe_is_trained_once_and_after_what_it_reads():
     plan = steps(Plan(Path("data"), RECIPES))
     order = {step.name: place for place, step in enumerate(plan)}
-    assert set(order) == {p.stem for p in RECIPES.glob("*.yaml")} | {"merge", "pack", "evaluate"}
+    assert set(order) == {p.stem for p in RECIPES.glob("*.yaml")} | {"merge", "average", "pack", "evaluate"}
     for step in plan:
         assert all(order[name] < order[step.name] for name in step.after)
         if step.arguments[0] != "train" or step.name == "merge":
@@ -53,6 +54,32 @@ def test_every_recipe_is_trained_once_and_after_what_it_reads():
             str(v).split("/")[2] for v in needed if str(v).startswith(f"{RUNS}/") and "export" in str(v)
         }
         assert exports <= before, step.name
+
+
+def test_the_average_keeps_what_is_equal_and_refuses_another_model(tmp_path, tiny_model_folder):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from imagebind_llm.common.errors import CheckpointError
+    from nano_lab.average import average
+
+    weights = load_file(tiny_model_folder / "model.safetensors")
+    gate, bias = "injection.gate", "bind.project.bias"
+    changed = {**weights, gate: weights[gate] + 1.0, bias: weights[bias] * 3.0}
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder, state in zip(folders, (weights, changed), strict=True):
+        shutil.copytree(tiny_model_folder, folder)
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    average(folders, tmp_path / "mean")
+    mean = load_file(tmp_path / "mean" / "model.safetensors")
+    torch.testing.assert_close(mean[gate], weights[gate] + 0.5)
+    torch.testing.assert_close(mean[bias], weights[bias] * 2.0)
+    assert all(mean[name].equal(tensor) for name, tensor in weights.items() if name not in (gate, bias))
+    assert (tmp_path / "mean" / "config.json").read_text() == (folders[1] / "config.json").read_text()
+    changed.pop(gate)
+    save_file(changed, folders[0] / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match="give rounds of one model"):
+        average(folders, tmp_path / "none")
 
 
 def test_photographs_of_other_things_can_be_left_out_everywhere(tmp_path):

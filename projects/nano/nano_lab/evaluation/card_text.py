@@ -56,8 +56,8 @@ they do not show how well it would work on a real depth camera, thermal camera o
 2. **Language.** A small Llama from scratch on text of our own grammar, English and Chinese; a third of it
    checks what was stated.
 3. **Pretrain** (bind network and gates) and **finetune** (LoRA, biases, norms; in later rounds the bind
-   network too, to carry mixtures) on **images and text only**;
-   mixtures in training are mixtures of two pictures.
+   network too, to carry mixtures; the last one goes on from the mean of two before) on **images and text
+   only**; mixtures in training are mixtures of two pictures.
 4. **Cache.** Embeddings of training pictures, towards which other modalities can be moved when it answers.
 
 ## Training data and licences

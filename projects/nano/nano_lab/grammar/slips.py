@@ -1,4 +1,4 @@
-"""How people really type: capitals, missing marks, swapped, missing, doubled and wrong letters.
+"""How people really type: capitals, missing marks, swapped, missing, doubled and wrong letters, "foto".
 
 Training alone draws from here. The evaluation has slips of its own kind (``evaluation.typed``).
 """
@@ -14,6 +14,8 @@ _WORD = re.compile(r"[A-Za-z]{4,}")
 _NAMES = frozenset(EN_NUMBERS) | {name for names in EN_ALIASES.values() for name in names}
 """Left as they are: with a slip in it the name of one thing may be the name of another, or of none."""
 _MARKS = ".?!。？！"
+_SOUNDS = (("ph", "f"), ("wh", "w"), ("ck", "k"), ("th", "t"), ("ee", "ea"), ("ou", "u"))
+"""Spelt as it is heard: what is written, and what some write."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -52,6 +54,9 @@ def _stem(word: str) -> str:
 
 
 def _slipped(random: Random, word: str) -> str:
+    heard = [pair for pair in _SOUNDS if pair[0] in word]
+    if heard and random.random() < 0.4:
+        return word.replace(*heard[int(random.random() * len(heard))], 1)
     at = 1 + int(random.random() * (len(word) - 2))  # the first letter is nearly always right
     roll = random.random()
     if roll < 0.3:
