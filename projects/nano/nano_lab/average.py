@@ -24,8 +24,13 @@ def average(models: Sequence[Path], out: Path) -> None:
     Tensors that are the same in all of them stay as they are, bit for bit.
 
     Raises:
-        CheckpointError: the models have other tensors, or other sizes of them.
+        CheckpointError: they are fewer than two, one has no weights, or other tensors or sizes of them.
     """
+    if len(models) < 2:
+        raise CheckpointError(f"{len(models)} model folders were given; a mean needs two or more")
+    for folder in models:
+        if not (folder / _WEIGHTS).is_file():
+            raise CheckpointError(f"{folder} has no {_WEIGHTS}; give the export of a finished run")
     every = [load_file(folder / _WEIGHTS) for folder in models]
     last = every[-1]
     for folder, other in zip(models, every, strict=True):

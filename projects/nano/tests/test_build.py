@@ -78,8 +78,13 @@ def test_the_average_keeps_what_is_equal_and_refuses_another_model(tmp_path, tin
     assert (tmp_path / "mean" / "config.json").read_text() == (folders[1] / "config.json").read_text()
     changed.pop(gate)
     save_file(changed, folders[0] / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match="give rounds of one model"):
-        average(folders, tmp_path / "none")
+    for given, message in (
+        (folders, "give rounds of one model"),
+        (folders[:1], "1 model folders were given"),
+        ([folders[0], tmp_path], "has no model.safetensors"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            average(given, tmp_path / "none")
 
 
 def test_photographs_of_other_things_can_be_left_out_everywhere(tmp_path):

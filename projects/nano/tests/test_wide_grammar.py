@@ -92,6 +92,25 @@ def test_slips_keep_the_names_of_things_and_the_language():
     assert seen["letters"] > 40
 
 
+def test_some_words_are_spelt_as_they_sound():
+    typed = {slip(Random(number), "en", "What is in this photo?") for number in range(2000)}
+    assert "What is in this foto?" in typed
+    assert "Wat is in this photo?" in typed
+
+
+def test_clauses_are_put_into_every_frame():
+    for language, kind, said in (
+        ("en", "fly", "I wonder whether X can fly."),
+        ("en", "minus", "do you know how much X minus X is"),
+        ("zh", "fly", "我想知道X会不会飞。"),
+        ("zh", "fly", "有人说X会飞，对吗"),
+        ("zh", "legs", "你能告诉我X有几条腿吗"),
+    ):
+        slots = defaultdict(lambda: "X")
+        found = {text for pattern in patterns(language, kind, "wide") for text in pattern.expand(slots)}
+        assert said in found, (kind, said)
+
+
 def test_every_question_about_media_that_are_not_there_is_answered_so():
     rng, kinds_asked = np.random.default_rng(2), set()
     for _ in range(1500):

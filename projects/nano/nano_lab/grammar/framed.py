@@ -31,17 +31,6 @@ _CLAIMS: dict[Language, dict[str, str]] = {
 }
 """What is true or not: a clause that states it."""
 
-_WHETHER: dict[str, str] = {
-    "is_kind": "{it}是不是{kind}",
-    "parity": "{it}是不是{parity}",
-    "compare": "{it}是不是比{n}{cmp}",
-    "fly": "{it}[会不会|能不能|可不可以]飞",
-    "live_water": "{it}是不是[住|生活]在水[里|中]",
-    "sail": "{it}[能不能|会不会|可不可以]在[水上|海上][开|航行]",
-    "road": "{it}[能不能|可不可以][在路上开|在公路上开|在马路上开|开上公路]",
-}
-"""The same in Chinese as a clause that leaves it open."""
-
 _OPEN: dict[Language, dict[str, str]] = {
     "en": {
         "category": "[if|whether] {it} is [an animal or a vehicle|a vehicle or an animal]",
@@ -57,6 +46,13 @@ _OPEN: dict[Language, dict[str, str]] = {
         "word": "how {it} is written [as a word|in words|in letters]",
     },
     "zh": {
+        "is_kind": "{it}是不是{kind}",
+        "parity": "{it}是不是{parity}",
+        "compare": "{it}是不是比{n}{cmp}",
+        "fly": "{it}[会不会|能不能|可不可以]飞",
+        "live_water": "{it}是不是[住|生活]在水[里|中]",
+        "sail": "{it}[能不能|会不会|可不可以]在[水上|海上][开|航行]",
+        "road": "{it}[能不能|可不可以][在路上开|在公路上开|在马路上开|开上公路]",
         "category": "{it}[是|算|属于][动物还是交通工具|交通工具还是动物]",
         "odd_or_even": "{it}是[奇数还是偶数|单数还是双数|奇还是偶]",
         "sound": "{it}[怎么叫|是怎么叫的|发出什么声音|会发出什么样的声音|的叫声是什么样的]",
@@ -70,7 +66,7 @@ _OPEN: dict[Language, dict[str, str]] = {
         "word": "{it}用[汉字|中文]怎么[写|表示]",
     },
 }
-"""What is asked for: a clause that leaves it open."""
+"""What is asked for: a clause that leaves it open. Chinese has one for claims, too ("会不会飞")."""
 
 _AROUND_CLAIMS: dict[Language, tuple[str, ...]] = {
     "en": (
@@ -128,8 +124,6 @@ def framed(language: Language, kind: str) -> tuple[str, ...]:
     found: list[str] = []
     if (claim := _CLAIMS[language].get(kind)) is not None:
         found += [around.replace("<clause>", claim) for around in _AROUND_CLAIMS[language]]
-    still_open = _WHETHER.get(kind) if language == "zh" else None
-    still_open = still_open or _OPEN[language].get(kind)
-    if still_open is not None:
+    if (still_open := _OPEN[language].get(kind)) is not None:
         found += [around.replace("<clause>", still_open) for around in _AROUND_OPEN[language]]
     return tuple(found)
