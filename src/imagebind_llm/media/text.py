@@ -7,8 +7,10 @@ them as the tokens, so that a text could end itself.)
 """
 
 import html
+import logging
 import re
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 
@@ -19,16 +21,22 @@ from imagebind_llm.media.clip_vocabulary import clip_tokenizer
 from imagebind_llm.media.settings import TextSettings
 
 START, END = 49406, 49407
+_log = logging.getLogger(__name__)
+
 _MARKER = re.compile(r"<(\|(?:startoftext|endoftext)\|>)")
 
 
 def load_text(source: object, settings: TextSettings, limits: Limits | None = None) -> torch.Tensor:
-    """``[context_length]`` int64 of a string (or its UTF-8 bytes).
+    """``[context_length]`` int64 of a string (or its UTF-8 bytes). Of a longer one the beginning is read, and
+    a warning says so.
 
     Raises:
         MediaError: not a string, not UTF-8, longer than ``limits.max_characters``, or without any word.
     """
-    row = tokenize(checked_text(source, limits or Limits()), settings)[0]
+    text = checked_text(source, limits or Limits())
+    if len(_tokens(text)) > settings.context_length:
+        tell_of_longer_text(settings.context_length)
+    row = tokenize(text, settings)[0]
     if int(row[1]) == END:
         raise MediaError("text", "a text without words", "at least one character to read", "write something")
     return row
@@ -59,6 +67,14 @@ def checked_text(source: object, limits: Limits) -> str:
     return source
 
 
+@cache
+def tell_of_longer_text(length: int) -> None:
+    """Warn that a text has more tokens than the ``length`` that are read; once, as a data set has many."""
+    _log.warning(
+        "note: a text is longer than the %d tokens that the encoder reads; only its beginning counts", length
+    )
+
+
 def tokenize(texts: str | Sequence[str], settings: TextSettings) -> torch.Tensor:
     """``[B, context_length]`` int64 of one or several strings."""
     if isinstance(texts, str):
@@ -66,13 +82,17 @@ def tokenize(texts: str | Sequence[str], settings: TextSettings) -> torch.Tensor
     length = settings.context_length
     rows = torch.zeros(len(texts), length, dtype=torch.int64)
     for row, text in zip(rows, texts, strict=True):
-        tokens = [START, *clip_tokenizer().encode(_clean(text)).ids, END]
+        tokens = _tokens(text)
         if len(tokens) > length:
             tokens = tokens[:length]
             if settings.end_token_on_truncation:
                 tokens[-1] = END
         row[: len(tokens)] = torch.tensor(tokens)
     return rows
+
+
+def _tokens(text: str) -> list[int]:
+    return [START, *clip_tokenizer().encode(_clean(text)).ids, END]
 
 
 def _clean(text: str) -> str:

@@ -11,7 +11,7 @@ from imagebind_llm.common.errors import CheckpointError, ConfigError, MediaError
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.settings import Checked
 from imagebind_llm.media.base import Limits
-from imagebind_llm.media.text import checked_text
+from imagebind_llm.media.text import checked_text, tell_of_longer_text
 
 TOKENIZER_FOLDER = "encoder_tokenizer"
 """Inside an encoder's or a model's folder; in the latter the language model's tokenizer lies beside it."""
@@ -28,6 +28,7 @@ class WordsInput(Checked):
 
     def load(self, source: Any, tokenizer: Any, limits: Limits) -> Tensor:
         """``[2, context_length]`` int64 of a string: ids padded at the end, and 1 where the model reads them.
+        Of a longer one the beginning is read, and a warning says so.
 
         Raises:
             MediaError: not a string, too long, or empty.
@@ -35,12 +36,12 @@ class WordsInput(Checked):
         text = checked_text(source, limits)
         if not text.strip():
             raise MediaError("text", "an empty text", "at least one word", "write something")
-        ids = tokenizer(
-            text,
-            truncation=True,
-            max_length=self.context_length,
-            split_special_tokens=True,  # the names of control tokens are words like others
-        )["input_ids"]
+        # the names of control tokens are words like others
+        ids = tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"]
+        if len(ids) > self.context_length:
+            tell_of_longer_text(self.context_length)
+            length = self.context_length
+            ids = tokenizer(text, truncation=True, max_length=length, split_special_tokens=True)["input_ids"]
         if not ids:
             raise MediaError("text", "a text without tokens", "at least one", "write something")
         rows = torch.zeros(2, self.context_length, dtype=torch.int64)
