@@ -3,12 +3,14 @@
 A source is a path, bytes, an array or an image. It is never trusted: sizes are checked before decoding.
 """
 
+import logging
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, runtime_checkable
@@ -18,6 +20,17 @@ from torch import Tensor
 from imagebind_llm.common.errors import ConfigError, MediaError, one_line
 from imagebind_llm.common.modality import Modality
 from imagebind_llm.media.budget import allow_for
+
+_log = logging.getLogger(__name__)
+
+
+@cache
+def tell_of_more(medium: str, read: str) -> None:
+    """Warn that a ``medium`` ("text") goes on behind what is ``read`` of it ("77 tokens"); once, as a data
+    set may have many."""
+    _log.warning(
+        "note: a %s is longer than the %s that the encoder reads; only its beginning counts", medium, read
+    )
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,18 @@ them as the tokens, so that a text could end itself.)
 """
 
 import html
-import logging
 import re
 from collections.abc import Sequence
-from functools import cache
 
 import torch
 
 from imagebind_llm.common.errors import MediaError
 from imagebind_llm.common.text_files import NotUtf8, decode_text
-from imagebind_llm.media.base import Limits
+from imagebind_llm.media.base import Limits, tell_of_more
 from imagebind_llm.media.clip_vocabulary import clip_tokenizer
 from imagebind_llm.media.settings import TextSettings
 
 START, END = 49406, 49407
-_log = logging.getLogger(__name__)
-
 _MARKER = re.compile(r"<(\|(?:startoftext|endoftext)\|>)")
 
 
@@ -35,7 +31,7 @@ def load_text(source: object, settings: TextSettings, limits: Limits | None = No
     """
     text = checked_text(source, limits or Limits())
     if len(_tokens(text)) > settings.context_length:
-        tell_of_longer_text(settings.context_length)
+        tell_of_more("text", f"{settings.context_length} tokens")
     row = tokenize(text, settings)[0]
     if int(row[1]) == END:
         raise MediaError("text", "a text without words", "at least one character to read", "write something")
@@ -65,14 +61,6 @@ def checked_text(source: object, limits: Limits) -> str:
             "shorten it or raise Limits.max_characters",
         )
     return source
-
-
-@cache
-def tell_of_longer_text(length: int) -> None:
-    """Warn that a text has more tokens than the ``length`` that are read; once, as a data set has many."""
-    _log.warning(
-        "note: a text is longer than the %d tokens that the encoder reads; only its beginning counts", length
-    )
 
 
 def tokenize(texts: str | Sequence[str], settings: TextSettings) -> torch.Tensor:

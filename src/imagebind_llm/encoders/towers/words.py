@@ -10,8 +10,8 @@ from torch import Tensor
 from imagebind_llm.common.errors import CheckpointError, ConfigError, MediaError, reason_of
 from imagebind_llm.common.files import read_json
 from imagebind_llm.common.settings import Checked
-from imagebind_llm.media.base import Limits
-from imagebind_llm.media.text import checked_text, tell_of_longer_text
+from imagebind_llm.media.base import Limits, tell_of_more
+from imagebind_llm.media.text import checked_text
 
 TOKENIZER_FOLDER = "encoder_tokenizer"
 """Inside an encoder's or a model's folder; in the latter the language model's tokenizer lies beside it."""
@@ -39,7 +39,7 @@ class WordsInput(Checked):
         # the names of control tokens are words like others
         ids = tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"]
         if len(ids) > self.context_length:
-            tell_of_longer_text(self.context_length)
+            tell_of_more("text", f"{self.context_length} tokens")
             length = self.context_length
             ids = tokenizer(text, truncation=True, max_length=length, split_special_tokens=True)["input_ids"]
         if not ids:

@@ -1,18 +1,22 @@
-"""A text that is longer than its encoder reads is read in part, and somebody is told."""
+"""A text or sound that is longer than its encoder reads is read in part, and somebody is told."""
 
 import logging
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from transformers import AutoTokenizer
 
 from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.encoders.towers.words import WordsInput
-from imagebind_llm.media.base import Limits
+from imagebind_llm.media.base import Limits, tell_of_more
+from imagebind_llm.media.beginning import load_beginning
 from imagebind_llm.media.settings import TextSettings
-from imagebind_llm.media.text import load_text, tell_of_longer_text
+from imagebind_llm.media.text import load_text
 
 NOTE = "longer than the 12 tokens that the encoder reads"
 
@@ -37,10 +41,31 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_who_gives_a_longer_text_is_told_once(
     read: Callable[[str], torch.Tensor], caplog: pytest.LogCaptureFixture
 ) -> None:
-    tell_of_longer_text.cache_clear()
+    tell_of_more.cache_clear()
     with caplog.at_level(logging.WARNING):
         read("a cat")
         assert not told(caplog)
         longer = [read(f"a cat sat on the mat and looked at {name} all the long day" * 3) for name in "xy"]
     assert told(caplog) == [f"note: a text is {NOTE}; only its beginning counts"]
     assert all(len(row) == 12 and bool((row != 0).all()) for row in longer)
+
+
+def recorded(wave: np.ndarray) -> bytes:
+    file = BytesIO()
+    soundfile.write(file, wave, 8000, format="WAV")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("given", [np.asarray, recorded])
+def test_who_gives_a_longer_sound_is_told(
+    given: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    tell_of_more.cache_clear()
+    wave = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    with caplog.at_level(logging.WARNING):
+        load_beginning(given(wave[:8000]), 8000, 8000, Limits())
+        assert not told(caplog)
+        assert len(load_beginning(given(wave), 8000, 8000, Limits())) == 8000
+    assert told(caplog) == [
+        "note: a sound is longer than the 1 seconds that the encoder reads; only its beginning counts"
+    ]
