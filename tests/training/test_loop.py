@@ -86,9 +86,18 @@ OF_THE_ENCODER = {"bind": {"encoder_tokens": 2}, "injection": {"style": "value"}
 """The same, with vectors of the encoder's tokens."""
 
 
+MUON = {"optimizer": {"kind": "muon", "lr": 1e-3}}
+
+
 @pytest.mark.parametrize(
     ("kind", "more"),
-    [*((kind, {}) for kind in KINDS), ("pretrain", SEVERAL), ("pretrain", OF_THE_ENCODER)],
+    [
+        *((kind, {}) for kind in KINDS),
+        ("pretrain", SEVERAL),
+        ("pretrain", OF_THE_ENCODER),
+        ("images", MUON),
+        ("finetune", MUON),
+    ],
 )
 def test_killed_and_resumed_is_bitwise_uninterrupted(
     kind: str, more: dict[str, Any], tmp_path: Path, inputs: Path

@@ -262,7 +262,7 @@ def load_checkpoint(path: Path, tensors: TrainedTensors, optimizer: torch.optim.
     for name, parameter in tensors.parameters.items():
         state = {
             kind: _like(parameter, moments[f"{kind}/{name}"])
-            for kind in ("step", "exp_avg", "exp_avg_sq")
+            for kind in ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
             if f"{kind}/{name}" in moments
         }
         if state:

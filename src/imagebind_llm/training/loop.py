@@ -1,4 +1,4 @@
-"""The one training loop: AdamW, warm-up and cosine, accumulation, averaging, checkpoints, exact resume.
+"""The one training loop: optimizer, warm-up and cosine, accumulation, averaging, checkpoints, exact resume.
 
 Exactness: a micro-batch, dropout included, is a pure function of (seed, its number), so the state of a run is
 its weights, its optimizer moments and its step; also on several processes (:mod:`.parallel`).
@@ -35,6 +35,7 @@ from imagebind_llm.training.checkpoint import (
 )
 from imagebind_llm.training.exchange import Exchange, OwnPart, StepNumbers
 from imagebind_llm.training.monitor import Interrupts, LossGuard, Progress, RunOutput, TrainingError
+from imagebind_llm.training.muon import Muon, muon_groups
 from imagebind_llm.training.optimization import (
     averaged,
     learning_rate,
@@ -187,20 +188,27 @@ class _Run:
         self.tensors = TrainedTensors(parameters, stage.moving_buffers(), {})
         if self.optimizer_settings.ema is not None:
             self.tensors.average.update(start_average(self.tensors.parameters))
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(parameters, self.optimizer_settings.weight_decay),
-            lr=0.0,
-            betas=self.optimizer_settings.betas,
-            eps=self.optimizer_settings.eps,
-            fused=True,
-        )
+        self.peak = self.optimizer_settings.peak(run.batch_size * run.accumulate)
+        self.optimizer = self._new_optimizer(parameters)
         self.exchange = Exchange(self.processes)
-        self.looks_first = self.processes.reading_is_free or self.processes.sharded
+        muon = isinstance(self.optimizer, Muon)
+        self.looks_first = self.processes.reading_is_free or self.processes.sharded or muon
         """Whether a step is judged before the weights move; else they stay where they are if it is no number,
         and the run stops at its next look."""
         self.seen: list[StepNumbers] = []
-        self.peak = self.optimizer_settings.peak(run.batch_size * run.accumulate)
         self.guard = LossGuard(run.explosion, self.checkpoints)
+
+    def _new_optimizer(self, parameters: dict[str, nn.Parameter]) -> torch.optim.AdamW:
+        settings = self.optimizer_settings
+        rest: dict[str, Any] = {"lr": 0.0, "betas": settings.betas, "eps": settings.eps, "fused": True}
+        if settings.kind == "adamw":
+            return torch.optim.AdamW(parameter_groups(parameters, settings.weight_decay), **rest)
+        if self.processes.sharded:
+            raise ConfigError(
+                "optimizer.kind is 'muon', which needs whole matrices, but run.sharding divides them; "
+                "drop one of them"
+            )
+        return Muon(muon_groups(parameters, settings, self.peak), **rest)
 
     def go(self) -> RunResult:
         with self._alone():
@@ -306,7 +314,7 @@ class _Run:
         """
         rate = learning_rate(self.optimizer_settings, self.peak, step, self.run.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("rate_ratio", 1.0)
         own = OwnPart(
             sum(self.stage.weight(micro.batch) for micro in micro_batches),
             sum(self.stage.size(micro.batch) for micro in micro_batches),

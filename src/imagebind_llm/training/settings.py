@@ -100,10 +100,17 @@ _MOST = {"batch_size": 65_536, "accumulate": 65_536, "workers": 1024, "threads":
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """AdamW with linear warm-up and cosine decay."""
+    """AdamW, or Muon with AdamW, with linear warm-up and cosine decay."""
 
+    kind: Literal["adamw", "muon"] = "adamw"
+    """``muon`` moves matrices and kernels of convolutions by their momentum made orthogonal (Jordan et al.
+    2024), which learns more from as many steps; all else is left to AdamW."""
     lr: float | None = None
     """Peak learning rate; or give base_lr."""
+    matrix_lr: float = 0.02
+    """Peak learning rate of what Muon moves (0.02 as published)."""
+    momentum: float = 0.95
+    """Of Muon (0.95 as published)."""
     base_lr: float | None = None
     """Peak learning rate for a global batch of 256; the rate is base_lr × global batch / 256."""
     weight_decay: float = 0.05
@@ -131,10 +138,17 @@ class OptimizerSettings:
         check_numbers(
             self,
             "optimizer",
-            least={"weight_decay": 0, "betas": 0, "warmup_steps": 0, "final_ratio": 0},
-            above={"lr": 0, "base_lr": 0, "eps": 0, "clip": 0},
+            least={"weight_decay": 0, "momentum": 0, "betas": 0, "warmup_steps": 0, "final_ratio": 0},
+            above={"lr": 0, "base_lr": 0, "matrix_lr": 0, "eps": 0, "clip": 0},
             most={"final_ratio": 1},
         )
+        if self.kind == "adamw" and (self.matrix_lr, self.momentum) != (0.02, 0.95):
+            raise ConfigError(
+                "optimizer.matrix_lr and optimizer.momentum are Muon's; set optimizer.kind to muon, or drop "
+                "them"
+            )
+        if self.momentum >= 1:
+            raise ConfigError(f"optimizer.momentum is {self.momentum}; expected a number below 1")
         if max(self.betas) >= 1:
             raise ConfigError(f"optimizer.betas is {self.betas}; expected two numbers below 1")
         if self.ema is not None and not 0 < self.ema < 1:
