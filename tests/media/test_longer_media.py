@@ -1,4 +1,4 @@
-"""A text or sound that is longer than its encoder reads is read in part, and somebody is told."""
+"""What is longer than its encoder reads, a text, a sound or motion, is read in part, and somebody is told."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +15,8 @@ from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.encoders.towers.words import WordsInput
 from imagebind_llm.media.base import Limits, tell_of_more
 from imagebind_llm.media.beginning import load_beginning
-from imagebind_llm.media.settings import TextSettings
+from imagebind_llm.media.imu import load_imu
+from imagebind_llm.media.settings import ImuSettings, TextSettings
 from imagebind_llm.media.text import load_text
 
 NOTE = "longer than the 12 tokens that the encoder reads"
@@ -69,3 +70,17 @@ def test_who_gives_a_longer_sound_is_told(
     assert told(caplog) == [
         "note: a sound is longer than the 1 seconds that the encoder reads; only its beginning counts"
     ]
+
+
+@pytest.mark.parametrize("rate", [400, 100])
+def test_who_gives_a_longer_recording_of_motion_is_told(rate: int, caplog: pytest.LogCaptureFixture) -> None:
+    tell_of_more.cache_clear()
+    settings = ImuSettings(source_rate_hz=rate)
+    seconds = settings.samples / settings.rate_hz
+    readings = np.random.default_rng(0).normal(0, 1, (3 * round(seconds * rate), 6))
+    with caplog.at_level(logging.WARNING):
+        load_imu(readings[: round(seconds * rate) + 1], settings)
+        assert not told(caplog)
+        load_imu(readings, settings)
+    read = f"{seconds:.3g} seconds that the encoder reads"
+    assert told(caplog) == [f"note: a recording is longer than the {read}; only its middle counts"]

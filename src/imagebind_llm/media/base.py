@@ -25,11 +25,11 @@ _log = logging.getLogger(__name__)
 
 
 @cache
-def tell_of_more(medium: str, read: str) -> None:
-    """Warn that a ``medium`` ("text") goes on behind what is ``read`` of it ("77 tokens"); once, as a data
-    set may have many."""
+def tell_of_more(medium: str, read: str, part: str = "beginning") -> None:
+    """Warn that of a ``medium`` ("text") there is more than what is ``read`` of it ("77 tokens"); once, as a
+    data set may have many."""
     _log.warning(
-        "note: a %s is longer than the %s that the encoder reads; only its beginning counts", medium, read
+        "note: a %s is longer than the %s that the encoder reads; only its %s counts", medium, read, part
     )
 
 

@@ -24,10 +24,13 @@ from imagebind_llm.media.arrays import (
     read_header,
     read_table,
 )
-from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source
+from imagebind_llm.media.base import Limits, MediaSource, is_encoded, name_of, read_source, tell_of_more
 from imagebind_llm.media.budget import reserve
 from imagebind_llm.media.imu_columns import by_name
 from imagebind_llm.media.settings import ImuSettings
+
+_ROUNDING = 1e-3
+"""Seconds by which the last time of a whole window may be off."""
 
 
 def load_imu(source: MediaSource, settings: ImuSettings, limits: Limits | None = None) -> torch.Tensor:
@@ -87,6 +90,9 @@ def imu_to_tensor(
     else:
         times = np.arange(len(table)) / rate
     values = table if _on_grid(times, settings) else _regrid(times, table, settings)
+    seconds = settings.samples / settings.rate_hz
+    if times[-1] > seconds + _ROUNDING:
+        tell_of_more("recording", f"{seconds:.3g} seconds", "middle")
     first = max(len(values) - settings.samples, 0) // 2
     values = values[first : first + settings.samples]
     values = np.concatenate([values, np.repeat(values[-1:], settings.samples - len(values), axis=0)])
