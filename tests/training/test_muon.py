@@ -118,3 +118,9 @@ def test_matrices_that_are_divided_are_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Processes, "wrap", divided)
     with pytest.raises(ConfigError, match=r"'muon', which needs whole matrices, but run\.sharding"):
         train(stage, recipe)
+
+
+def test_a_stage_of_heads_alone_is_refused() -> None:
+    heads = {"heads.audio.0.weight": nn.Parameter(torch.zeros(4, 4))}
+    with pytest.raises(ConfigError, match="no matrices besides heads and embeddings"):
+        muon_groups(heads, SETTINGS, 0.01)

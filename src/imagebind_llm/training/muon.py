@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from imagebind_llm.common.errors import ConfigError
 from imagebind_llm.training.settings import OptimizerSettings
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -31,8 +32,17 @@ def muon_groups(
     parameters: Mapping[str, nn.Parameter], settings: OptimizerSettings, peak: float
 ) -> list[dict[str, Any]]:
     """Groups for :class:`Muon`: the matrices with ``momentum`` and ``rate_ratio``, their rate as a multiple
-    of the others', which is ``peak``; the rest with neither momentum nor decay."""
+    of the others', which is ``peak``; the rest with neither momentum nor decay.
+
+    Raises:
+        ConfigError: there is no matrix that Muon moves.
+    """
     matrices = [parameter for name, parameter in parameters.items() if is_matrix(name, parameter)]
+    if not matrices:
+        raise ConfigError(
+            "optimizer.kind is 'muon', but this stage trains no matrices besides heads and embeddings; "
+            "drop it"
+        )
     rest = [parameter for name, parameter in parameters.items() if not is_matrix(name, parameter)]
     groups: list[dict[str, Any]] = [
         {
