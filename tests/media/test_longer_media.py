@@ -83,4 +83,4 @@ def test_who_gives_a_longer_recording_of_motion_is_told(rate: int, caplog: pytes
         assert not told(caplog)
         load_imu(readings, settings)
     read = f"{seconds:.3g} seconds that the encoder reads"
-    assert told(caplog) == [f"note: a recording is longer than the {read}; only its middle counts"]
+    assert told(caplog) == [f"note: a recording of motion is longer than the {read}; only its middle counts"]

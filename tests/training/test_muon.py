@@ -124,3 +124,11 @@ def test_a_stage_of_heads_alone_is_refused() -> None:
     heads = {"heads.audio.0.weight": nn.Parameter(torch.zeros(4, 4))}
     with pytest.raises(ConfigError, match="no matrices besides heads and embeddings"):
         muon_groups(heads, SETTINGS, 0.01)
+
+
+def test_moments_of_another_kind_are_refused_even_by_force(tmp_path: Path) -> None:
+    train(*make("images", tmp_path / "run", tmp_path, run={"steps": 2}))
+    muon = {"kind": "muon", "lr": 1e-3}
+    run = {"steps": 3, "resume": "force"}
+    with pytest.raises(ConfigError, match=r"has the moments of optimizer\.kind 'adamw'"):
+        train(*make("images", tmp_path / "run", tmp_path, run=run, optimizer=muon))

@@ -49,7 +49,7 @@ def _recorded(
     for block in blocks():
         parts.append(block[1])
         count += block.shape[1]
-        if count >= enough:
+        if count > enough:
             break
     if not count:
         raise MediaError(name, "no sound", "at least a moment of it", "record longer")

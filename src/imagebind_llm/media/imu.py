@@ -92,7 +92,7 @@ def imu_to_tensor(
     values = table if _on_grid(times, settings) else _regrid(times, table, settings)
     seconds = settings.samples / settings.rate_hz
     if times[-1] > seconds + _ROUNDING:
-        tell_of_more("recording", f"{seconds:.3g} seconds", "middle")
+        tell_of_more("recording of motion", f"{seconds:.3g} seconds", "middle")
     first = max(len(values) - settings.samples, 0) // 2
     values = values[first : first + settings.samples]
     values = np.concatenate([values, np.repeat(values[-1:], settings.samples - len(values), axis=0)])

@@ -260,6 +260,9 @@ class _Run:
         if self.run.resume != "force":
             refuse_another_recipe(found[-1], header["recipe"], self.recipe)
             refuse_other_data(found[-1], header.get("data", {}), self.stage.data_fingerprints())
+        kind = header["recipe"].get("optimizer.kind", "adamw")
+        if kind != self.optimizer_settings.kind:  # not even by force: its moments mean something else
+            raise ConfigError(f"{found[-1]} has the moments of optimizer.kind {kind!r}; set it so again")
         load_checkpoint(found[-1], self.tensors, self.optimizer)
         self.guard.restore(header.get("guard", {}))
         if header["step"] > self.run.steps:
