@@ -2,7 +2,9 @@
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -175,3 +177,18 @@ def test_a_workplace_is_claimed_once_where_nothing_is_in_the_way(tmp_path):
     with pytest.raises(UserError, match="not known to be ours"):
         claim(tmp_path / "other", ("export",))
     assert foreign_file(tmp_path / "other") is None
+
+
+def test_processes_of_one_job_may_claim_a_folder_at_the_same_moment(tmp_path):
+    """Each sees no mark and then that of another; with the question in the wrong order one in ten failed."""
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(100):
+            folder, together = tmp_path / str(number), Barrier(4)
+
+            def claim_it(folder: Path = folder, together: Barrier = together) -> None:
+                together.wait()
+                claim(folder, ["checkpoints"])
+                (folder / "checkpoints").mkdir(exist_ok=True)
+
+            for made in [pool.submit(claim_it) for _ in range(4)]:
+                made.result()

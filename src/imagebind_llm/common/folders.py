@@ -129,10 +129,8 @@ def require_claimable(
     """
     if os.path.lexists(folder) and not folder.is_dir():
         raise error(f"{str(folder)!r} is a file; give a folder")
-    if not folder.is_dir() or is_claimed(folder):
-        return
     found = sorted(path.name for pattern in (*writes, MARK) for path in folder.glob(pattern))
-    if found:
+    if found and not is_claimed(folder):  # asked last: another process of the same job may claim it meanwhile
         raise error(_refusal(folder, found[0]))
 
 
