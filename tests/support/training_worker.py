@@ -15,9 +15,12 @@ from typing import Any
 
 
 def main() -> None:
+    from imagebind_llm.training.parallel import leave_the_others
+
     inputs, jobs = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
     for job in jobs:
         train_one(job, inputs)
+    leave_the_others(0)
 
 
 def train_one(job: dict[str, Any], inputs: Path) -> None:

@@ -117,6 +117,7 @@ def _run(stage: str, recipe: Path, overrides: list[str] | None, as_json: bool, v
     from imagebind_llm.training.recipe import load_recipe
 
     settings = load_recipe(stage, recipe, overrides or [])
+    from imagebind_llm.training.parallel import leave_the_others
     from imagebind_llm.training.run import run_recipe
 
     result = run_recipe(settings)
@@ -125,8 +126,9 @@ def _run(stage: str, recipe: Path, overrides: list[str] | None, as_json: bool, v
         _report({"finished": result.finished, "step": result.step, "export": export}, as_json)
     elif first:
         typer.echo(_stopped(result, settings.run))
-    if result.signal is not None:
-        raise typer.Exit(128 + result.signal)
+    code = 0 if result.signal is None else 128 + result.signal
+    leave_the_others(code)
+    raise typer.Exit(code)
 
 
 def _stopped(result: "RunResult", run: "RunSettings") -> str:

@@ -14,6 +14,7 @@ A run is what its recipe says: of a launcher's own settings only FSDP is taken o
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -231,6 +232,20 @@ class Processes:
         if self.count == 1:
             return f"one process on {self.device}"
         return f"{self.count} processes on {self.device.type}, {'sharded' if self.sharded else 'a copy each'}"
+
+
+def leave_the_others(code: int) -> None:
+    """End this process with ``code``, if it was one of many; its work is done and written.
+
+    Python is left without its own clearing up. Threads of gloo (torch's exchange between CPUs) may hold
+    tensors for a moment longer, also after ``destroy_process_group`` where a device mesh is known; one that
+    is freed when Python has gone ends the process with SIGABRT (PyTorch's pull request 179291).
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _on(variable: str) -> bool:
