@@ -20,7 +20,7 @@ _CLAIMS: dict[Language, dict[str, str]] = {
         "road": "[{it} drives on the road|{it} drives on roads|{it} can drive on the road]",
     },
     "zh": {
-        "is_kind": "{it}是{kind}",
+        "is_kind": "{it}[是{kind}|是一种{kindname}|属于{kindname}]",
         "parity": "{it}是{parity}",
         "compare": "{it}比{n}{cmp}",
         "fly": "{it}[会飞|能飞|可以飞|能在天上飞]",
@@ -46,8 +46,8 @@ _OPEN: dict[Language, dict[str, str]] = {
         "word": "how {it} is written [as a word|in words|in letters]",
     },
     "zh": {
-        "is_kind": "{it}是不是{kind}",
-        "parity": "{it}是不是{parity}",
+        "is_kind": "{it}[是不是{kind}|属不属于{kindname}|能不能算{kind}]",
+        "parity": "{it}[是不是|能不能算]{parity}",
         "compare": "{it}是不是比{n}{cmp}",
         "fly": "{it}[会不会|能不能|可不可以]飞",
         "live_water": "{it}是不是[住|生活]在水[里|中]",
@@ -93,7 +93,7 @@ _AROUND_CLAIMS: dict[Language, tuple[str, ...]] = {
         "有人说<clause>，[对吗|对不对|是真的吗]",
         "你[确定|认为|同意]<clause>吗",
         "[是或不是|对还是错]：<clause>",
-        "<clause>，[没错吧|是真的吗|你同意吗]",
+        "<clause>，[没错吧|对吧|是真的吗|你同意吗]",
         "说<clause>，[对吗|对不对]",
         "可以说<clause>吗",
         "这么说<clause>",
