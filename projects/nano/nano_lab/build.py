@@ -15,8 +15,6 @@ from imagebind_llm.common.locate import nano_folder
 from imagebind_llm.training.build import Step, at_least, build, exit_code, heard, moved, read_recipe
 
 SENSES = ("text", "depth", "thermal", "imu", "audio", "point")
-AGAIN = {"text": 1200, "depth": 400, "thermal": 400, "imu": 800, "audio": 800, "point": 400}
-"""Steps in which a sense follows the image tower that took the former's place."""
 RUNS = "runs/nano"
 """Where the recipes say that runs lie."""
 WEIGHTS = nano_folder()
@@ -52,11 +50,8 @@ def steps(plan: Plan) -> list[Step]:
         UserError: a recipe is missing or no YAML.
     """
     data, runs, out = str(plan.data), plan.runs, str(plan.out)
-    renewed = runs / "renewed-images"
 
-    def train(
-        stage: str, name: str, *after: str, as_: str | None = None, changes: tuple[str, ...] = ()
-    ) -> Step:
+    def train(stage: str, name: str, *after: str) -> Step:
         recipe = plan.recipes / f"{name}.yaml"
         root = [] if stage == "language" else [f"data.root={data}"]
         values = read_recipe(recipe)
@@ -65,30 +60,15 @@ def steps(plan: Plan) -> list[Step]:
             if "photographs" in values["data"].get("shares", {}):
                 root.append("data.shares.photographs=0")
         places = moved(values, runs, RUNS)
-        arguments = ("train", stage, str(recipe), *root, *places, *changes, *plan.overrides)
-        return Step(as_ or name, arguments, after)
+        return Step(name, ("train", stage, str(recipe), *root, *places, *plan.overrides), after)
 
-    def merge(name: str, out: str, images: Path, senses: str) -> Step:
-        parts = [f"{senses}-{sense}" for sense in SENSES]
-        towers = [str(images), *(str(runs / part / "export") for part in parts)]
-        return Step(name, ("train", "merge", *towers, "--out", str(runs / out)), tuple(parts))
+    def mean(name: str, *rounds: str) -> Step:
+        """Of two rounds, the second of which went on from the first."""
+        parts = (str(runs / part) for part in rounds)
+        after = rounds[-1].partition("/")[0]
+        return Step(name, ("average", str(runs / name), *parts), (after,), "nano_lab.build")
 
-    def mean(name: str, out: str, *rounds: str) -> Step:
-        exports = [str(runs / part / "export") for part in rounds]
-        return Step(name, ("average", str(runs / out), *exports), rounds, "nano_lab.build")
-
-    def rebind(sense: str) -> Step:
-        """The sense once more, from where it is, towards the renewed image tower."""
-        changes = (
-            f"encoder={renewed}",
-            f"bank={runs / 'renewed-bank'}",
-            f"run.folder={runs / f'rebind-{sense}'}",
-            f"run.steps={AGAIN[sense]}",
-            "optimizer.lr=1.0e-3",
-            "optimizer.warmup_steps=50",
-        )
-        return train("bind", f"bind-{sense}", "average-images", as_=f"rebind-{sense}", changes=changes)
-
+    encoders = [str(runs / name / "export") for name in ("bind-images-2", *(f"bind-{s}" for s in SENSES))]
     limit = () if plan.items is None else ("--items", str(plan.items))
     measured = str(runs / "evaluation")
     generator = train("nano.generator", "generator", "pack")
@@ -106,19 +86,24 @@ def steps(plan: Plan) -> list[Step]:
         train("finetune", "finetune-7", "finetune-6"),
         train("finetune", "finetune-8", "finetune-7"),
         *(train("bind", f"bind-{sense}", "pretrain") for sense in SENSES),
-        merge("merge", "encoder", runs / "bind-images-2" / "export", "bind"),
-        mean("average", "average", "finetune-7", "finetune-8"),
+        Step(
+            "merge",
+            ("train", "merge", *encoders, "--out", str(runs / "encoder")),
+            tuple(f"bind-{sense}" for sense in SENSES),
+        ),
+        mean("average", "finetune-7/export", "finetune-8/export"),
         train("finetune", "finetune-9", "average"),
         train("bind", "renew-images", "merge"),
         train("bind", "renew-images-2", "renew-images"),
-        mean("average-images", "renewed-images", "renew-images", "renew-images-2"),
-        *map(rebind, SENSES),
-        merge("merge-renewed", "renewed-encoder", renewed, "rebind"),
-        train("finetune", "finetune-10", "finetune-9", "average-images"),
+        mean("renewed-images", "renew-images/export", "renew-images-2/export"),
+        train("bind", "renew-images-3", "renewed-images"),
+        mean("renewed-images-2", "renewed-images", "renew-images-3/export"),
+        train("finetune", "finetune-10", "finetune-9", "renewed-images"),
+        train("finetune", "finetune-11", "finetune-10", "renewed-images-2"),
         Step(
             "pack",
-            ("pack", str(runs / "finetune-10" / "export"), str(runs / "renewed-encoder"), data, out),
-            ("finetune-10", "merge-renewed"),
+            ("pack", str(runs / "finetune-11" / "export"), str(runs / "renewed-images-2"), data, out),
+            ("finetune-11",),
             "nano_lab.build",
         ),
         Step(
