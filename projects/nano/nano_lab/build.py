@@ -62,12 +62,6 @@ def steps(plan: Plan) -> list[Step]:
         places = moved(values, runs, RUNS)
         return Step(name, ("train", stage, str(recipe), *root, *places, *plan.overrides), after)
 
-    def mean(name: str, *rounds: str) -> Step:
-        """Of two rounds, the second of which went on from the first."""
-        parts = (str(runs / part) for part in rounds)
-        after = rounds[-1].partition("/")[0]
-        return Step(name, ("average", str(runs / name), *parts), (after,), "nano_lab.build")
-
     encoders = [str(runs / name / "export") for name in ("bind-images-2", *(f"bind-{s}" for s in SENSES))]
     limit = () if plan.items is None else ("--items", str(plan.items))
     measured = str(runs / "evaluation")
@@ -91,19 +85,17 @@ def steps(plan: Plan) -> list[Step]:
             ("train", "merge", *encoders, "--out", str(runs / "encoder")),
             tuple(f"bind-{sense}" for sense in SENSES),
         ),
-        mean("average", "finetune-7/export", "finetune-8/export"),
+        Step(
+            "average",
+            ("average", str(runs / "average"), *(str(runs / f"finetune-{n}" / "export") for n in (7, 8))),
+            ("finetune-8",),
+            "nano_lab.build",
+        ),
         train("finetune", "finetune-9", "average"),
-        train("bind", "renew-images", "merge"),
-        train("bind", "renew-images-2", "renew-images"),
-        mean("renewed-images", "renew-images/export", "renew-images-2/export"),
-        train("bind", "renew-images-3", "renewed-images"),
-        mean("renewed-images-2", "renewed-images", "renew-images-3/export"),
-        train("finetune", "finetune-10", "finetune-9", "renewed-images"),
-        train("finetune", "finetune-11", "finetune-10", "renewed-images-2"),
         Step(
             "pack",
-            ("pack", str(runs / "finetune-11" / "export"), str(runs / "renewed-images-2"), data, out),
-            ("finetune-11",),
+            ("pack", str(runs / "finetune-9" / "export"), str(runs / "encoder"), data, out),
+            ("finetune-9", "merge"),
             "nano_lab.build",
         ),
         Step(

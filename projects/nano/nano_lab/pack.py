@@ -29,8 +29,8 @@ _BATCH = 256
 def pack(model_folder: Path, encoder_folder: Path, data: Path, out: Path) -> None:
     """Write ``out``: the fine-tuned model with all of the encoder's towers, in float16, and its cache.
 
-    The model may have been trained next to an encoder that knew images and text only; ``encoder_folder`` has
-    the same vision tower and the other senses.
+    The model was trained next to an encoder that knew images and text only; ``encoder_folder`` has the same
+    vision tower and the other senses.
 
     Raises:
         CheckpointError: the two folders do not share their vision weights.

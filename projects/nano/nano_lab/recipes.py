@@ -78,20 +78,11 @@ class NanoBindRecipe(BindRecipe):
     """Contrastive training of nano's encoder: images and text, or one other modality towards images."""
 
     data: PictureData
-    start: str | None = None
-    """Folder of an encoder whose image tower is trained further into the space of ``encoder``'s; null = a new
-    tower, of the sizes in ``config``."""
 
     @property
     def anchor(self) -> bool:
         """Whether this run trains images (and text) rather than a tower towards them."""
-        return "image" in self.modalities and not self.renewed
-
-    @property
-    def renewed(self) -> bool:
-        """Whether this run trains a new image tower into the space of the one of ``encoder``; ``config``
-        changes its sizes."""
-        return tuple(self.modalities) == ("image",)
+        return "image" in self.modalities
 
     def reads(self) -> tuple[str, tuple[str, ...]]:
         """Images with captions read other settings than the towers that are bound to them."""
@@ -101,22 +92,17 @@ class NanoBindRecipe(BindRecipe):
                 "or drop source"
             )
         if self.anchor:
-            return "nano's images and captions", ("start", *BANK, *TOWERS_ONLY, *PAIRS_ONLY)
-        if self.renewed:
-            return "a new image tower", ("captions", "bank_sample", "instance_weight", *PAIRS_ONLY)
-        return "one of nano's senses", ("captions", "clip_probability", "start", *PAIRS_ONLY)
+            return "nano's images and captions", (*BANK, *TOWERS_ONLY, *PAIRS_ONLY)
+        return "one of nano's senses", ("captions", "clip_probability", *PAIRS_ONLY)
 
     def _check_own(self) -> None:
         from imagebind_llm.common.modality import Modality
 
         found = [Modality.parse(name) for name in self.modalities]
-        if self.renewed:
-            self._check_renewed()
-            return
         if not self.anchor and (len(found) != 1 or found[0] == Modality.VIDEO):
             raise ConfigError(
                 f"modalities is {list(self.modalities)}; give [image, text] or exactly one of "
-                "image, text, audio, point, depth, thermal, imu"
+                "text, audio, point, depth, thermal, imu"
             )
         if self.anchor and set(found) != {Modality.IMAGE, Modality.TEXT}:
             raise ConfigError(
@@ -127,18 +113,6 @@ class NanoBindRecipe(BindRecipe):
                 f"encoder is 'new', but {found[0]} is trained towards images; give a trained encoder"
             )
         self.check_config()
-
-    def _check_renewed(self) -> None:
-        if self.encoder == "new":
-            raise ConfigError(
-                "encoder is 'new', but [image] alone learns where another image tower puts pictures; "
-                "give its encoder, or train [image, text]"
-            )
-        if self.start is not None and self.config:
-            raise ConfigError("config is set, but the tower has the sizes of start's; drop one of them")
-        others = sorted(set(self.config or {}) - {"vision"})
-        if others:
-            raise ConfigError(f"config has {others[0]}, but only vision becomes new; drop it")
 
 
 @dataclass(frozen=True)
@@ -209,9 +183,6 @@ class NanoFinetuneRecipe(FinetuneSettings):
     """Instructions about nano's pictures, and text; trains LoRA, biases and norms."""
 
     data: ImageData
-    encoder: str | None = None
-    """Folder of an encoder that takes the place of the model's, into whose space its image tower was trained
-    anew; null = the model's own."""
     mixture: dict[str, float] = field(
         default_factory=lambda: {"media": 0.60, "text": 0.15, "statement": 0.10, "caption": 0.15}
     )

@@ -20,12 +20,9 @@ def _bind(recipe: "NanoBindRecipe") -> "Stage":
     from nano_lab.data.pictures import nano_pictures
     from nano_lab.stages.bind_images import BindImages
     from nano_lab.stages.bind_modality import BindModality
-    from nano_lab.stages.renew_images import RenewImages
 
     assert recipe.data.root is not None, "the recipe has checked it"
     world = nano_pictures(recipe.data.root, recipe.data.others)
-    if recipe.renewed:
-        return RenewImages(recipe, world)
     return BindImages(recipe, world) if recipe.anchor else BindModality(recipe, world)
 
 

@@ -9,16 +9,14 @@ from support.tiny_training import ENCODER, OPTIMIZER, TinyWorld, run_values
 
 from imagebind_llm.common.errors import CheckpointError
 from imagebind_llm.common.files import read_json
-from imagebind_llm.common.modality import Modality
 from imagebind_llm.common.settings import build
 from imagebind_llm.encoders.imagebind import load_imagebind
 from imagebind_llm.training.contrastive import class_cosine, multi_positive_loss
 from imagebind_llm.training.loop import train
-from imagebind_llm.training.towers import in_tower, merge_towers
+from imagebind_llm.training.towers import merge_towers
 from nano_lab.recipes import NanoBindRecipe
 from nano_lab.stages.bind_images import BindImages
 from nano_lab.stages.bind_modality import BindModality
-from nano_lab.stages.renew_images import RenewImages
 
 
 def images_recipe(folder: Path, **changes: Any) -> NanoBindRecipe:
@@ -123,48 +121,3 @@ def test_the_weight_of_the_class_brings_a_sense_to_its_images(tmp_path, anchor) 
         export = train(BindModality(recipe, TinyWorld()), recipe).export
         cosines.append(read_json(export / "training.json")["eval/class_cosine"])
     assert cosines[1] > cosines[0] + 0.02, cosines
-
-
-def renew_recipe(folder: Path, encoder: Path, **changes: Any) -> NanoBindRecipe:
-    values = {
-        "run": run_values(folder, **changes.pop("run", {})),
-        "optimizer": OPTIMIZER,
-        "data": {"root": "unused", "shares": {"colours": 0.8, "unclear": 0.2}},
-        "modalities": ["image"],
-        "encoder": str(encoder),
-        "config": {"vision": {"trunk": {"blocks": 2}}},
-        "clip_probability": 0.1,
-        "temperature": 0.05,
-        "class_weight": 1.0,
-        **changes,
-    }
-    return build(NanoBindRecipe, values)
-
-
-def test_a_new_image_tower_of_other_sizes_lands_where_the_former_one_put_such_pictures(
-    tmp_path, anchor
-) -> None:
-    recipe = renew_recipe(tmp_path, anchor, run={"steps": 120, "batch_size": 24})
-    stage = RenewImages(recipe, TinyWorld())
-    former, export = load_imagebind(anchor), train(stage, recipe).export
-    renewed = load_imagebind(export)
-    assert read_json(export / "training.json")["eval/accuracy"] == 1.0  # by the means of the former tower
-    kept = {name: tensor for name, tensor in former.state_dict().items() if not in_tower(name, "vision")}
-    found = renewed.state_dict()
-    assert kept
-    assert all(found[name].equal(tensor) for name, tensor in kept.items())
-    assert renewed.config.vision.trunk.blocks == 2
-    assert renewed.config.text == former.config.text
-    pool = TinyWorld().images("test")
-    embeddings = renewed.encode(Modality.IMAGE, TinyWorld().plain(pool.pixels))
-    assert (embeddings * stage.means.cpu()[pool.labels]).sum(1).median() > 0.9
-
-
-def test_a_renewed_tower_is_trained_further_from_where_it_is(tmp_path, anchor) -> None:
-    first = renew_recipe(tmp_path / "first", anchor, run={"steps": 2})
-    export = train(RenewImages(first, TinyWorld()), first).export
-    second = renew_recipe(tmp_path / "second", anchor, start=str(export), config=None, run={"seed": 7})
-    stage = RenewImages(second, TinyWorld())
-    begun = load_imagebind(export).state_dict()
-    assert all(begun[name].equal(tensor) for name, tensor in stage.encoder.state_dict().items())
-    assert stage.means.equal(RenewImages(first, TinyWorld()).means)  # of the former tower, not of its own

@@ -85,25 +85,6 @@ def test_it_learns_goes_on_exactly_and_can_be_opened(tmp_path: Path) -> None:
     assert made.pixels.shape == (1, 8, 8, 3)
 
 
-def test_a_decoder_follows_its_encoder(tmp_path: Path) -> None:
-    """Its weights stay, to the bit; the way from words to pictures is that of the new encoder."""
-    from imagebind_llm.skills.generation.decoder import load_decoder
-    from nano_lab.imagined.follow import follow
-
-    recipe = recipe_for(tmp_path / "run", steps=2)
-    export = train(stage_for(recipe), recipe).export
-    before, _, former = load_decoder(export)
-    again = recipe_for(tmp_path / "other" / "run")
-    renewed = Generator(again, open_encoder("new", ENCODER, 1), "fedcba9876543210", TinyWorld())
-    follow(renewed, export)
-    after, fingerprint, shifts = load_decoder(export)
-    assert all(before.state_dict()[name].equal(tensor) for name, tensor in after.state_dict().items())
-    assert fingerprint == "fedcba9876543210"
-    for name, row in renewed.shifts().items():
-        torch.testing.assert_close(shifts[name], row.half().float())
-        assert not torch.allclose(shifts[name], former[name], atol=0.01)
-
-
 def test_a_batch_is_a_function_of_its_number(tmp_path: Path) -> None:
     stage = stage_for(recipe_for(tmp_path / "run"))
     for one, two in zip(stage.batch(3), stage.batch(3), strict=True):
