@@ -18,7 +18,7 @@ from imagebind_llm.common.files import read_json
 from imagebind_llm.common.locate import ADAPTER_FILE, NANO, find_base_path, locate_folder, refuse_circle
 from imagebind_llm.common.tensor_files import TensorFiles, TensorsBelow, TensorSource, weights_of
 from imagebind_llm.encoders.base import encoder_fingerprint_of
-from imagebind_llm.encoders.registry import find_encoder
+from imagebind_llm.encoders.registry import find_encoder, load_encoder
 from imagebind_llm.model.adaptation import language_model_fingerprint_of
 from imagebind_llm.model.assembly import PROBE_DIALOG
 from imagebind_llm.model.configuration import read_model_config
@@ -374,8 +374,8 @@ def _digest_at(part: str, name: str) -> str | None:
 
 def _encoder_digest_at(name: str) -> str | None:
     place = find_encoder(name)
-    if place.kind != "imagebind":
-        return None
+    if place.kind != "imagebind":  # its fingerprint is of the loaded weights
+        return str(load_encoder(name).fingerprint)
     source: TensorSource = weights_of(place.folder)
     if place.in_model:
         source = TensorsBelow(source, "encoder.")

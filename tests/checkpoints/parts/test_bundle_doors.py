@@ -7,11 +7,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from support.live_server import live, picture, words
 from support.llm_folders import run_cli
+from support.model_folders import change_tensors, copy_folder, shift
 from support.tiny_bundle import write_tiny_bundle
 
 from imagebind_llm import Assistant
+from imagebind_llm.checkpoints.doctor import diagnose
 from imagebind_llm.model.modeling import ImageBindLLMForConditionalGeneration
 from imagebind_llm.model.processing import ImageBindLLMProcessor
 
@@ -73,6 +76,18 @@ def test_the_command_line(bundle, bot, media, capsys):
     assert run_cli("chat", "--help") == 0
     assert "--model" in capsys.readouterr().out
     assert run_cli("doctor", bundle.folder) == 0
+
+
+def test_the_encoder_is_compared_with_what_is_recorded(bundle, tmp_path):
+    own = diagnose(str(bundle.folder), self_test=False)
+    prints = own.facts["fingerprints"]["encoder"]
+    assert prints["found"] == prints["recorded"] is not None
+    folder = copy_folder(bundle.folder, tmp_path / "other")
+    heads = folder / "encoder" / "model.safetensors"
+    change_tensors(heads, shift(next(name for name in load_file(heads) if name.endswith("weight"))))
+    report = diagnose(str(folder), self_test=False)
+    assert {finding.part for finding in report.findings} == {"encoder"}
+    assert report.facts["fingerprints"]["encoder"]["found"] != prints["found"]
 
 
 def test_fewer_bits(bundle, media, capsys):
