@@ -30,7 +30,8 @@ def diagnose(
 
     Args:
         name: ``"nano"``, a folder or a hub id.
-        fingerprints: compute them from the weights (streamed, but all are read); ``None``: if they are small.
+        fingerprints: compute them from the weights (streamed, but all are read; an adapter's encoder that is
+            no ImageBind is loaded); ``None``: if they are small.
         self_test: load the model and use it; ``None``: if it is small.
         device: of the self-test.
 

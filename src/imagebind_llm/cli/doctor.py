@@ -20,7 +20,8 @@ Examples:
 
 \b
 Also for folders of encoders, caches and language models. Large folders are read by their headers only, unless
---fingerprints (reads all weights, one tensor at a time) or --self-test (loads the model) is given.
+--fingerprints (reads all weights, one tensor at a time; an adapter's encoder that is no ImageBind is loaded)
+or --self-test (loads the model) is given.
 Exit codes: 0 healthy, 2 something was found.
 """
 
